@@ -1,0 +1,64 @@
+// How kernels use more than one core. A kernel takes a Parallel& and never starts threads of its own; a process has
+// one pool (the engine's ThreadPool, or LibTorch's behind the same interface while training).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+namespace fathom {
+
+// A reference to a callable (not owning it): cheaper than std::function and never allocates.
+template <class Signature>
+class FunctionRef;
+template <class R, class... Args>
+class FunctionRef<R(Args...)> {
+ public:
+  template <class F>
+  FunctionRef(const F& f)  // NOLINT(google-explicit-constructor)
+      : object_(&f), call_([](const void* o, Args... args) -> R { return (*static_cast<const F*>(o))(args...); }) {}
+  R operator()(Args... args) const { return call_(object_, args...); }
+
+ private:
+  const void* object_;
+  R (*call_)(const void*, Args...);
+};
+
+class Parallel {
+ public:
+  virtual ~Parallel() = default;
+  // Number of workers; a kernel may size per-worker scratch by it.
+  virtual int num_threads() const = 0;
+  // Calls body(begin, end, worker) for disjoint ranges that cover [0, count), worker in [0, num_threads()).
+  // Ranges are multiples of `grain` except the last. Blocks until all are done; not reentrant. Which worker gets
+  // which range is unspecified, so results must not depend on it.
+  virtual void run(int64_t count, int64_t grain, FunctionRef<void(int64_t, int64_t, int)> body) = 0;
+};
+
+// Everything on the calling thread.
+class SerialParallel final : public Parallel {
+ public:
+  int num_threads() const override { return 1; }
+  void run(int64_t count, int64_t /*grain*/, FunctionRef<void(int64_t, int64_t, int)> body) override {
+    if (count > 0) body(0, count, 0);
+  }
+};
+
+// A pool of `threads` workers, the calling thread being one of them. Workers spin briefly, then sleep.
+class ThreadPool final : public Parallel {
+ public:
+  explicit ThreadPool(int threads);
+  ~ThreadPool() override;
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+  int num_threads() const override;
+  void run(int64_t count, int64_t grain, FunctionRef<void(int64_t, int64_t, int)> body) override;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Cores this process may use: the affinity mask, limited by the cgroup's CPU quota. At least 1.
+int available_cores();
+
+}  // namespace fathom

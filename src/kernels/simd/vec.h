@@ -1,0 +1,159 @@
+// A vector of floats as wide as the level being compiled, written with the compiler's vector extensions: one source
+// serves every instruction set. Included by *_simd.cc files only. Everything here is static and always inlined, so
+// an object file of one level defines nothing that another level could pick up.
+//
+//   Vec            kLanes floats; + - * / and comparisons work lane by lane
+//   load/store     unaligned; the *_n forms touch the first n lanes only (missing lanes load as 0)
+//   fma(a, b, c)   a * b + c, rounded once where the level has the instruction
+//   sum(v)         one fixed tree order per level
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#ifndef FATHOM_SIMD_LEVEL
+#error "a *_simd.cc file is compiled by fathom_simd_sources(), once per level"
+#endif
+
+#define FATHOM_INLINE static inline __attribute__((always_inline))
+
+namespace fathom::simd::FATHOM_SIMD_LEVEL {
+
+#if defined(FATHOM_SIMD_avx512) || defined(FATHOM_SIMD_avx512_bf16)
+#define FATHOM_HAS_AVX512 1
+constexpr int kLanes = 16;
+#elif defined(FATHOM_SIMD_avx2)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+
+typedef float Vec __attribute__((vector_size(kLanes * 4)));
+typedef int32_t IVec __attribute__((vector_size(kLanes * 4)));
+typedef uint16_t HVec __attribute__((vector_size(kLanes * 2)));
+
+FATHOM_INLINE Vec load(const float* p) {
+  Vec v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+FATHOM_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
+
+FATHOM_INLINE Vec load_n(const float* p, int64_t n) {
+#if defined(FATHOM_HAS_AVX512)
+  return (Vec)_mm512_maskz_loadu_ps((__mmask16)((1U << n) - 1), p);
+#else
+  Vec v = {};
+  __builtin_memcpy(&v, p, (size_t)n * sizeof(float));
+  return v;
+#endif
+}
+FATHOM_INLINE void store_n(float* p, Vec v, int64_t n) {
+#if defined(FATHOM_HAS_AVX512)
+  _mm512_mask_storeu_ps(p, (__mmask16)((1U << n) - 1), (__m512)v);
+#else
+  __builtin_memcpy(p, &v, (size_t)n * sizeof(float));
+#endif
+}
+
+FATHOM_INLINE Vec broadcast(float x) { return x - Vec{}; }
+
+FATHOM_INLINE Vec fma(Vec a, Vec b, Vec c) {
+#if defined(FATHOM_HAS_AVX512)
+  return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(FATHOM_SIMD_avx2)
+  return (Vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+  return a * b + c;
+#endif
+}
+
+FATHOM_INLINE Vec select(IVec mask, Vec yes, Vec no) { return (Vec)((mask & (IVec)yes) | (~mask & (IVec)no)); }
+FATHOM_INLINE Vec max(Vec a, Vec b) { return select(a > b, a, b); }
+FATHOM_INLINE Vec min(Vec a, Vec b) { return select(a < b, a, b); }
+
+// Lanes 0..n-1 all ones, the rest zero.
+FATHOM_INLINE IVec first_lanes(int64_t n) {
+  IVec index;
+  for (int i = 0; i < kLanes; ++i) index[i] = i;
+  return index < (int32_t)n;
+}
+
+FATHOM_INLINE float sum(Vec v) {
+  float lanes[kLanes];
+  __builtin_memcpy(lanes, &v, sizeof v);
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return lanes[0];
+}
+FATHOM_INLINE float max_lane(Vec v) {
+  float lanes[kLanes];
+  __builtin_memcpy(lanes, &v, sizeof v);
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
+  }
+  return lanes[0];
+}
+
+// bfloat16 <-> float, round to nearest even (as base/half.h).
+FATHOM_INLINE Vec load_bf16(const void* p) {
+  HVec h;
+  __builtin_memcpy(&h, p, sizeof h);
+  return (Vec)(__builtin_convertvector(h, IVec) << 16);
+}
+FATHOM_INLINE Vec load_bf16_n(const void* p, int64_t n) {
+  HVec h = {};
+  __builtin_memcpy(&h, p, (size_t)n * 2);
+  return (Vec)(__builtin_convertvector(h, IVec) << 16);
+}
+FATHOM_INLINE HVec to_bf16(Vec v) {
+  typedef uint32_t UVec __attribute__((vector_size(kLanes * 4)));
+  const UVec bits = (UVec)v;
+  const UVec rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
+  const UVec quiet = (bits >> 16) | 0x40U;
+  const IVec is_nan = v != v;
+  const UVec out = ((UVec)is_nan & quiet) | (~(UVec)is_nan & rounded);
+  return __builtin_convertvector(out, HVec);
+}
+FATHOM_INLINE void store_bf16(void* p, Vec v) {
+  const HVec h = to_bf16(v);
+  __builtin_memcpy(p, &h, sizeof h);
+}
+FATHOM_INLINE void store_bf16_n(void* p, Vec v, int64_t n) {
+  const HVec h = to_bf16(v);
+  __builtin_memcpy(p, &h, (size_t)n * 2);
+}
+
+// e^x to about 1 ulp: range reduction by ln 2 in two parts, degree-6 polynomial on [-ln2/2, ln2/2].
+// x <= -87.34 gives 0, x >= 88.73 gives infinity, NaN stays NaN.
+FATHOM_INLINE Vec exp(Vec x) {
+  const Vec scaled = x * 1.44269504088896341F;
+  const Vec magic = broadcast(12582912.0F);  // 1.5 * 2^23: adding it rounds to an integer
+  const Vec n = (scaled + magic) - magic;
+  Vec r = fma(n, broadcast(-0.693359375F), x);
+  r = fma(n, broadcast(2.12194440e-4F), r);
+  Vec p = broadcast(1.3981999507e-3F);
+  p = fma(p, r, broadcast(8.3334519073e-3F));
+  p = fma(p, r, broadcast(4.1665795894e-2F));
+  p = fma(p, r, broadcast(1.6666665459e-1F));
+  p = fma(p, r, broadcast(5.0000001201e-1F));
+  p = fma(p * r, r, r) + 1.0F;
+  // 2^n in two factors, so that n = 128 and the smallest normals do not overflow the exponent field.
+  const Vec clamped = max(min(n, broadcast(254.0F)), broadcast(-252.0F));
+  const IVec whole = __builtin_convertvector(clamped, IVec);
+  const IVec first = whole >> 1;
+  const IVec second = whole - first;
+  Vec result = p * (Vec)((first + 127) << 23);
+  result = result * (Vec)((second + 127) << 23);
+  result = select(x <= -87.33654F, Vec{}, result);
+  result = select(x >= 88.72284F, broadcast(__builtin_inff()), result);
+  return select(x != x, x, result);
+}
+
+FATHOM_INLINE Vec sigmoid(Vec x) { return 1.0F / (1.0F + exp(-x)); }
+
+}  // namespace fathom::simd::FATHOM_SIMD_LEVEL
