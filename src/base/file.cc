@@ -1,0 +1,202 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+namespace fathom {
+
+namespace {
+
+FileFault& fault_hook() {
+  static FileFault hook;
+  return hook;
+}
+
+// errno of a failure injected by a test, or 0.
+int injected(FileOp op, const std::string& path) { return fault_hook() ? fault_hook()(op, path) : 0; }
+
+Error failed(const char* what, const std::string& path, int code) {
+  Error error = io_error(path + ": cannot " + what + ": " + std::strerror(code));
+  if (code == ENOENT) error.kind = ErrorKind::kNotFound;
+  return error;
+}
+
+Result<int> open_file(const std::string& path, int flags, FileOp op, const char* what) {
+  if (int code = injected(op, path)) return failed(what, path, code);
+  const int fd = ::open(path.c_str(), flags | O_CLOEXEC, 0644);
+  if (fd < 0) return failed(what, path, errno);
+  return fd;
+}
+
+std::string parent_of(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
+
+}  // namespace
+
+void set_file_fault(FileFault fault) { fault_hook() = std::move(fault); }
+
+Result<OutputFile> OutputFile::create(const std::string& path) {
+  FATHOM_ASSIGN(int fd, open_file(path, O_WRONLY | O_CREAT | O_TRUNC, FileOp::kOpen, "create"));
+  return OutputFile(fd, path);
+}
+
+Result<OutputFile> OutputFile::append(const std::string& path) {
+  FATHOM_ASSIGN(int fd, open_file(path, O_WRONLY | O_CREAT | O_APPEND, FileOp::kOpen, "open for appending"));
+  return OutputFile(fd, path);
+}
+
+OutputFile::OutputFile(OutputFile&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
+
+OutputFile& OutputFile::operator=(OutputFile&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  std::swap(path_, other.path_);
+  return *this;
+}
+
+OutputFile::~OutputFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Status OutputFile::write(std::span<const uint8_t> bytes) {
+  if (int code = injected(FileOp::kWrite, path_)) return failed("write", path_, code);
+  while (!bytes.empty()) {
+    const ssize_t done = ::write(fd_, bytes.data(), bytes.size());
+    if (done < 0) {
+      if (errno == EINTR) continue;
+      return failed("write", path_, errno);
+    }
+    bytes = bytes.subspan(static_cast<size_t>(done));
+  }
+  return {};
+}
+
+Status OutputFile::write(std::string_view text) {
+  return write(std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
+}
+
+Status OutputFile::sync() {
+  if (int code = injected(FileOp::kFsync, path_)) return failed("flush", path_, code);
+  if (::fsync(fd_) != 0) return failed("flush", path_, errno);
+  return {};
+}
+
+Status OutputFile::close() {
+  const int fd = std::exchange(fd_, -1);
+  if (fd >= 0 && ::close(fd) != 0) return failed("close", path_, errno);
+  return {};
+}
+
+Result<MappedFile> MappedFile::open(const std::string& path) {
+  FATHOM_ASSIGN(int fd, open_file(path, O_RDONLY, FileOp::kRead, "open"));
+  struct stat info;
+  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    ::close(fd);
+    return invalid(path + ": not a regular file");
+  }
+  MappedFile file;
+  file.size_ = static_cast<size_t>(info.st_size);
+  if (file.size_ > 0) {
+    void* address = ::mmap(nullptr, file.size_, PROT_READ, MAP_SHARED, fd, 0);
+    if (address == MAP_FAILED) {
+      const int code = errno;
+      ::close(fd);
+      file.size_ = 0;
+      return failed("map", path, code);
+    }
+    file.data_ = static_cast<const uint8_t*>(address);
+  }
+  ::close(fd);
+  return file;
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<uint8_t*>(data_), size_);
+}
+
+Result<std::string> read_file(const std::string& path, uint64_t limit) {
+  FATHOM_ASSIGN(int fd, open_file(path, O_RDONLY, FileOp::kRead, "open"));
+  std::string content;
+  char buffer[1 << 16];
+  for (;;) {
+    const ssize_t got = ::read(fd, buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) {
+      const int code = errno;
+      ::close(fd);
+      return failed("read", path, code);
+    }
+    if (got == 0) break;
+    if (content.size() + static_cast<size_t>(got) > limit) {
+      ::close(fd);
+      return invalid(path + ": larger than the limit of " + std::to_string(limit) + " bytes");
+    }
+    content.append(buffer, static_cast<size_t>(got));
+  }
+  ::close(fd);
+  return content;
+}
+
+Status write_file_atomic(const std::string& path, std::string_view content) {
+  const std::string temporary = path + ".tmp";
+  {
+    FATHOM_ASSIGN(OutputFile file, OutputFile::create(temporary));
+    FATHOM_TRY(file.write(content));
+    FATHOM_TRY(file.sync());
+    FATHOM_TRY(file.close());
+  }
+  FATHOM_TRY(rename_path(temporary, path));
+  return sync_directory(parent_of(path));
+}
+
+Status rename_path(const std::string& from, const std::string& to) {
+  if (int code = injected(FileOp::kRename, to)) return failed("rename to", to, code);
+  if (::rename(from.c_str(), to.c_str()) != 0) return failed("rename to", to, errno);
+  return {};
+}
+
+Status make_directories(const std::string& path) {
+  if (int code = injected(FileOp::kMkdir, path)) return failed("create directory", path, code);
+  std::error_code code;
+  std::filesystem::create_directories(path, code);
+  if (code) return failed("create directory", path, code.value());
+  return {};
+}
+
+Status remove_tree(const std::string& path) {
+  if (int code = injected(FileOp::kUnlink, path)) return failed("remove", path, code);
+  std::error_code code;
+  std::filesystem::remove_all(path, code);
+  if (code) return failed("remove", path, code.value());
+  return {};
+}
+
+Status sync_directory(const std::string& path) {
+  FATHOM_ASSIGN(int fd, open_file(path, O_RDONLY | O_DIRECTORY, FileOp::kFsync, "open"));
+  const int failure = ::fsync(fd) != 0 ? errno : 0;
+  ::close(fd);
+  // Some file systems cannot flush a folder; there is nothing more that could be done there.
+  if (failure != 0 && failure != EINVAL) return failed("flush", path, failure);
+  return {};
+}
+
+}  // namespace fathom

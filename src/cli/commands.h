@@ -1,0 +1,10 @@
+// Every subcommand, one file each. main.cc lists those of `fathom`, train_main.cc those of `fathom-train`.
+#pragma once
+
+#include "cli/command.h"
+
+namespace fathom::cli {
+
+Action declare_version(CLI::App& app);
+
+}  // namespace fathom::cli

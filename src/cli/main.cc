@@ -1,0 +1,11 @@
+// fathom: everything that needs no LibTorch.
+#include "cli/commands.h"
+
+int main(int argc, char** argv) {
+  using namespace fathom::cli;
+  return run_commands("fathom", "Language models that spend compute where it is needed.",
+                      {
+                          {"version", "print the version; --verbose adds processor and instruction sets", declare_version},
+                      },
+                      argc, argv);
+}
