@@ -31,7 +31,7 @@ TEST(Half, EveryBfloat16SurvivesARoundTrip) {
 }
 
 TEST(Half, Bfloat16RoundsToNearestEven) {
-  EXPECT_EQ(round_to_bfloat16(1.0F + 0x1p-8F), 1.0F);            // tie: down to even
+  EXPECT_EQ(round_to_bfloat16(1.0F + 0x1p-8F), 1.0F);                // tie: down to even
   EXPECT_EQ(round_to_bfloat16(1.0F + 3 * 0x1p-8F), 1.0F + 0x1p-6F);  // tie: up to even
   EXPECT_EQ(round_to_bfloat16(1.0F + 0x1.01p-8F), 1.0F + 0x1p-7F);
 }

@@ -1,5 +1,5 @@
-// Checks of invariants that hold in release builds too. A failed check throws CheckFailure: it ends the request or
-// the command that met it, with a sentence, and never the process of a server.
+// Checks of invariants that hold in release builds too. A failed check throws CheckFailure: it ends the
+// request or the command that met it, with a sentence, and never the process of a server.
 #pragma once
 
 #include <stdexcept>
@@ -17,7 +17,7 @@ class CheckFailure : public std::logic_error {
 }  // namespace fathom
 
 // FATHOM_CHECK(rows > 0, "rows = " + std::to_string(rows)); the message is only built on failure.
-#define FATHOM_CHECK(condition, message)                                              \
-  do {                                                                                \
+#define FATHOM_CHECK(condition, message)                                               \
+  do {                                                                                 \
     if (!(condition)) ::fathom::check_failed(__FILE__, __LINE__, #condition, message); \
   } while (false)

@@ -1,5 +1,5 @@
-// The one seam through which Fathom writes files and reads them whole. Everything that must survive a crash goes
-// through here, so that tests can make any operation fail or "crash" by its number.
+// The one seam through which Fathom writes files and reads them whole. Everything that must survive a crash
+// goes through here, so that tests can make any operation fail or "crash" by its number.
 #pragma once
 
 #include <cstdint>
@@ -59,8 +59,8 @@ class MappedFile {
 // The whole file as a string; an error if it is larger than `limit` bytes.
 Result<std::string> read_file(const std::string& path, uint64_t limit = uint64_t{1} << 30);
 
-// Writes `path` so that a reader sees the old content or the new, never a part: temporary file, fsync, rename,
-// fsync of the folder.
+// Writes `path` so that a reader sees the old content or the new, never a part: temporary file, fsync,
+// rename, fsync of the folder.
 Status write_file_atomic(const std::string& path, std::string_view content);
 
 Status rename_path(const std::string& from, const std::string& to);

@@ -13,13 +13,16 @@ namespace {
 bool supports(IsaLevel level) {
 #if defined(__x86_64__)
   switch (level) {
-    case IsaLevel::kPortable: return true;
+    case IsaLevel::kPortable:
+      return true;
     case IsaLevel::kAvx2:
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
-             __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c");
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+             __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+             __builtin_cpu_supports("f16c");
     case IsaLevel::kAvx512:
-      return supports(IsaLevel::kAvx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+      return supports(IsaLevel::kAvx2) && __builtin_cpu_supports("avx512f") &&
+             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vl");
     case IsaLevel::kAvx512Bf16:
       return supports(IsaLevel::kAvx512) && __builtin_cpu_supports("avx512bf16") &&
              __builtin_cpu_supports("avx512vnni");
@@ -30,7 +33,8 @@ bool supports(IsaLevel level) {
 #endif
 }
 
-constexpr IsaLevel kAllLevels[] = {IsaLevel::kPortable, IsaLevel::kAvx2, IsaLevel::kAvx512, IsaLevel::kAvx512Bf16};
+constexpr IsaLevel kAllLevels[] = {IsaLevel::kPortable, IsaLevel::kAvx2, IsaLevel::kAvx512,
+                                   IsaLevel::kAvx512Bf16};
 
 std::optional<IsaLevel> level_named(std::string_view name) {
   for (IsaLevel level : kAllLevels) {
@@ -68,7 +72,8 @@ Status check_isa_request() {
   if (wanted == nullptr) return {};
   const auto level = level_named(wanted);
   if (!level) {
-    return invalid(std::string("FATHOM_ISA: '") + wanted + "' is not one of portable, avx2, avx512, avx512_bf16");
+    return invalid(std::string("FATHOM_ISA: '") + wanted +
+                   "' is not one of portable, avx2, avx512, avx512_bf16");
   }
   if (!supports(*level)) return invalid(std::string("FATHOM_ISA: this processor does not support ") + wanted);
   return {};

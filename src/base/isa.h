@@ -1,6 +1,6 @@
-// Which instruction set the kernels use. The level is chosen once: the best that processor and operating system
-// support, or the one named by the environment variable FATHOM_ISA (portable, avx2, avx512, avx512_bf16).
-// Results are exact to the bit within a level, not across levels.
+// Which instruction set the kernels use. The level is chosen once: the best that processor and operating
+// system support, or the one named by the environment variable FATHOM_ISA (portable, avx2, avx512,
+// avx512_bf16). Results are exact to the bit within a level, not across levels.
 #pragma once
 
 #include <string_view>
@@ -15,10 +15,14 @@ enum class IsaLevel { kPortable, kAvx2, kAvx512, kAvx512Bf16 };
 
 constexpr std::string_view name_of(IsaLevel level) {
   switch (level) {
-    case IsaLevel::kPortable: return "portable";
-    case IsaLevel::kAvx2: return "avx2";
-    case IsaLevel::kAvx512: return "avx512";
-    case IsaLevel::kAvx512Bf16: return "avx512_bf16";
+    case IsaLevel::kPortable:
+      return "portable";
+    case IsaLevel::kAvx2:
+      return "avx2";
+    case IsaLevel::kAvx512:
+      return "avx512";
+    case IsaLevel::kAvx512Bf16:
+      return "avx512_bf16";
   }
   return "?";
 }
@@ -30,7 +34,8 @@ std::vector<IsaLevel> supported_isa_levels();
 // check_isa_request() is what turns it into a message.
 IsaLevel isa_level();
 
-// Error if FATHOM_ISA names a level that is unknown or that this machine lacks. Called by the command line at start.
+// Error if FATHOM_ISA names a level that is unknown or that this machine lacks. Called by the command line at
+// start.
 Status check_isa_request();
 
 // Changes the level in force until the object dies. For tests and benches; not thread-safe.

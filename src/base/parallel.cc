@@ -24,7 +24,8 @@ void pause_briefly() {
 #endif
 }
 
-// Polls of the ticket before a worker sleeps: long enough to bridge the gap between two kernels of a decode step.
+// Polls of the ticket before a worker sleeps: long enough to bridge the gap between two kernels of a decode
+// step.
 constexpr int kSpins = 4000;
 
 }  // namespace
@@ -49,7 +50,8 @@ struct ThreadPool::Impl {
   void serve(int worker) {
     uint64_t seen = 0;
     for (;;) {
-      for (int spin = 0; spin < kSpins && ticket.load(std::memory_order_acquire) == seen; ++spin) pause_briefly();
+      for (int spin = 0; spin < kSpins && ticket.load(std::memory_order_acquire) == seen; ++spin)
+        pause_briefly();
       if (ticket.load(std::memory_order_acquire) == seen) {
         std::unique_lock lock(mutex);
         wake.wait(lock, [&] { return ticket.load() != seen; });

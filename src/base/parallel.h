@@ -1,5 +1,5 @@
-// How kernels use more than one core. A kernel takes a Parallel& and never starts threads of its own; a process has
-// one pool (the engine's ThreadPool, or LibTorch's behind the same interface while training).
+// How kernels use more than one core. A kernel takes a Parallel& and never starts threads of its own; a
+// process has one pool (the engine's ThreadPool, or LibTorch's behind the same interface while training).
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@ class FunctionRef<R(Args...)> {
  public:
   template <class F>
   FunctionRef(const F& f)  // NOLINT(google-explicit-constructor)
-      : object_(&f), call_([](const void* o, Args... args) -> R { return (*static_cast<const F*>(o))(args...); }) {}
+      : object_(&f),
+        call_([](const void* o, Args... args) -> R { return (*static_cast<const F*>(o))(args...); }) {}
   R operator()(Args... args) const { return call_(object_, args...); }
 
  private:
@@ -29,8 +30,8 @@ class Parallel {
   // Number of workers; a kernel may size per-worker scratch by it.
   virtual int num_threads() const = 0;
   // Calls body(begin, end, worker) for disjoint ranges that cover [0, count), worker in [0, num_threads()).
-  // Ranges are multiples of `grain` except the last. Blocks until all are done; not reentrant. Which worker gets
-  // which range is unspecified, so results must not depend on it.
+  // Ranges are multiples of `grain` except the last. Blocks until all are done; not reentrant. Which worker
+  // gets which range is unspecified, so results must not depend on it.
   virtual void run(int64_t count, int64_t grain, FunctionRef<void(int64_t, int64_t, int)> body) = 0;
 };
 

@@ -1,5 +1,6 @@
-// Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
-// A value is a pure function of (seed, stream, position), so results do not depend on batching, threads or order.
+// Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+// 2011). A value is a pure function of (seed, stream, position), so results do not depend on batching,
+// threads or order.
 #pragma once
 
 #include <array>

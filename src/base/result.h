@@ -1,8 +1,8 @@
 // Errors at the edges of the program: a value, or one sentence that says what is wrong.
 //
 // Anything that reads the outside world (files, flags, specs) returns Result<T>. The message names the thing,
-// what was found and what was expected, e.g. "model.safetensors: header length 5 GB exceeds the limit of 100 MB".
-// Broken invariants inside the program are not Results: see base/check.h.
+// what was found and what was expected, e.g. "model.safetensors: header length 5 GB exceeds the limit of 100
+// MB". Broken invariants inside the program are not Results: see base/check.h.
 #pragma once
 
 #include <optional>
@@ -12,8 +12,8 @@
 
 namespace fathom {
 
-// Why an operation failed. `kNotSupported` is kept apart because the command line answers it with its own exit
-// code ("not supported yet: X"); `kCancelled` because an interrupted run is not a fault.
+// Why an operation failed. `kNotSupported` is kept apart because the command line answers it with its own
+// exit code ("not supported yet: X"); `kCancelled` because an interrupted run is not a fault.
 enum class ErrorKind { kInvalid, kNotFound, kIo, kNotSupported, kCancelled };
 
 struct Error {
@@ -35,8 +35,10 @@ inline Error at(const std::string& where, Error error) {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT(google-explicit-constructor)
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  Result(T value)
+      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  Result(Error error)
+      : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -77,13 +79,13 @@ using Status = Result<void>;
 // FATHOM_ASSIGN(auto x, result_expr); declares x, or returns the error
 #define FATHOM_CONCAT_(a, b) a##b
 #define FATHOM_CONCAT(a, b) FATHOM_CONCAT_(a, b)
-#define FATHOM_TRY(expr)                                           \
-  do {                                                             \
-    auto fathom_status_ = (expr);                                  \
+#define FATHOM_TRY(expr)                                                \
+  do {                                                                  \
+    auto fathom_status_ = (expr);                                       \
     if (!fathom_status_.ok()) return std::move(fathom_status_).error(); \
   } while (false)
-#define FATHOM_ASSIGN(declaration, expr)                                        \
-  auto FATHOM_CONCAT(fathom_result_, __LINE__) = (expr);                        \
-  if (!FATHOM_CONCAT(fathom_result_, __LINE__).ok())                            \
-    return std::move(FATHOM_CONCAT(fathom_result_, __LINE__)).error();          \
+#define FATHOM_ASSIGN(declaration, expr)                               \
+  auto FATHOM_CONCAT(fathom_result_, __LINE__) = (expr);               \
+  if (!FATHOM_CONCAT(fathom_result_, __LINE__).ok())                   \
+    return std::move(FATHOM_CONCAT(fathom_result_, __LINE__)).error(); \
   declaration = std::move(FATHOM_CONCAT(fathom_result_, __LINE__)).value()

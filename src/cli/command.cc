@@ -11,9 +11,12 @@ namespace {
 
 int exit_code_of(const Error& error) {
   switch (error.kind) {
-    case ErrorKind::kNotSupported: return kExitNotSupported;
-    case ErrorKind::kCancelled: return kExitInterrupted;
-    default: return kExitFailure;
+    case ErrorKind::kNotSupported:
+      return kExitNotSupported;
+    case ErrorKind::kCancelled:
+      return kExitInterrupted;
+    default:
+      return kExitFailure;
   }
 }
 

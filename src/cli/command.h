@@ -1,4 +1,5 @@
-// One subcommand of `fathom` or `fathom-train`: it declares its flags on a CLI11 subcommand and says what to run.
+// One subcommand of `fathom` or `fathom-train`: it declares its flags on a CLI11 subcommand and says what to
+// run.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -23,8 +24,8 @@ enum ExitCode : int {
 // A subcommand's action. Returns an exit code, or an error that main() prints as one sentence.
 using Action = std::function<Result<int>()>;
 
-// Declares the flags of one subcommand on `app` and returns what runs after parsing. Storage for the flags lives in
-// the closure (shared_ptr). One such function per subcommand, in <name>_command.cc.
+// Declares the flags of one subcommand on `app` and returns what runs after parsing. Storage for the flags
+// lives in the closure (shared_ptr). One such function per subcommand, in <name>_command.cc.
 using Declare = Action (*)(CLI::App& app);
 
 struct Command {
@@ -33,7 +34,8 @@ struct Command {
   Declare declare;
 };
 
-// Parses argv, runs the chosen command, prints "<program>: <sentence>" to stderr on failure. Returns the exit code.
+// Parses argv, runs the chosen command, prints "<program>: <sentence>" to stderr on failure. Returns the exit
+// code.
 int run_commands(const char* program, const char* description, const std::vector<Command>& commands, int argc,
                  char** argv);
 

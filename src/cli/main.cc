@@ -3,9 +3,10 @@
 
 int main(int argc, char** argv) {
   using namespace fathom::cli;
-  return run_commands("fathom", "Language models that spend compute where it is needed.",
-                      {
-                          {"version", "print the version; --verbose adds processor and instruction sets", declare_version},
-                      },
-                      argc, argv);
+  return run_commands(
+      "fathom", "Language models that spend compute where it is needed.",
+      {
+          {"version", "print the version; --verbose adds processor and instruction sets", declare_version},
+      },
+      argc, argv);
 }

@@ -23,7 +23,8 @@
   namespace avx512_bf16 {                             \
   result name parameters;                             \
   }
-#define FATHOM_SIMD_SELECT(name) ::fathom::kernels::select_level(portable::name, avx2::name, avx512::name, avx512_bf16::name)
+#define FATHOM_SIMD_SELECT(name) \
+  ::fathom::kernels::select_level(portable::name, avx2::name, avx512::name, avx512_bf16::name)
 #else
 #define FATHOM_SIMD_DECLARE(result, name, parameters) \
   namespace portable {                                \
@@ -37,10 +38,14 @@ namespace fathom::kernels {
 template <class Function>
 Function* select_level(Function* portable, Function* avx2, Function* avx512, Function* avx512_bf16) {
   switch (isa_level()) {
-    case IsaLevel::kPortable: return portable;
-    case IsaLevel::kAvx2: return avx2;
-    case IsaLevel::kAvx512: return avx512;
-    case IsaLevel::kAvx512Bf16: return avx512_bf16;
+    case IsaLevel::kPortable:
+      return portable;
+    case IsaLevel::kAvx2:
+      return avx2;
+    case IsaLevel::kAvx512:
+      return avx512;
+    case IsaLevel::kAvx512Bf16:
+      return avx512_bf16;
   }
   return portable;
 }

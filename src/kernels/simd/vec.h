@@ -1,6 +1,6 @@
-// A vector of floats as wide as the level being compiled, written with the compiler's vector extensions: one source
-// serves every instruction set. Included by *_simd.cc files only. Everything here is static and always inlined, so
-// an object file of one level defines nothing that another level could pick up.
+// A vector of floats as wide as the level being compiled, written with the compiler's vector extensions: one
+// source serves every instruction set. Included by *_simd.cc files only. Everything here is static and always
+// inlined, so an object file of one level defines nothing that another level could pick up.
 //
 //   Vec            kLanes floats; + - * / and comparisons work lane by lane
 //   load/store     unaligned; the *_n forms touch the first n lanes only (missing lanes load as 0)
@@ -42,20 +42,37 @@ FATHOM_INLINE Vec load(const float* p) {
 }
 FATHOM_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
 
+// Lanes 0..n-1 all ones, the rest zero.
+FATHOM_INLINE IVec first_lanes(int64_t n) {
+  IVec index;
+  for (int i = 0; i < kLanes; ++i) index[i] = i;
+  return (IVec)(index < (int32_t)n);
+}
+
 FATHOM_INLINE Vec load_n(const float* p, int64_t n) {
 #if defined(FATHOM_HAS_AVX512)
   return (Vec)_mm512_maskz_loadu_ps((__mmask16)((1U << n) - 1), p);
 #else
+  if (n >= kLanes) return load(p);
+#if defined(FATHOM_SIMD_avx2)
+  return (Vec)_mm256_maskload_ps(p, (__m256i)first_lanes(n));
+#else
   Vec v = {};
-  __builtin_memcpy(&v, p, (size_t)n * sizeof(float));
+  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
   return v;
+#endif
 #endif
 }
 FATHOM_INLINE void store_n(float* p, Vec v, int64_t n) {
 #if defined(FATHOM_HAS_AVX512)
   _mm512_mask_storeu_ps(p, (__mmask16)((1U << n) - 1), (__m512)v);
 #else
-  __builtin_memcpy(p, &v, (size_t)n * sizeof(float));
+  if (n >= kLanes) return store(p, v);
+#if defined(FATHOM_SIMD_avx2)
+  _mm256_maskstore_ps(p, (__m256i)first_lanes(n), (__m256)v);
+#else
+  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+#endif
 #endif
 }
 
@@ -71,16 +88,14 @@ FATHOM_INLINE Vec fma(Vec a, Vec b, Vec c) {
 #endif
 }
 
-FATHOM_INLINE Vec select(IVec mask, Vec yes, Vec no) { return (Vec)((mask & (IVec)yes) | (~mask & (IVec)no)); }
+FATHOM_INLINE Vec select(IVec mask, Vec yes, Vec no) {
+  return (Vec)((mask & (IVec)yes) | (~mask & (IVec)no));
+}
 FATHOM_INLINE Vec max(Vec a, Vec b) { return select(a > b, a, b); }
 FATHOM_INLINE Vec min(Vec a, Vec b) { return select(a < b, a, b); }
 
-// Lanes 0..n-1 all ones, the rest zero.
-FATHOM_INLINE IVec first_lanes(int64_t n) {
-  IVec index;
-  for (int i = 0; i < kLanes; ++i) index[i] = i;
-  return index < (int32_t)n;
-}
+// How many lanes a step may touch when `remaining` elements are left: the count the *_n forms expect.
+FATHOM_INLINE int64_t lanes_left(int64_t remaining) { return remaining < kLanes ? remaining : kLanes; }
 
 FATHOM_INLINE float sum(Vec v) {
   float lanes[kLanes];
@@ -106,8 +121,9 @@ FATHOM_INLINE Vec load_bf16(const void* p) {
   return (Vec)(__builtin_convertvector(h, IVec) << 16);
 }
 FATHOM_INLINE Vec load_bf16_n(const void* p, int64_t n) {
+  if (n >= kLanes) return load_bf16(p);
   HVec h = {};
-  __builtin_memcpy(&h, p, (size_t)n * 2);
+  for (int64_t i = 0; i < n; ++i) h[i] = ((const uint16_t*)p)[i];
   return (Vec)(__builtin_convertvector(h, IVec) << 16);
 }
 FATHOM_INLINE HVec to_bf16(Vec v) {
@@ -125,7 +141,11 @@ FATHOM_INLINE void store_bf16(void* p, Vec v) {
 }
 FATHOM_INLINE void store_bf16_n(void* p, Vec v, int64_t n) {
   const HVec h = to_bf16(v);
-  __builtin_memcpy(p, &h, (size_t)n * 2);
+  if (n >= kLanes) {
+    __builtin_memcpy(p, &h, sizeof h);
+    return;
+  }
+  for (int64_t i = 0; i < n; ++i) ((uint16_t*)p)[i] = h[i];
 }
 
 // e^x to about 1 ulp: range reduction by ln 2 in two parts, degree-6 polynomial on [-ln2/2, ln2/2].
