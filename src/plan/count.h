@@ -1,0 +1,45 @@
+// Figures that follow from the plan alone.
+#pragma once
+
+#include <cstdint>
+
+#include "plan/model_plan.h"
+
+namespace fathom {
+
+struct ParameterCount {
+  int64_t unique = 0;     // every parameter once
+  int64_t total = 0;      // as if unrolled: shared layers counted at every depth
+  int64_t embedding = 0;  // the embedding matrix (and an untied head is `head`)
+  int64_t head = 0;       // 0 when tied
+  int64_t router = 0;
+  int64_t final_norm = 0;
+  int64_t non_embedding() const { return unique - embedding - head; }
+};
+ParameterCount count_parameters(const ModelPlan& plan);
+
+// Floating-point operations of one forward pass per token at context length `context` (a multiply-add is
+// two), averaged over the positions of a sequence of that length, routed segments weighted by their
+// capacities.
+struct FlopCount {
+  double linear = 0;     // matrix products of the layers
+  double attention = 0;  // scores and weighted sums, causal and windowed
+  double scan = 0;       // convolution and selective scan
+  double head = 0;
+  double router = 0;
+  double total() const { return linear + attention + scan + head + router; }
+};
+FlopCount count_flops(const ModelPlan& plan, int64_t context);
+
+// The Mixture-of-Recursions paper's own accounting (forward, no embedding or head, K and V as full D x D,
+// attention 2 T D per layer); only for attention-only plans. Per token.
+double paper_flops(const ModelPlan& plan, int64_t context);
+
+// Bytes of persistent state of one sequence. SSM and convolution states are float; KV entries have `kv_type`.
+struct StateBytes {
+  int64_t per_token = 0;     // growth with each token (full KV), all depths
+  int64_t per_sequence = 0;  // constant part (windows at their full size, SSM states)
+};
+StateBytes count_state(const ModelPlan& plan, DType kv_type);
+
+}  // namespace fathom

@@ -1,0 +1,244 @@
+// The model as data. A plan is what every part of Fathom walks: the two executors, the counters of
+// parameters, FLOPs and bytes, checkpoint naming, validation. Nothing in it depends on tensors or on a
+// machine.
+//
+//   plan = embedding -> segments -> final norm -> head
+//   segment = layers, run `repeat` times; with a router each time on the rows that the router keeps
+//   layer = x += s * mixer(norm1(x)); x += s * mlp(norm2(x))
+//
+// Depth r in [0, repeat) is the recursion step inside a segment. A parameter that is shared by all depths has
+// ParamRef::stride 0; one of each depth has stride > 0. Persistent slots written inside a repeated segment
+// have `copies == repeat`, one state per depth.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/dtype.h"
+#include "base/result.h"
+#include "plan/model_spec.h"
+
+namespace fathom {
+
+// ----------------------------------------------------------------------------------------------------
+// parameters
+
+// What a parameter is, for optimizer groups, for what stays in float when weights are bfloat16, and for
+// counting.
+enum class ParamRole : uint8_t {
+  kEmbedding,
+  kHead,
+  kMatrix,  // [out, in] of a linear layer
+  kBias,
+  kNorm,
+  kConv,  // [channels, width]
+  kSsmA,  // A_log [inner, state]
+  kSsmD,
+  kDtBias,
+  kRouter,
+  kLambda  // differential attention
+};
+
+// How a fresh parameter is filled. Normal(0, a); Uniform(-a, a); constant a; log(1..cols) along the last
+// dimension (Mamba A_log); inverse softplus of exp(U(log a, log b)) clamped at `floor` (Mamba dt bias).
+enum class InitKind : uint8_t { kNormal, kUniform, kConstant, kLogRange, kInverseSoftplusDt };
+struct Init {
+  InitKind kind = InitKind::kNormal;
+  double a = 0.02;
+  double b = 0;
+  double floor = 0;
+};
+
+struct Param {
+  std::string name;  // Fathom's own, e.g. "layers.3.attention.q"; file names come from plan/naming.h
+  std::vector<int64_t> shape;
+  ParamRole role;
+  Init init;
+};
+
+// Index into ModelPlan::params as a function of depth; none() where the block has no such parameter.
+struct ParamRef {
+  int32_t first = -1;
+  int32_t stride = 0;
+  bool present() const { return first >= 0; }
+  int32_t at(int32_t depth) const { return first + stride * depth; }
+};
+
+// --------------------------------------------------------------------------------------------------------
+// blocks
+
+enum class NormKind : uint8_t { kRmsNorm, kLayerNorm };
+struct Norm {
+  NormKind kind = NormKind::kRmsNorm;
+  ParamRef weight;  // [dim]
+  ParamRef bias;    // [dim], LayerNorm only
+  double eps = 1e-5;
+};
+
+// Rotary embedding, half-split layout over the whole head. Tables are computed in float; rounded to bfloat16
+// if asked.
+struct Rope {
+  double theta = 10000;
+  bool table_bf16 = false;
+};
+
+// Differential attention (arXiv 2410.05258) with heads paired even/odd; lambda_init = 0.8 - 0.6 exp(-0.3
+// layer).
+struct Differential {
+  double lambda_init = 0;
+  ParamRef lambda_q1, lambda_k1, lambda_q2, lambda_k2;  // [head_dim]
+  ParamRef sub_norm;                                    // [2 * head_dim]
+};
+
+// Attention over the layer's own keys (cross == false: computes k and v, writes them to its slot) or over the
+// keys of another layer (cross == true: no k, v; Layer::reads names the slot).
+struct Attention {
+  int64_t num_heads = 0;
+  int64_t num_kv_heads = 0;
+  int64_t head_dim = 0;
+  int64_t window = 0;  // keys seen, itself included; 0: all
+  double scale = 0;    // of the logits
+  bool cross = false;
+  std::optional<Rope> rope;
+  std::optional<Differential> differential;
+  ParamRef q, k, v, o;  // [heads * head_dim, hidden], [kv * head_dim, hidden] x 2, [hidden, heads * head_dim]
+  ParamRef q_bias, k_bias, v_bias, o_bias;  // optional
+};
+
+// Mamba-1 (arXiv 2312.00752). The memory of gated memory units is y before the gate
+// (Decoder-Hybrid-Decoder, 2.2).
+struct Mamba {
+  int64_t inner = 0;     // e
+  int64_t state = 0;     // N
+  int64_t conv = 0;      // K
+  int64_t dt_rank = 0;   // r
+  ParamRef in_x, in_z;   // [inner, hidden] each: the first and second half of the published in_proj
+  ParamRef conv_weight;  // [inner, conv]
+  ParamRef conv_bias;    // [inner]
+  ParamRef x_proj;       // [dt_rank + 2 * state, inner]: dt, B, C
+  ParamRef dt_proj;      // [inner, dt_rank]
+  ParamRef dt_bias;      // [inner]
+  ParamRef a_log;        // [inner, state]
+  ParamRef d;            // [inner]
+  ParamRef out_proj;     // [hidden, inner]
+};
+
+// Gated memory unit: W2 (mem * silu(W1 u)).
+struct GatedMemory {
+  int64_t inner = 0;
+  ParamRef in_proj;   // [inner, hidden]
+  ParamRef out_proj;  // [hidden, inner]
+};
+
+using Mixer = std::variant<Attention, Mamba, GatedMemory>;
+
+// SwiGLU: down (up * silu(gate)).
+struct Mlp {
+  int64_t inner = 0;
+  ParamRef gate, up;  // [inner, hidden]
+  ParamRef down;      // [hidden, inner]
+};
+
+// ---------------------------------------------------------------------------------------------------------
+// slots
+
+enum class SlotKind : uint8_t { kKv, kWindowKv, kSsmState, kGmuMemory };
+using SlotId = int32_t;
+
+// What a sequence remembers. kKv grows with the sequence, kWindowKv is a ring of `window` entries, kSsmState
+// is the convolution's last inputs and the SSM state, kGmuMemory lives for one forward call.
+struct Slot {
+  std::string name;  // "kv.5"
+  SlotKind kind = SlotKind::kKv;
+  int32_t copies = 1;                                  // one state per depth
+  int64_t num_kv_heads = 0, head_dim = 0, window = 0;  // kKv, kWindowKv
+  int64_t inner = 0, state = 0,
+          conv = 0;  // kSsmState: [inner, state] and [conv - 1, inner]; kGmuMemory: inner
+  bool persistent() const { return kind != SlotKind::kGmuMemory; }
+};
+
+// ------------------------------------------------------------------------------------------------- layers
+// and plan
+
+enum class BlockKind : uint8_t { kAttention, kCrossAttention, kMamba, kGatedMemory };
+
+struct Layer {
+  int32_t index = 0;  // of the first unrolled layer this one is; its number in messages and tables
+  Norm norm1, norm2;
+  Mixer mixer;
+  Mlp mlp;
+  std::vector<SlotId> writes, reads;
+  BlockKind kind() const;
+};
+
+// How the output Y of one pass over the segment's layers joins its input H.
+enum class Combine : uint8_t {
+  kReplace,   // H' = Y (plain recursion)
+  kWeighted,  // H' = H + w Y on the routed rows (Mixture-of-Recursions, expert choice)
+  kAdditive   // H' = H + Y on the routed rows
+};
+
+struct Router {
+  RouterSpec spec;  // capacity and threshold filled in, one entry per depth
+  ParamRef weight;  // [1, hidden] per depth
+};
+
+struct Segment {
+  std::vector<Layer> layers;
+  int32_t repeat = 1;
+  Combine combine = Combine::kReplace;
+  KvMode kv = KvMode::kRecursionWise;
+  std::optional<Router> router;
+};
+
+struct Dims {
+  int64_t vocab_size = 0;
+  int64_t hidden_size = 0;
+  int64_t max_positions = 0;
+};
+
+struct ModelPlan {
+  ModelSpec spec;  // what it was built from
+  Dims dims;
+  std::vector<Param> params;
+  std::vector<Slot> slots;
+  std::vector<Segment> segments;
+  Norm final_norm;
+  ParamRef embedding;  // [vocab, hidden]
+  ParamRef head;       // [vocab, hidden]; the embedding itself when tied
+  double residual_scale = 1;
+  double logit_scale = 1;  // multiplies the final norm's output
+
+  int64_t num_unrolled_layers() const;
+};
+
+// Builds and validates. Errors name the field, or the layer and the slot, that is wrong. What is defined but
+// not executed yet (differential attention, token choice, ...) gets a plan; check_executable() tells.
+Result<ModelPlan> build_plan(const ModelSpec& spec);
+
+// Structure that build_plan() guarantees and that hand-made plans must have: every read slot is written by an
+// earlier layer, shapes agree, windows are positive, per-depth copies match, ... Message: "layer 5: reads
+// slot mem.4, which ...".
+Status validate(const ModelPlan& plan);
+
+// kNotSupported ("not supported yet: differential attention (layer 1)") for plans that no executor runs.
+Status check_executable(const ModelPlan& plan);
+
+// Calls visit(segment, layer, depth) in the order of execution, all depths unrolled.
+template <class Visit>
+void for_each_unrolled_layer(const ModelPlan& plan, const Visit& visit) {
+  for (const Segment& segment : plan.segments) {
+    for (int32_t depth = 0; depth < segment.repeat; ++depth) {
+      for (const Layer& layer : segment.layers) visit(segment, layer, depth);
+    }
+  }
+}
+
+// The prefill shortcut applies from unrolled layer `*` on: no later layer writes a persistent slot, so rows
+// whose logits are not wanted may stop there. Nothing if the last layer writes one.
+std::optional<int32_t> prefill_shortcut_layer(const ModelPlan& plan);
+
+}  // namespace fathom
