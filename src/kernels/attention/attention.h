@@ -1,0 +1,89 @@
+// Softmax attention of ragged query rows over key lists.
+//
+//   out[r, h] = sum_j p_j v[j, g],  p = softmax_j(scale * q[r, h] . k[j, g]),  g = h / (heads / kv_heads)
+//
+// over the keys j in [key_begin[r], key_end[r]) of the row's sequence. A key is named by its index in the
+// list of its sequence, counted from the first key the sequence ever had: causality, windows, cross-attention
+// and routed rows are all only ranges of indices. An empty range gives zeros.
+//
+// Keys lie in blocks of kKeyBlock entries at absolute indices (block b holds entries [b * kKeyBlock, (b + 1)
+// * kKeyBlock)); each block has its own address, which makes a contiguous array, a ring and a paged cache the
+// same thing. A block outside the visible range of every row may be a null pointer.
+//
+// Order of sums: a row's range is cut at absolute multiples of kKeySplit; inside a split blocks go in order,
+// splits are merged in order. So the bits do not depend on chunking of a prompt, on company, on where blocks
+// lie, on threads.
+#pragma once
+
+#include <cstdint>
+
+#include "base/dtype.h"
+#include "base/parallel.h"
+#include "kernels/common/row_range.h"
+
+namespace fathom::kernels {
+
+constexpr int64_t kKeyBlock = 64;
+constexpr int64_t kKeySplit = 512;
+
+// The keys and values of one sequence: tables of block addresses. An entry is kv_heads * head_dim elements
+// and entries of a block are dense.
+struct KeyList {
+  const void* const* k_blocks = nullptr;
+  const void* const* v_blocks = nullptr;
+};
+
+struct AttentionFwd {
+  const float* q = nullptr;  // [rows, heads, head_dim]
+  const int32_t* row_sequence =
+      nullptr;                         // [rows], index into `sequences`; null: all rows belong to sequence 0
+  const int32_t* key_begin = nullptr;  // [rows]
+  const int32_t* key_end = nullptr;    // [rows]
+  const KeyList* sequences = nullptr;
+  DType kv_type = DType::kF32;  // float or bfloat16
+  float* out = nullptr;         // [rows, heads, head_dim]; not overlapping q
+  float* lse = nullptr;         // [rows, heads] log-sum-exp of the scaled logits, or null
+  int64_t rows = 0;
+  int64_t heads = 0;
+  int64_t kv_heads = 0;
+  int64_t head_dim = 0;
+  float scale = 0;
+  void* workspace = nullptr;  // attention_fwd_workspace(...) bytes; the cpu form only
+};
+
+// Backward over contiguous float keys, as training holds them. Query rows of sequence s are query_rows[s],
+// its keys are rows key_rows[s] of k and v; key indices count from key_rows[s].begin.
+struct AttentionBwd {
+  const float* q = nullptr;              // [rows, heads, head_dim]
+  const float* k = nullptr;              // [key rows, kv_heads, head_dim]
+  const float* v = nullptr;              // [key rows, kv_heads, head_dim]
+  const float* out = nullptr;            // [rows, heads, head_dim], from forward
+  const float* lse = nullptr;            // [rows, heads], from forward
+  const float* grad_out = nullptr;       // [rows, heads, head_dim]
+  const int32_t* key_begin = nullptr;    // [rows]
+  const int32_t* key_end = nullptr;      // [rows]
+  const RowRange* query_rows = nullptr;  // [num_sequences]
+  const RowRange* key_rows = nullptr;    // [num_sequences]
+  int64_t num_sequences = 0;
+  float* grad_q = nullptr;  // [rows, heads, head_dim], overwritten
+  float* grad_k =
+      nullptr;  // [key rows, kv_heads, head_dim], overwritten (rows of no sequence are not touched)
+  float* grad_v = nullptr;  // likewise
+  int64_t heads = 0;
+  int64_t kv_heads = 0;
+  int64_t head_dim = 0;
+  float scale = 0;
+  void* workspace = nullptr;  // attention_bwd_workspace(...) bytes; the cpu form only
+};
+
+void attention_fwd_ref(const AttentionFwd& args);
+void attention_bwd_ref(const AttentionBwd& args);
+
+void attention_fwd_cpu(const AttentionFwd& args, Parallel& parallel);
+void attention_bwd_cpu(const AttentionBwd& args, Parallel& parallel);
+
+// Bytes; max_keys bounds key_end - key_begin. Monotone in every argument.
+int64_t attention_fwd_workspace(int64_t rows, int64_t heads, int64_t head_dim, int64_t max_keys, int threads);
+int64_t attention_bwd_workspace(int64_t rows, int64_t heads, int64_t head_dim, int64_t max_keys, int threads);
+
+}  // namespace fathom::kernels

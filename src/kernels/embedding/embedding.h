@@ -1,0 +1,36 @@
+// Embedding: y[r, :] = table[ids[r], :]. Ids are checked against `vocab` (FATHOM_CHECK) before anything is
+// written. Backward sums the rows of equal id in the order of r, so the result does not depend on threads.
+#pragma once
+
+#include <cstdint>
+
+#include "base/dtype.h"
+#include "base/parallel.h"
+
+namespace fathom::kernels {
+
+struct EmbeddingFwd {
+  const int32_t* ids = nullptr;  // [rows]
+  const void* table = nullptr;   // [vocab, dim], float or bfloat16
+  DType table_type = DType::kF32;
+  float* y = nullptr;  // [rows, dim]
+  int64_t rows = 0;
+  int64_t dim = 0;
+  int64_t vocab = 0;
+};
+
+struct EmbeddingBwd {
+  const int32_t* ids = nullptr;   // [rows]
+  const float* grad_y = nullptr;  // [rows, dim]
+  float* grad_table = nullptr;    // [vocab, dim], overwritten
+  int64_t rows = 0;
+  int64_t dim = 0;
+  int64_t vocab = 0;
+};
+
+void embedding_fwd_ref(const EmbeddingFwd& args);
+void embedding_bwd_ref(const EmbeddingBwd& args);
+void embedding_fwd_cpu(const EmbeddingFwd& args, Parallel& parallel);
+void embedding_bwd_cpu(const EmbeddingBwd& args, Parallel& parallel);
+
+}  // namespace fathom::kernels

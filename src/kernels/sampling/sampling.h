@@ -1,0 +1,39 @@
+// Choosing the next token from a row of logits. Order of the steps, as common engines do it: temperature,
+// top-k, top-p, min-p, draw. temperature 0 is the arg max (the lowest id among equals). The draw inverts the
+// cumulative sum of the surviving probabilities in descending order at the uniform number keyed by (seed,
+// stream, position), so a sequence's tokens do not depend on what else is in the batch.
+#pragma once
+
+#include <cstdint>
+
+#include "base/parallel.h"
+
+namespace fathom::kernels {
+
+struct SamplingParams {
+  float temperature = 1;
+  int32_t top_k = 0;  // 0: off
+  float top_p = 1;    // 1: off
+  float min_p = 0;    // 0: off; relative to the largest probability
+  uint64_t seed = 0;
+};
+
+struct Sample {
+  const float* logits = nullptr;  // [vocab]
+  int64_t vocab = 0;
+  SamplingParams params;
+  uint64_t stream = 0;        // of the random numbers: one per sequence
+  uint64_t position = 0;      // of the token to be drawn
+  void* workspace = nullptr;  // sampling_workspace(vocab) bytes; the cpu form only
+};
+
+struct Sampled {
+  int32_t token = 0;
+  float log_probability = 0;  // under the unmodified softmax of the logits
+};
+
+Sampled sample_ref(const Sample& args);
+Sampled sample_cpu(const Sample& args);
+int64_t sampling_workspace(int64_t vocab);
+
+}  // namespace fathom::kernels
