@@ -1,0 +1,148 @@
+#include "state/sequence_state.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/extents.h"
+#include "base/half.h"
+
+namespace fathom {
+
+using kernels::kKeyBlock;
+
+KvState::KvState(const Slot& slot, int64_t capacity, int64_t max_rows, DType type)
+    : entry_elements_(slot.num_kv_heads * slot.head_dim), capacity_(capacity), type_(type) {
+  FATHOM_CHECK(type == DType::kF32 || type == DType::kBF16, "keys and values are f32 or bf16");
+  const int64_t blocks = ceil_div(capacity, kKeyBlock);
+  // A call's rows are stored before any of them is attended: the window of the first and the rows themselves
+  // must fit, wherever they start inside a block.
+  ring_blocks_ =
+      slot.window > 0 ? std::min(blocks, ceil_div(slot.window - 1 + max_rows, kKeyBlock) + 1) : blocks;
+  const int64_t block_bytes = kKeyBlock * entry_elements_ * size_of(type);
+  storage_ = AlignedBuffer(2 * ring_blocks_ * block_bytes);
+  for (int64_t b = 0; b < blocks; ++b) {
+    const uint8_t* k = storage_.as() + (b % ring_blocks_) * block_bytes;
+    k_table_.push_back(k);
+    v_table_.push_back(k + ring_blocks_ * block_bytes);
+  }
+}
+
+uint8_t* KvState::entry(int64_t index, bool value) {
+  const auto block = static_cast<size_t>(index / kKeyBlock);
+  const void* base = value ? v_table_[block] : k_table_[block];
+  return const_cast<uint8_t*>(static_cast<const uint8_t*>(base)) +
+         (index % kKeyBlock) * entry_elements_ * size_of(type_);
+}
+
+namespace {
+
+void store(const float* from, uint8_t* to, int64_t count, DType type) {
+  if (type == DType::kF32) {
+    std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
+    return;
+  }
+  auto* out = reinterpret_cast<BFloat16*>(to);
+  for (int64_t i = 0; i < count; ++i) out[i] = to_bfloat16(from[i]);
+}
+
+void load(const uint8_t* from, float* to, int64_t count, DType type) {
+  if (type == DType::kF32) {
+    std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
+    return;
+  }
+  const auto* in = reinterpret_cast<const BFloat16*>(from);
+  for (int64_t i = 0; i < count; ++i) to[i] = to_float(in[i]);
+}
+
+}  // namespace
+
+void KvState::append(const float* k, const float* v, int64_t rows) {
+  FATHOM_CHECK(length_ + rows <= capacity_,
+               "the sequence is longer than its context of " + std::to_string(capacity_));
+  for (int64_t r = 0; r < rows; ++r) {
+    store(k + r * entry_elements_, entry(length_ + r, false), entry_elements_, type_);
+    store(v + r * entry_elements_, entry(length_ + r, true), entry_elements_, type_);
+  }
+  length_ += rows;
+}
+
+void KvState::read(int64_t index, float* k, float* v) const {
+  FATHOM_CHECK(index < length_ && index / kKeyBlock + ring_blocks_ > (length_ - 1) / kKeyBlock,
+               "entry " + std::to_string(index) + " is not held");
+  auto& self = const_cast<KvState&>(*this);
+  load(self.entry(index, false), k, entry_elements_, type_);
+  load(self.entry(index, true), v, entry_elements_, type_);
+}
+
+SsmState::SsmState(const Slot& slot)
+    : conv_elements_((slot.conv - 1) * slot.inner),
+      storage_((conv_elements_ + slot.inner * slot.state) * static_cast<int64_t>(sizeof(float))) {}
+
+SequenceState::SequenceState(const ModelPlan& plan, int64_t context, int64_t max_rows, DType kv_type)
+    : context_(context) {
+  for (const Slot& slot : plan.slots) {
+    switch (slot.kind) {
+      case SlotKind::kKv:
+      case SlotKind::kWindowKv:
+        first_.push_back(static_cast<int32_t>(kv_.size()));
+        for (int32_t c = 0; c < slot.copies; ++c) kv_.emplace_back(slot, context, max_rows, kv_type);
+        break;
+      case SlotKind::kSsmState:
+        first_.push_back(static_cast<int32_t>(ssm_.size()));
+        for (int32_t c = 0; c < slot.copies; ++c) ssm_.emplace_back(slot);
+        break;
+      case SlotKind::kGmuMemory:
+        first_.push_back(-1);
+        break;
+    }
+  }
+  reset();
+}
+
+void SequenceState::reset() {
+  position_ = 0;
+  for (KvState& state : kv_) state.length_ = 0;
+  for (SsmState& state : ssm_)
+    std::memset(state.storage_.as(), 0, static_cast<size_t>(state.storage_.bytes()));
+}
+
+KvState& SequenceState::kv(SlotId slot, int32_t depth) {
+  return kv_[static_cast<size_t>(first_[static_cast<size_t>(slot)] + depth)];
+}
+const KvState& SequenceState::kv(SlotId slot, int32_t depth) const {
+  return kv_[static_cast<size_t>(first_[static_cast<size_t>(slot)] + depth)];
+}
+SsmState& SequenceState::ssm(SlotId slot, int32_t depth) {
+  return ssm_[static_cast<size_t>(first_[static_cast<size_t>(slot)] + depth)];
+}
+
+int64_t SequenceState::bytes() const {
+  int64_t total = 0;
+  for (const KvState& state : kv_) total += state.bytes();
+  for (const SsmState& state : ssm_) total += state.bytes();
+  return total;
+}
+
+void SequenceState::copy_from(const SequenceState& other) {
+  FATHOM_CHECK(
+      kv_.size() == other.kv_.size() && ssm_.size() == other.ssm_.size() && context_ == other.context_,
+      "states of different plans");
+  position_ = other.position_;
+  for (size_t i = 0; i < kv_.size(); ++i) {
+    FATHOM_CHECK(kv_[i].bytes() == other.kv_[i].bytes(), "states of different shapes");
+    kv_[i].length_ = other.kv_[i].length_;
+    // Only blocks that hold entries: what lies behind was never written.
+    const int64_t blocks = std::min(kv_[i].ring_blocks_, ceil_div(kv_[i].length_, kKeyBlock));
+    const int64_t half = kv_[i].bytes() / 2;
+    const int64_t used = kv_[i].ring_blocks_ > 0 ? half / kv_[i].ring_blocks_ * blocks : 0;
+    std::memcpy(kv_[i].storage_.as(), other.kv_[i].storage_.as(), static_cast<size_t>(used));
+    std::memcpy(kv_[i].storage_.as() + half, other.kv_[i].storage_.as() + half, static_cast<size_t>(used));
+  }
+  for (size_t i = 0; i < ssm_.size(); ++i) {
+    std::memcpy(ssm_[i].storage_.as(), other.ssm_[i].storage_.as(),
+                static_cast<size_t>(ssm_[i].storage_.bytes()));
+  }
+}
+
+}  // namespace fathom

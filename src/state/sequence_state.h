@@ -1,0 +1,92 @@
+// All that one sequence remembers: the run-time form of the plan's persistent slots, one per depth where the
+// plan asks for it. A state is made for a context length; it never allocates afterwards. Copies, saves and
+// restores are exact.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/dtype.h"
+#include "base/result.h"
+#include "kernels/attention/attention.h"
+#include "plan/model_plan.h"
+
+namespace fathom {
+
+// Keys and values in blocks of kKeyBlock entries. A full cache has a block for every index; a ring (window >
+// 0) has just enough for the window and one call's rows, block b of the list lying at b modulo the ring.
+class KvState {
+ public:
+  // `capacity` entries in all; `max_rows` is the most that one call appends.
+  KvState(const Slot& slot, int64_t capacity, int64_t max_rows, DType type);
+
+  int64_t length() const { return length_; }  // entries ever appended
+  int64_t capacity() const { return capacity_; }
+  DType type() const { return type_; }
+  kernels::KeyList keys() const { return {k_table_.data(), v_table_.data()}; }
+
+  // Stores k and v, [rows, kv_heads * head_dim] each, at indices [length, length + rows), rounded to the
+  // state's type.
+  void append(const float* k, const float* v, int64_t rows);
+  // One entry as floats, [kv_heads * head_dim] each; it must still be held. For verification and tests.
+  void read(int64_t index, float* k, float* v) const;
+
+  int64_t bytes() const { return storage_.bytes(); }
+
+ private:
+  friend class SequenceState;
+  uint8_t* entry(int64_t index, bool value);
+
+  int64_t entry_elements_ = 0;
+  int64_t capacity_ = 0;
+  int64_t ring_blocks_ = 0;
+  int64_t length_ = 0;
+  DType type_ = DType::kF32;
+  AlignedBuffer storage_;
+  std::vector<const void*> k_table_, v_table_;
+};
+
+// The convolution's last inputs and the SSM state of one Mamba layer, float.
+class SsmState {
+ public:
+  explicit SsmState(const Slot& slot);
+  float* conv() { return storage_.as<float>(); }                  // [conv - 1, inner]
+  float* ssm() { return storage_.as<float>() + conv_elements_; }  // [inner, state]
+  int64_t bytes() const { return storage_.bytes(); }
+
+ private:
+  friend class SequenceState;
+  int64_t conv_elements_ = 0;
+  AlignedBuffer storage_;
+};
+
+class SequenceState {
+ public:
+  // Memory is bytes(); `context` is the most tokens the sequence may have.
+  SequenceState(const ModelPlan& plan, int64_t context, int64_t max_rows, DType kv_type);
+
+  int64_t position() const { return position_; }  // tokens consumed
+  int64_t context() const { return context_; }
+  void advance(int64_t rows) { position_ += rows; }
+  void reset();  // to the empty sequence
+
+  KvState& kv(SlotId slot, int32_t depth);
+  const KvState& kv(SlotId slot, int32_t depth) const;
+  SsmState& ssm(SlotId slot, int32_t depth);
+
+  int64_t bytes() const;
+
+  // Makes this state equal to `other`, which was made for the same plan, context, rows and type.
+  void copy_from(const SequenceState& other);
+
+ private:
+  int64_t context_;
+  int64_t position_ = 0;
+  // Index of a slot's first state in kv_ or ssm_, by slot id; -1 for slots that do not persist.
+  std::vector<int32_t> first_;
+  std::vector<KvState> kv_;
+  std::vector<SsmState> ssm_;
+};
+
+}  // namespace fathom

@@ -1,0 +1,119 @@
+#include "state/sequence_state.h"
+
+#include <gtest/gtest.h>
+
+#include "base/check.h"
+#include "base/half.h"
+#include "base/random.h"
+
+namespace fathom {
+namespace {
+
+Slot window_slot(int64_t window) {
+  Slot slot;
+  slot.kind = window > 0 ? SlotKind::kWindowKv : SlotKind::kKv;
+  slot.num_kv_heads = 2;
+  slot.head_dim = 4;
+  slot.window = window;
+  return slot;
+}
+
+Slot ssm_slot() {
+  Slot slot;
+  slot.kind = SlotKind::kSsmState;
+  slot.inner = 6;
+  slot.state = 4;
+  slot.conv = 4;
+  return slot;
+}
+
+std::vector<float> entries(int64_t first, int64_t rows, uint64_t stream) {
+  std::vector<float> out;
+  for (int64_t i = first * 8; i < (first + rows) * 8; ++i)
+    out.push_back(normal(1, stream, static_cast<uint64_t>(i)));
+  return out;
+}
+
+// Appends [0, total) in calls of at most max_rows rows.
+void fill(KvState& state, int64_t total, int64_t max_rows) {
+  for (int64_t at = 0; at < total; at += max_rows) {
+    const int64_t rows = std::min(max_rows, total - at);
+    state.append(entries(at, rows, 1).data(), entries(at, rows, 2).data(), rows);
+  }
+}
+
+TEST(KvState, TheWindowIsStillHeldAfterEveryAppend) {
+  for (int64_t window : {1, 5, 63, 64, 65, 128, 200}) {
+    for (int64_t rows : {1, 7, 64, 100}) {
+      KvState state(window_slot(window), 1000, rows, DType::kF32);
+      for (int64_t at = 0; at + rows <= 600; at += rows) {
+        state.append(entries(at, rows, 1).data(), entries(at, rows, 2).data(), rows);
+        // What the first row of this call sees: itself and window - 1 before it.
+        for (int64_t i = std::max<int64_t>(0, at - window + 1); i < at + rows; ++i) {
+          std::vector<float> k(8), v(8);
+          state.read(i, k.data(), v.data());
+          ASSERT_EQ(k, entries(i, 1, 1)) << "window " << window << " rows " << rows << " entry " << i;
+          ASSERT_EQ(v, entries(i, 1, 2));
+        }
+      }
+    }
+  }
+}
+
+TEST(KvState, ARingIsSmallerThanTheContext) {
+  KvState ring(window_slot(64), 32768, 64, DType::kF32), full(window_slot(0), 32768, 64, DType::kF32);
+  EXPECT_LE(ring.bytes() * 100, full.bytes());
+}
+
+TEST(KvState, Bf16RoundsToNearest) {
+  KvState state(window_slot(0), 10, 3, DType::kBF16);
+  fill(state, 3, 3);
+  std::vector<float> k(8), v(8);
+  state.read(2, k.data(), v.data());
+  const std::vector<float> exact = entries(2, 1, 1);
+  for (size_t i = 0; i < 8; ++i) EXPECT_EQ(k[i], round_to_bfloat16(exact[i]));
+}
+
+TEST(KvState, OneEntryTooManyIsRefused) {
+  KvState state(window_slot(0), 10, 16, DType::kF32);
+  EXPECT_THROW(fill(state, 11, 11), CheckFailure);
+}
+
+TEST(SequenceState, SlotsOfEveryDepthAreApart) {
+  ModelPlan plan;
+  plan.slots = {window_slot(0), ssm_slot(), window_slot(5)};
+  plan.slots[0].copies = 3;
+  SequenceState state(plan, 100, 8, DType::kF32);
+  fill(state.kv(0, 1), 4, 4);
+  EXPECT_EQ(state.kv(0, 0).length(), 0);
+  EXPECT_EQ(state.kv(0, 1).length(), 4);
+  EXPECT_EQ(state.kv(0, 2).length(), 0);
+  EXPECT_EQ(state.kv(2, 0).length(), 0);
+  EXPECT_EQ(state.ssm(1, 0).ssm()[0], 0.0F);
+}
+
+TEST(SequenceState, ACopyIsExactAndIndependent) {
+  ModelPlan plan;
+  plan.slots = {window_slot(0), ssm_slot(), window_slot(5)};
+  SequenceState a(plan, 300, 8, DType::kF32), b(plan, 300, 8, DType::kF32);
+  fill(a.kv(0, 0), 130, 8);
+  fill(a.kv(2, 0), 130, 8);
+  a.ssm(1, 0).ssm()[5] = 3;
+  a.advance(130);
+  b.copy_from(a);
+  fill(a.kv(0, 0), 8, 8);
+  a.ssm(1, 0).ssm()[5] = 4;
+  EXPECT_EQ(b.position(), 130);
+  EXPECT_EQ(b.kv(0, 0).length(), 130);
+  EXPECT_EQ(b.ssm(1, 0).ssm()[5], 3.0F);
+  std::vector<float> k(8), v(8);
+  for (int64_t i : {0, 64, 129}) {
+    b.kv(0, 0).read(i, k.data(), v.data());
+    EXPECT_EQ(k, entries(i, 1, 1));
+  }
+  b.kv(2, 0).read(127, k.data(), v.data());
+  EXPECT_EQ(v, entries(127, 1, 2));
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,62 @@
+// The parameters of a plan as the engine reads them: one dense array each, float or bfloat16, read-only. An
+// array is owned here or lies in a mapped checkpoint that is kept alive here.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/check.h"
+#include "base/dtype.h"
+#include "plan/model_plan.h"
+
+namespace fathom {
+
+class Weights {
+ public:
+  struct Array {
+    const void* data = nullptr;
+    DType type = DType::kF32;  // kF32 or kBF16
+  };
+
+  explicit Weights(size_t num_params) : arrays_(num_params) {}
+
+  const Array& at(int32_t param) const { return arrays_[static_cast<size_t>(param)]; }
+  // For parameters that are always float: norms, biases, convolution, SSM, routers.
+  const float* f32(int32_t param) const {
+    FATHOM_CHECK(at(param).type == DType::kF32, "parameter " + std::to_string(param) + " is not float");
+    return static_cast<const float*>(at(param).data);
+  }
+
+  // Memory that the parameter's values are to be written to; owned by this object.
+  void* allocate(int32_t param, DType type, int64_t elements) {
+    owned_.emplace_back(elements * size_of(type));
+    arrays_[static_cast<size_t>(param)] = {owned_.back().as(), type};
+    return owned_.back().as();
+  }
+  // A view into memory that `keep` keeps alive.
+  void borrow(int32_t param, DType type, const void* data, std::shared_ptr<const void> keep) {
+    arrays_[static_cast<size_t>(param)] = {data, type};
+    kept_.push_back(std::move(keep));
+  }
+
+  int64_t bytes_owned() const {
+    int64_t total = 0;
+    for (const AlignedBuffer& buffer : owned_) total += buffer.bytes();
+    return total;
+  }
+
+ private:
+  std::vector<Array> arrays_;
+  std::vector<AlignedBuffer> owned_;
+  std::vector<std::shared_ptr<const void>> kept_;
+};
+
+// Matrices may be bfloat16; everything small or fragile (norms, biases, convolution, SSM, routers, lambda)
+// stays float.
+inline bool may_be_bf16(ParamRole role) {
+  return role == ParamRole::kMatrix || role == ParamRole::kEmbedding || role == ParamRole::kHead;
+}
+
+}  // namespace fathom
