@@ -1,0 +1,73 @@
+// Walks a plan over rows of one sequence: read-only weights, explicit state, memory allocated once. The same
+// call is a prompt's prefill, a chunk of one, a decoded token, and the scoring of a whole text; cutting a
+// sequence into calls differently does not change a bit (except under top-k routing, which by definition
+// looks at a whole call).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/parallel.h"
+#include "plan/model_plan.h"
+#include "state/sequence_state.h"
+#include "weights/weights.h"
+
+namespace fathom {
+
+// How a row's recursion depth is decided (Mixture-of-Recursions 3.3, 3.5).
+enum class RoutingMode : uint8_t {
+  kThreshold,  // causal: one pass more while the router's logit reaches the threshold; the first pass is
+               // always made
+  kTopK,   // as published: the share `capacity` of the call's rows; only for scoring a whole sequence in one
+           // call
+  kReplay  // depths are given
+};
+
+struct ForwardOptions {
+  RoutingMode routing = RoutingMode::kThreshold;
+  std::span<const uint8_t> replay_depths;  // kReplay: passes of each row, 1..Nr
+  int32_t max_depth = 0;                   // most passes a row makes; 0: as the plan says
+  bool all_logits = false;                 // logits of every row instead of the last one
+};
+
+// What a caller may watch of a forward pass: name, rows, columns. Names: "hidden.{i}" residual stream after
+// unrolled layer i (unrouted layers), "final_norm", "gmu_memory", "router.{depth}.logits" and ".weights" (of
+// the candidates), "router.{depth}.kept" (rows kept, as floats).
+using Trace = std::function<void(std::string_view name, const float* data, int64_t rows, int64_t columns)>;
+
+struct ForwardResult {
+  const float* logits = nullptr;  // [1 or rows, vocab], valid until the next call
+  std::span<const uint8_t>
+      depths;  // [rows] passes each row made through the routed segment; empty without routing
+  std::span<const float> scores;  // [rows] router weight of the row's last pass; empty without routing
+};
+
+class Executor {
+ public:
+  // `max_rows` bounds the rows of a call and sizes the scratch memory. Plan, weights and pool are the
+  // caller's and outlive the executor. The plan is one that check_executable() accepts.
+  Executor(const ModelPlan& plan, const Weights& weights, int64_t max_rows, int64_t context,
+           Parallel& parallel);
+  ~Executor();
+
+  // A state that fits this executor.
+  SequenceState make_state(DType kv_type) const;
+
+  // Runs tokens [rows] at positions state.position() .. and advances the state. Allocates nothing.
+  // Checks: 0 < rows <= max_rows, ids below the vocabulary, the context is not exceeded.
+  ForwardResult forward(SequenceState& state, std::span<const int32_t> tokens, const ForwardOptions& options);
+
+  void set_trace(Trace trace);
+  int64_t scratch_bytes() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace fathom

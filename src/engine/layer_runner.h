@@ -1,0 +1,93 @@
+// One layer of a plan over one set of rows: x += s mixer(norm1(x)); x += s mlp(norm2(x)).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+#include <vector>
+
+#include "base/parallel.h"
+#include "engine/scratch.h"
+#include "plan/model_plan.h"
+#include "state/sequence_state.h"
+#include "weights/weights.h"
+
+namespace fathom {
+
+// Rows of one sequence in order of position.
+struct Rows {
+  int64_t count = 0;
+  const int32_t* positions = nullptr;  // [count]
+};
+
+class LayerRunner {
+ public:
+  LayerRunner(const ModelPlan& plan, const Weights& weights, int64_t max_rows, int64_t context,
+              Parallel& parallel);
+
+  // Prepares for the layers of one call.
+  void begin_call(SequenceState& state);
+
+  // Adds the layer's two branches to x, [rows, hidden]. Appends keys and values, advances SSM states.
+  void run(const Layer& layer, int32_t depth, float* x, Rows rows, SequenceState& state);
+
+  // y = norm(x), [count, hidden] each.
+  void norm(const Norm& norm, int32_t depth, const float* x, float* y, int64_t count);
+
+  // Hands the gated memory units' memory to `trace` if `layer` wrote it.
+  void watch_memory(const Layer& layer, int64_t rows,
+                    const std::function<void(std::string_view, const float*, int64_t, int64_t)>& trace) const;
+
+  int64_t scratch_bytes() const { return scratch_.bytes(); }
+
+ private:
+  void carve();
+  void build_rope_tables();
+  void build_ssm_rates();
+  const float* array(const ParamRef& param, int32_t depth) const;
+  void linear(const ParamRef& weight, const ParamRef& bias, int32_t depth, const float* x, int64_t x_stride,
+              int64_t in, float* y, int64_t out, int64_t rows);
+  // x += residual_scale * (input weight^T + bias): the end of both branches.
+  void project_onto_residual(const ParamRef& weight, const ParamRef& bias, int32_t depth, const float* input,
+                             int64_t in, float* x, int64_t rows);
+
+  void mix(const Attention& attention, const Layer& layer, int32_t depth, float* x, Rows rows,
+           SequenceState& state);
+  void mix(const Mamba& mamba, const Layer& layer, int32_t depth, float* x, Rows rows, SequenceState& state);
+  void mix(const GatedMemory& gmu, const Layer& layer, int32_t depth, float* x, Rows rows,
+           SequenceState& state);
+  void mlp(const Mlp& mlp, int32_t depth, float* x, int64_t rows);
+  void rotate(const Attention& attention, float* x, int64_t heads, Rows rows);
+
+  struct RopeTable {
+    Rope rope;
+    int64_t head_dim;
+    std::vector<float> cos, sin;
+  };
+  const RopeTable& rope_table(const Attention& attention) const;
+
+  // Widest arrays that any layer of the plan needs.
+  struct Extents {
+    int64_t q = 0, kv = 0, heads = 0, head_dim = 0, inner = 0, bc = 0, mlp = 0, memory = 0;
+  };
+  static Extents extents_of(const ModelPlan& plan);
+
+  const ModelPlan& plan_;
+  const Weights& weights_;
+  const int64_t max_rows_;
+  const int64_t context_;
+  Parallel& parallel_;
+  const Extents extents_;
+  Scratch scratch_;
+  std::vector<RopeTable> rope_tables_;
+  std::vector<std::vector<float>> ssm_rates_;  // -exp(A_log) by parameter number, empty for other parameters
+
+  float *normed_ = nullptr, *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *mixed_ = nullptr;
+  float *gate_ = nullptr, *up_ = nullptr;
+  float *inner_x_ = nullptr, *inner_z_ = nullptr, *conv_ = nullptr, *dt_ = nullptr, *dt_b_c_ = nullptr;
+  int32_t *key_begin_ = nullptr, *key_end_ = nullptr;
+  uint8_t *linear_workspace_ = nullptr, *attention_workspace_ = nullptr;
+  std::vector<float*> memory_;  // by slot id: the memory of this call, null for other slots
+};
+
+}  // namespace fathom
