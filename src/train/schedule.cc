@@ -1,0 +1,45 @@
+#include "train/schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace fathom::train {
+
+double Schedule::at(int64_t step) const {
+  if (step < warmup_steps) return peak * static_cast<double>(step) / static_cast<double>(warmup_steps);
+  const double final_rate = peak * final_ratio;
+  const int64_t decay_begin = kind == ScheduleKind::kWsd ? total_steps - decay_steps : warmup_steps;
+  const int64_t decay_length = total_steps - decay_begin;
+  if (kind == ScheduleKind::kConstant || step < decay_begin || decay_length <= 0) return peak;
+  const double done =
+      std::min(1.0, static_cast<double>(step - decay_begin) / static_cast<double>(decay_length));
+  if (kind == ScheduleKind::kCosine) {
+    return final_rate + (peak - final_rate) * 0.5 * (1.0 + std::cos(std::numbers::pi * done));
+  }
+  return peak + (final_rate - peak) * done;
+}
+
+Result<ScheduleKind> parse_schedule(const std::string& name) {
+  for (ScheduleKind kind :
+       {ScheduleKind::kConstant, ScheduleKind::kLinear, ScheduleKind::kCosine, ScheduleKind::kWsd}) {
+    if (name == name_of(kind)) return kind;
+  }
+  return invalid("unknown schedule \"" + name + "\", expected constant, linear, cosine or wsd");
+}
+
+const char* name_of(ScheduleKind kind) {
+  switch (kind) {
+    case ScheduleKind::kConstant:
+      return "constant";
+    case ScheduleKind::kLinear:
+      return "linear";
+    case ScheduleKind::kCosine:
+      return "cosine";
+    case ScheduleKind::kWsd:
+      return "wsd";
+  }
+  return "?";
+}
+
+}  // namespace fathom::train

@@ -1,0 +1,35 @@
+// Learning-rate schedules, as functions of the step (from 0). Step 0 of a warm-up has learning rate 0: the
+// moments advance, the parameters stay, as in the published code of both families.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/result.h"
+
+namespace fathom::train {
+
+enum class ScheduleKind : uint8_t { kConstant, kLinear, kCosine, kWsd };
+
+// All kinds rise linearly from 0 to `peak` over `warmup_steps`. Then, with p in [0, 1] the part of the decay
+// done:
+//   constant   peak
+//   linear     from peak to final_ratio * peak, over the remaining steps
+//   cosine     final + (peak - final) (1 + cos(pi p)) / 2, over the remaining steps
+//   wsd        peak until the last `decay_steps`, then linear to final_ratio * peak ("trapezoid")
+struct Schedule {
+  ScheduleKind kind = ScheduleKind::kCosine;
+  double peak = 1e-3;
+  int64_t total_steps = 0;
+  int64_t warmup_steps = 0;
+  int64_t decay_steps = 0;  // wsd only
+  double final_ratio = 0;
+
+  double at(int64_t step) const;
+};
+
+// "constant", "linear", "cosine", "wsd".
+Result<ScheduleKind> parse_schedule(const std::string& name);
+const char* name_of(ScheduleKind kind);
+
+}  // namespace fathom::train

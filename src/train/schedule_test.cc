@@ -1,0 +1,42 @@
+#include "train/schedule.h"
+
+#include <gtest/gtest.h>
+
+namespace fathom::train {
+namespace {
+
+TEST(Schedule, TrapezoidOfTheTrainedMorModels) {
+  const Schedule wsd{ScheduleKind::kWsd, 0.003, 1250, 62, 250, 0};
+  EXPECT_EQ(wsd.at(0), 0);
+  EXPECT_DOUBLE_EQ(wsd.at(31), 0.0015);
+  EXPECT_DOUBLE_EQ(wsd.at(62), 0.003);
+  EXPECT_DOUBLE_EQ(wsd.at(999), 0.003);
+  EXPECT_DOUBLE_EQ(wsd.at(1000), 0.003);
+  EXPECT_DOUBLE_EQ(wsd.at(1125), 0.0015);
+  EXPECT_DOUBLE_EQ(wsd.at(1249), 0.003 * (1.0 - 249.0 / 250.0));
+}
+
+TEST(Schedule, LinearDecayOfTheTrainedSambaY) {
+  const Schedule linear{ScheduleKind::kLinear, 0.001, 1300, 65, 0, 0};
+  EXPECT_DOUBLE_EQ(linear.at(13), 0.001 * 13 / 65);
+  EXPECT_DOUBLE_EQ(linear.at(65), 0.001);
+  EXPECT_DOUBLE_EQ(linear.at(665), 0.001 * (1.0 - 600.0 / 1235.0));
+}
+
+TEST(Schedule, CosineFallsFromPeakToItsFinalRatio) {
+  const Schedule cosine{ScheduleKind::kCosine, 1, 110, 10, 0, 0.1};
+  EXPECT_DOUBLE_EQ(cosine.at(10), 1);
+  EXPECT_DOUBLE_EQ(cosine.at(60), 0.55);
+  EXPECT_DOUBLE_EQ(cosine.at(110), 0.1);
+  EXPECT_DOUBLE_EQ(cosine.at(500), 0.1);
+}
+
+TEST(Schedule, NamesRoundTripAndOthersAreRefused) {
+  for (const char* name : {"constant", "linear", "cosine", "wsd"})
+    EXPECT_STREQ(name_of(*parse_schedule(name)), name);
+  EXPECT_EQ(parse_schedule("step").error().message,
+            "unknown schedule \"step\", expected constant, linear, cosine or wsd");
+}
+
+}  // namespace
+}  // namespace fathom::train
