@@ -43,7 +43,6 @@ struct OptimizerConfig {
 
 struct LoopConfig {
   int64_t steps = 1000;
-  double seconds = 0;  // stop after this much time, the schedule following the clock; 0: off
   int64_t rows = 16;   // rows of one micro-batch
   int64_t accumulation = 1;
   uint64_t seed = 1;

@@ -1,0 +1,57 @@
+// Prompt in, tokens out, for one sequence: prefill in chunks, then one token a call.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "engine/executor.h"
+#include "kernels/sampling/sampling.h"
+
+namespace fathom {
+
+struct GenerateRequest {
+  std::span<const int32_t> prompt;  // at least one token
+  int64_t max_tokens = 128;
+  kernels::SamplingParams sampling;
+  std::vector<int32_t> stop_tokens;  // ends the text and is not part of it
+  int32_t max_depth = 0;             // recursion passes at most; 0: as the plan says
+  bool want_depths = false;          // runs the last token too, so that every token has a depth
+};
+
+enum class FinishReason : uint8_t { kLength, kStop, kCancelled };
+
+struct GeneratedToken {
+  int32_t token = 0;
+  float log_probability = 0;
+};
+
+struct GenerateResult {
+  std::vector<GeneratedToken> tokens;
+  FinishReason finish = FinishReason::kLength;
+  std::vector<uint8_t> depths;  // of prompt and generated tokens in order; empty for models without routing
+  std::vector<float> scores;    // router weight of each token's last pass, likewise
+  double prefill_seconds = 0;
+  double decode_seconds = 0;
+};
+
+// Continues `state` (usually fresh). `on_token` sees each token as it is drawn; false stops. The random
+// numbers are keyed by (seed, position), so the text is a function of the prompt and the request alone.
+class Generator {
+ public:
+  Generator(Executor& executor, const ModelPlan& plan, int64_t max_rows);
+  GenerateResult run(SequenceState& state, const GenerateRequest& request,
+                     const std::function<bool(const GeneratedToken&)>& on_token);
+
+ private:
+  ForwardResult feed(SequenceState& state, std::span<const int32_t> tokens, const GenerateRequest& request,
+                     GenerateResult& result);
+
+  Executor& executor_;
+  const ModelPlan& plan_;
+  const int64_t max_rows_;
+  AlignedBuffer sampling_workspace_;
+};
+
+}  // namespace fathom
