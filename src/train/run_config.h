@@ -43,7 +43,7 @@ struct OptimizerConfig {
 
 struct LoopConfig {
   int64_t steps = 1000;
-  int64_t rows = 16;   // rows of one micro-batch
+  int64_t rows = 16;  // rows of one micro-batch
   int64_t accumulation = 1;
   uint64_t seed = 1;
   Precision precision = Precision::kF32;
