@@ -17,7 +17,7 @@ double Schedule::at(int64_t step) const {
   if (kind == ScheduleKind::kCosine) {
     return final_rate + (peak - final_rate) * 0.5 * (1.0 + std::cos(std::numbers::pi * done));
   }
-  return peak + (final_rate - peak) * done;
+  return peak * (1.0 - (1.0 - final_ratio) * done);
 }
 
 Result<ScheduleKind> parse_schedule(const std::string& name) {
