@@ -1,0 +1,66 @@
+// A file of token ids, mapped read-only: Fathom's own shards (docs/formats/token-shards.md) or headerless ids
+// as other trainers write them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/result.h"
+#include "io/sha256.h"
+
+namespace fathom {
+
+// How wide an id is stored. Always little-endian.
+enum class TokenWidth : uint8_t { kU16 = 2, kU32 = 4 };
+
+// The narrowest width for ids below `vocab_size`.
+TokenWidth width_for(int64_t vocab_size);
+
+class TokenFile {
+ public:
+  // Checks the layout, the document table and that every id is below the vocabulary's size. The hash over the
+  // ids is checked by verify().
+  static Result<TokenFile> open(const std::string& path);
+
+  // Ids and nothing else. Documents end after each `end_of_document`; without it the file is one document.
+  static Result<TokenFile> open_raw(const std::string& path, TokenWidth width, int64_t vocab_size,
+                                    std::optional<int32_t> end_of_document);
+
+  int64_t tokens() const { return tokens_; }
+  int64_t vocab_size() const { return vocab_size_; }
+  TokenWidth width() const { return width_; }
+  std::optional<int32_t> end_of_document() const { return end_of_document_; }
+  // Index of the first token of each document, ascending; the first is 0 unless the file is empty.
+  std::span<const uint64_t> document_starts() const;
+  int64_t documents() const { return static_cast<int64_t>(document_starts().size()); }
+
+  int32_t token(int64_t index) const;
+  // Tokens [begin, begin + out.size()); the range must lie in the file.
+  void read(int64_t begin, std::span<int32_t> out) const;
+
+  // SHA-256 of the ids as they are stored; from the trailer of a shard, computed for raw files.
+  const Sha256Digest& data_hash() const { return data_hash_; }
+  // Recomputes the hash: an error if the data is not what was written.
+  Status verify() const;
+  const std::string& path() const { return path_; }
+
+ private:
+  Status read_layout();
+  Status check_ids() const;
+  std::span<const uint8_t> id_bytes() const;
+
+  MappedFile mapping_;
+  std::string path_;
+  int64_t ids_offset_ = 0, tokens_ = 0, vocab_size_ = 0;
+  TokenWidth width_ = TokenWidth::kU16;
+  std::optional<int32_t> end_of_document_;
+  std::span<const uint64_t> table_;     // in the mapping
+  std::vector<uint64_t> found_starts_;  // of raw files
+  Sha256Digest data_hash_{};
+};
+
+}  // namespace fathom
