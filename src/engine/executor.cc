@@ -92,16 +92,18 @@ struct Executor::Impl {
                                 .vocab = plan.dims.vocab_size},
                                parallel);
     layers.begin_call(state);
+    watch("embedding", hidden, rows);
+    const int64_t key_rows = options.key_rows > 0 ? options.key_rows : rows;
     bool is_routed = false;
     for (const Segment& segment : plan.segments) {
       if (segment.router) {
         is_routed = true;
-        run_routed(segment, state, rows, options);
+        run_routed(segment, state, rows, key_rows, options);
       } else {
         for (int32_t depth = 0; depth < segment.repeat; ++depth) {
           for (const Layer& layer : segment.layers) {
-            layers.run(layer, depth, hidden, {rows, positions}, state);
-            watch_hidden(layer, segment, depth, rows);
+            layers.run(layer, depth, hidden, {rows, key_rows, positions}, state);
+            watch_layer(layer, segment, depth, rows);
           }
         }
       }
@@ -118,7 +120,8 @@ struct Executor::Impl {
   }
 
   // One pass after another over the rows that the router keeps (Mixture-of-Recursions 3.3).
-  void run_routed(const Segment& segment, SequenceState& state, int64_t rows, const ForwardOptions& options) {
+  void run_routed(const Segment& segment, SequenceState& state, int64_t rows, int64_t key_rows,
+                  const ForwardOptions& options) {
     const RouterSpec& spec = segment.router->spec;
     const int64_t dim = plan.dims.hidden_size;
     const int32_t passes =
@@ -150,8 +153,10 @@ struct Executor::Impl {
       watch_router(depth, num_active, num_kept);
 
       // `kept` counts among the candidates; `kept_rows` are rows of the call.
+      int64_t kept_key_rows = 0;
       for (int64_t i = 0; i < num_kept; ++i) {
         const int32_t row = active[kept[i]];
+        kept_key_rows += row < key_rows ? 1 : 0;
         kept_rows[i] = row;
         kept_weights[i] = router_weights[kept[i]];
         routed_positions[i] = positions[row];
@@ -161,7 +166,9 @@ struct Executor::Impl {
       if (num_kept == 0) return;
       kernels::gather_rows_cpu({candidates, kept, routed, num_kept, dim}, parallel);
       for (const Layer& layer : segment.layers)
-        layers.run(layer, depth, routed, {num_kept, routed_positions}, state);
+
+        layers.run(layer, depth, routed, {num_kept, kept_key_rows, routed_positions}, state);
+
       kernels::scatter_add_rows_cpu(
           {.x = routed,
            .index = kept_rows,
@@ -208,7 +215,7 @@ struct Executor::Impl {
     const int64_t first = all ? 0 : rows - 1;
     const int64_t count = rows - first;
     layers.norm(plan.final_norm, 0, hidden + first * dim, final_hidden, count);
-    if (trace) trace("final_norm", final_hidden, count, dim);
+    watch("final_norm", final_hidden, count);
     const Weights::Array& matrix = weights.at(plan.head.at(0));
     kernels::linear_fwd_cpu({.x = final_hidden,
                              .weight = matrix.data,
@@ -225,11 +232,15 @@ struct Executor::Impl {
     return logits;
   }
 
-  void watch_hidden(const Layer& layer, const Segment& segment, int32_t depth, int64_t rows) {
+  void watch(std::string_view name, const float* data, int64_t rows) {
+    if (trace) trace(name, data, rows, plan.dims.hidden_size);
+  }
+
+  void watch_layer(const Layer& layer, const Segment& segment, int32_t depth, int64_t rows) {
     if (!trace) return;
-    const auto index = layer.index + depth * static_cast<int32_t>(segment.layers.size());
-    trace("hidden." + std::to_string(index), hidden, rows, plan.dims.hidden_size);
     layers.watch_memory(layer, rows, trace);
+    const auto index = layer.index + depth * static_cast<int32_t>(segment.layers.size());
+    watch("layer." + std::to_string(index), hidden, rows);
   }
 
   void watch_router(int32_t depth, int64_t num_active, int64_t num_kept) {
@@ -237,9 +248,11 @@ struct Executor::Impl {
     const std::string name = "router." + std::to_string(depth);
     trace(name + ".logits", router_logits, num_active, 1);
     trace(name + ".weights", router_weights, num_active, 1);
-    std::vector<float> rows_kept;
-    for (int64_t i = 0; i < num_kept; ++i) rows_kept.push_back(static_cast<float>(active[kept[i]]));
-    trace(name + ".kept", rows_kept.data(), num_kept, 1);
+    std::vector<float> numbers(active, active + num_active);
+    trace(name + ".candidates", numbers.data(), num_active, 1);
+    for (int64_t i = 0; i < num_kept; ++i)
+      numbers[static_cast<size_t>(i)] = static_cast<float>(active[kept[i]]);
+    trace(name + ".kept", numbers.data(), num_kept, 1);
   }
 
   const ModelPlan& plan;

@@ -33,11 +33,16 @@ struct ForwardOptions {
   std::span<const uint8_t> replay_depths;  // kReplay: passes of each row, 1..Nr
   int32_t max_depth = 0;                   // most passes a row makes; 0: as the plan says
   bool all_logits = false;                 // logits of every row instead of the last one
+  // Rows [key_rows, rows) take part in everything but write no keys: they look at the rows before, and nobody
+  // looks at them (the padding of recorded cases, which takes part in routing). 0: all rows write keys.
+  int64_t key_rows = 0;
 };
 
-// What a caller may watch of a forward pass: name, rows, columns. Names: "hidden.{i}" residual stream after
-// unrolled layer i (unrouted layers), "final_norm", "gmu_memory", "router.{depth}.logits" and ".weights" (of
-// the candidates), "router.{depth}.kept" (rows kept, as floats).
+// What a caller may watch of a forward pass: name, data, rows, columns. In order of execution: "embedding";
+// "layer.{i}", the residual stream after unrolled layer i outside routed segments; "memory", what gated
+// memory units will read; of each routed pass r "router.{r}.logits" and "router.{r}.weights" of its
+// candidates, "router.{r}.candidates" and "router.{r}.kept" (rows of the call, as floats), "pass.{r}", the
+// residual stream after it; "final_norm".
 using Trace = std::function<void(std::string_view name, const float* data, int64_t rows, int64_t columns)>;
 
 struct ForwardResult {

@@ -222,13 +222,13 @@ void LayerRunner::mix(const Attention& attention, const Layer& layer, int32_t de
     linear(attention.k, attention.k_bias, depth, normed_, hidden, hidden, k_, kv_dim, rows.count);
     linear(attention.v, attention.v_bias, depth, normed_, hidden, hidden, v_, kv_dim, rows.count);
     rotate(attention, k_, attention.num_kv_heads, rows);
-    keys.append(k_, v_, rows.count);
+    keys.append(k_, v_, rows.keys);
   }
   // The layer's own keys end with its own rows, whichever positions those are; another layer's list holds
   // every position.
-  const int64_t first_own = keys.length() - rows.count;
+  const int64_t first_own = keys.length() - rows.keys;
   for (int64_t r = 0; r < rows.count; ++r) {
-    const int64_t end = attention.cross ? rows.positions[r] + 1 : first_own + r + 1;
+    const int64_t end = std::min(keys.length(), attention.cross ? rows.positions[r] + 1 : first_own + r + 1);
     key_end_[r] = static_cast<int32_t>(end);
     key_begin_[r] =
         static_cast<int32_t>(attention.window > 0 ? std::max<int64_t>(0, end - attention.window) : 0);
@@ -327,7 +327,7 @@ void LayerRunner::watch_memory(
     const std::function<void(std::string_view, const float*, int64_t, int64_t)>& trace) const {
   for (SlotId slot : layer.writes) {
     const auto s = static_cast<size_t>(slot);
-    if (memory_[s] != nullptr) trace("gmu_memory", memory_[s], rows, plan_.slots[s].inner);
+    if (memory_[s] != nullptr) trace("memory", memory_[s], rows, plan_.slots[s].inner);
   }
 }
 

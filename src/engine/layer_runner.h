@@ -14,9 +14,10 @@
 
 namespace fathom {
 
-// Rows of one sequence in order of position.
+// Rows of one sequence in order of position. The first `keys` of them write keys and values.
 struct Rows {
   int64_t count = 0;
+  int64_t keys = 0;
   const int32_t* positions = nullptr;  // [count]
 };
 
