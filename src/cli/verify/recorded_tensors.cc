@@ -1,0 +1,59 @@
+#include "cli/verify/recorded_tensors.h"
+
+#include <cstring>
+
+#include "base/check.h"
+
+namespace fathom::cli::verify {
+
+int64_t RecordedTensor::elements() const {
+  int64_t count = 1;
+  for (int64_t extent : shape) count *= extent;
+  return count;
+}
+
+std::span<const float> RecordedTensor::part(int64_t b) const {
+  const int64_t size = elements() / extent(0);
+  return std::span(values).subspan(static_cast<size_t>(b * size), static_cast<size_t>(size));
+}
+
+Result<RecordedTensors> RecordedTensors::read(const std::string& path) {
+  FATHOM_ASSIGN(const SafetensorsFile file, SafetensorsFile::open(path));
+  RecordedTensors out;
+  out.path_ = path;
+  for (const TensorInfo& info : file.tensors()) {
+    RecordedTensor tensor;
+    tensor.shape = info.shape;
+    if (info.dtype == DType::kI64) {
+      tensor.ids.resize(info.elements());
+      std::memcpy(tensor.ids.data(), file.bytes(info).data(), info.bytes());
+    } else {
+      tensor.values.resize(info.elements());
+      FATHOM_TRY(copy_as_f32(file, info, tensor.values));
+    }
+    out.tensors_.emplace(info.name, std::move(tensor));
+  }
+  return out;
+}
+
+const RecordedTensor& RecordedTensors::at(const std::string& name) {
+  const auto found = tensors_.find(name);
+  FATHOM_CHECK(found != tensors_.end(), path_ + ": no tensor " + name);
+  seen_.insert(name);
+  return found->second;
+}
+
+Result<const RecordedTensor*> RecordedTensors::require(const std::string& name) {
+  if (!has(name)) return invalid(path_ + ": tensor " + name + " is missing");
+  return &at(name);
+}
+
+std::vector<std::string> RecordedTensors::unseen() const {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : tensors_) {
+    if (!seen_.contains(name)) names.push_back(name);
+  }
+  return names;
+}
+
+}  // namespace fathom::cli::verify

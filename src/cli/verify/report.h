@@ -1,0 +1,72 @@
+// What `fathom verify` finds: one line per compared tensor with its error and its limit.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace fathom::cli::verify {
+
+// How far a tensor is from the recorded one.
+enum class Measure : uint8_t {
+  kAbsolute,    // max |a - b|
+  kOfLargest,   // max |a - b| / max |b|
+  kRelativeL2,  // |a - b|_2 / |b|_2
+  kExact        // number of unequal entries
+};
+
+// Kinds of tensors that share a limit; the words of --tolerance.
+enum class Kind : uint8_t { kLogits, kLosses, kGradients, kStates, kModules, kSelections };
+const char* name_of(Kind kind);
+
+// Limits of one family of cases, and what --tolerance replaced.
+struct Limits {
+  double logits = 2e-5, losses = 5e-6, gradients = 1e-5, states = 2e-5, modules = 1e-5;
+  Measure gradient_measure = Measure::kRelativeL2;
+  double of(Kind kind) const;
+};
+
+// "1e-4" replaces every limit but those of selections, "logits=1e-4" one.
+Status apply_tolerance(const std::vector<std::string>& flags, Limits& limits);
+
+struct Finding {
+  std::string executor;  // "kernels", "engine", "train"
+  std::string tensor;
+  Measure measure = Measure::kAbsolute;
+  double error = 0;
+  double limit = 0;
+  bool ok() const { return error <= limit; }  // false for NaN
+};
+
+class Report {
+ public:
+  Report(std::string name, Limits limits) : case_name_(std::move(name)), limits_(limits) {}
+
+  // Compares and records. Arrays of different lengths are an error of infinity.
+  void compare(const std::string& executor, const std::string& tensor, Kind kind, std::span<const float> got,
+               std::span<const float> expected);
+  void compare(const std::string& executor, const std::string& tensor, Kind kind, double got,
+               double expected);
+  void add(Finding finding) { findings_.push_back(std::move(finding)); }
+
+  const std::string& case_name() const { return case_name_; }
+  const Limits& limits() const { return limits_; }
+  const std::vector<Finding>& findings() const { return findings_; }
+  bool ok() const;  // at least one finding, all within their limits
+
+  std::string to_text() const;
+  nlohmann::json to_json() const;
+  Status add_json(const nlohmann::json& json);  // findings printed by the other process
+
+ private:
+  std::string case_name_;
+  Limits limits_;
+  std::vector<Finding> findings_;
+};
+
+}  // namespace fathom::cli::verify
