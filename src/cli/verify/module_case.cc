@@ -1,0 +1,137 @@
+#include "cli/verify/module_case.h"
+
+#include <filesystem>
+#include <set>
+
+#include "io/json.h"
+#include "kernels/linear/linear.h"
+
+namespace fathom::cli::verify {
+
+Result<int64_t> ModuleCase::size(const std::string& key) const {
+  if (!config.contains(key)) return invalid(path + "/config.json: key " + key + " is missing");
+  if (!config[key].is_number_integer() || config[key].get<int64_t>() < 1 ||
+      config[key].get<int64_t>() > (1 << 20)) {
+    return invalid(path + "/config.json: " + key + " is " + config[key].dump() +
+                   ", expected a size of 1 to 1048576");
+  }
+  return config[key].get<int64_t>();
+}
+
+Status ModuleCase::known_keys(std::initializer_list<const char*> keys) const {
+  const std::set<std::string> known(keys.begin(), keys.end());
+  for (const auto& [key, value] : config.items()) {
+    if (!known.contains(key)) return invalid(path + "/config.json: unknown key " + key);
+  }
+  return {};
+}
+
+void ModuleCase::check_gradient(const std::string& tensor, std::span<const float> got) {
+  report.compare("kernels", tensor, Kind::kGradients, got, io.at(tensor).values);
+}
+
+namespace {
+
+struct Module {
+  const char* prefix;
+  Status (*run)(ModuleCase&);
+};
+
+// Longest prefixes first where one is the start of another.
+const Module kModules[] = {
+    {"module_rmsnorm", [](ModuleCase& c) { return run_norm(c, false); }},
+    {"module_layernorm", [](ModuleCase& c) { return run_norm(c, true); }},
+    {"module_mlp", run_mlp},
+    {"module_gmu", run_gated_memory},
+    {"module_rope", run_rope},
+    {"module_cross_entropy", run_cross_entropy},
+    {"module_cross_attention", [](ModuleCase& c) { return run_attention(c, true); }},
+    {"module_attention", [](ModuleCase& c) { return run_attention(c, false); }},
+    {"module_mamba1", run_mamba},
+};
+
+}  // namespace
+
+bool is_module_case(const std::string& name) { return name.starts_with("module_"); }
+
+Status run_module_case(const std::string& directory, const std::string& name, Report& report,
+                       Parallel& parallel) {
+  for (const Module& module : kModules) {
+    if (!name.starts_with(module.prefix)) continue;
+    FATHOM_ASSIGN(nlohmann::json config, read_json_file(directory + "/config.json"));
+    RecordedTensors weights;
+    const std::string weights_path = directory + "/weights.safetensors";
+    if (std::filesystem::exists(weights_path)) {
+      FATHOM_ASSIGN(weights, RecordedTensors::read(weights_path));
+    }
+    FATHOM_ASSIGN(RecordedTensors io, RecordedTensors::read(directory + "/io.safetensors"));
+    ModuleCase c{directory, std::move(config), std::move(weights), std::move(io), report, parallel};
+    FATHOM_TRY(module.run(c));
+    for (const std::string& tensor : c.io.unseen()) {
+      return invalid(directory + "/io.safetensors: unknown tensor " + tensor);
+    }
+    return {};
+  }
+  return not_supported("not supported yet: " + name);
+}
+
+std::vector<float> linear(std::span<const float> x, std::span<const float> weight,
+                          std::span<const float> bias, int64_t rows, int64_t in, int64_t out,
+                          Parallel& parallel) {
+  std::vector<float> y(static_cast<size_t>(rows * out));
+  std::vector<uint8_t> workspace(static_cast<size_t>(kernels::linear_fwd_workspace(rows, in, DType::kF32)));
+  kernels::linear_fwd_cpu({.x = x.data(),
+                           .weight = weight.data(),
+                           .bias = bias.empty() ? nullptr : bias.data(),
+                           .y = y.data(),
+                           .rows = rows,
+                           .in = in,
+                           .out = out,
+                           .x_stride = in,
+                           .y_stride = out,
+                           .workspace = workspace.data()},
+                          parallel);
+  return y;
+}
+
+std::vector<float> linear_grad_x(std::span<const float> grad_y, std::span<const float> weight, int64_t rows,
+                                 int64_t in, int64_t out) {
+  std::vector<float> grad(static_cast<size_t>(rows * in));
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = 0; i < in; ++i) {
+      double sum = 0;
+      for (int64_t o = 0; o < out; ++o) {
+        sum += double{grad_y[static_cast<size_t>(r * out + o)]} * weight[static_cast<size_t>(o * in + i)];
+      }
+      grad[static_cast<size_t>(r * in + i)] = static_cast<float>(sum);
+    }
+  }
+  return grad;
+}
+
+std::vector<float> linear_grad_weight(std::span<const float> grad_y, std::span<const float> x, int64_t rows,
+                                      int64_t in, int64_t out) {
+  std::vector<float> grad(static_cast<size_t>(out * in));
+  for (int64_t o = 0; o < out; ++o) {
+    for (int64_t i = 0; i < in; ++i) {
+      double sum = 0;
+      for (int64_t r = 0; r < rows; ++r) {
+        sum += double{grad_y[static_cast<size_t>(r * out + o)]} * x[static_cast<size_t>(r * in + i)];
+      }
+      grad[static_cast<size_t>(o * in + i)] = static_cast<float>(sum);
+    }
+  }
+  return grad;
+}
+
+std::vector<float> sum_rows(std::span<const float> grad_y, int64_t rows, int64_t out) {
+  std::vector<float> sums(static_cast<size_t>(out));
+  for (int64_t o = 0; o < out; ++o) {
+    double sum = 0;
+    for (int64_t r = 0; r < rows; ++r) sum += grad_y[static_cast<size_t>(r * out + o)];
+    sums[static_cast<size_t>(o)] = static_cast<float>(sum);
+  }
+  return sums;
+}
+
+}  // namespace fathom::cli::verify
