@@ -1,0 +1,95 @@
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "base/half.h"
+#include "kernels/attention/attention.h"
+
+namespace fathom::kernels {
+
+namespace {
+
+double element(const void* block, DType type, int64_t index) {
+  return type == DType::kF32 ? static_cast<const float*>(block)[index]
+                             : to_float(static_cast<const BFloat16*>(block)[index]);
+}
+
+}  // namespace
+
+void attention_fwd_ref(const AttentionFwd& args) {
+  const int64_t dim = args.head_dim, group = args.heads / args.kv_heads;
+  std::vector<double> p;
+  for (int64_t r = 0; r < args.rows; ++r) {
+    const KeyList& keys = args.sequences[args.row_sequence != nullptr ? args.row_sequence[r] : 0];
+    const int64_t begin = args.key_begin[r], end = args.key_end[r];
+    for (int64_t h = 0; h < args.heads; ++h) {
+      const float* q = args.q + (r * args.heads + h) * dim;
+      float* out = args.out + (r * args.heads + h) * dim;
+      const auto at = [&](int64_t j, int64_t d) {
+        return ((j % kKeyBlock) * args.kv_heads + h / group) * dim + d;
+      };
+      double largest = -std::numeric_limits<double>::infinity(), total = 0;
+      p.assign(static_cast<size_t>(end > begin ? end - begin : 0), 0.0);
+      for (int64_t j = begin; j < end; ++j) {
+        double logit = 0;
+        for (int64_t d = 0; d < dim; ++d)
+          logit += q[d] * element(keys.k_blocks[j / kKeyBlock], args.kv_type, at(j, d));
+        p[static_cast<size_t>(j - begin)] = logit * args.scale;
+        largest = std::max(largest, logit * args.scale);
+      }
+      for (double& value : p) total += value = std::exp(value - largest);
+      for (int64_t d = 0; d < dim; ++d) {
+        double value = 0;
+        for (int64_t j = begin; j < end; ++j) {
+          value += p[static_cast<size_t>(j - begin)] *
+                   element(keys.v_blocks[j / kKeyBlock], args.kv_type, at(j, d));
+        }
+        out[d] = begin < end ? static_cast<float>(value / total) : 0.0F;
+      }
+      if (args.lse != nullptr) args.lse[r * args.heads + h] = static_cast<float>(largest + std::log(total));
+    }
+  }
+}
+
+void attention_bwd_ref(const AttentionBwd& args) {
+  const int64_t dim = args.head_dim, group = args.heads / args.kv_heads;
+  for (int64_t s = 0; s < args.num_sequences; ++s) {
+    const RowRange queries = args.query_rows[s], keys = args.key_rows[s];
+    std::vector<double> grad_k(static_cast<size_t>(keys.size() * args.kv_heads * dim)), grad_v(grad_k.size());
+    for (int64_t r = queries.begin; r < queries.end; ++r) {
+      for (int64_t h = 0; h < args.heads; ++h) {
+        const int64_t row = (r * args.heads + h) * dim;
+        const double lse = args.lse[r * args.heads + h];
+        double delta = 0;
+        for (int64_t d = 0; d < dim; ++d) delta += double{args.out[row + d]} * args.grad_out[row + d];
+        std::vector<double> grad_q(static_cast<size_t>(dim));
+        for (int64_t j = args.key_begin[r]; j < args.key_end[r]; ++j) {
+          const int64_t local = (j * args.kv_heads + h / group) * dim;
+          const float* k = args.k + keys.begin * args.kv_heads * dim + local;
+          const float* v = args.v + keys.begin * args.kv_heads * dim + local;
+          double logit = 0, grad_p = 0;
+          for (int64_t d = 0; d < dim; ++d) {
+            logit += double{args.q[row + d]} * k[d];
+            grad_p += double{args.grad_out[row + d]} * v[d];
+          }
+          const double p = std::exp(logit * args.scale - lse);
+          const double grad_logit = p * (grad_p - delta) * args.scale;
+          for (int64_t d = 0; d < dim; ++d) {
+            grad_q[static_cast<size_t>(d)] += grad_logit * k[d];
+            grad_k[static_cast<size_t>(local + d)] += grad_logit * args.q[row + d];
+            grad_v[static_cast<size_t>(local + d)] += p * args.grad_out[row + d];
+          }
+        }
+        for (int64_t d = 0; d < dim; ++d)
+          args.grad_q[row + d] = static_cast<float>(grad_q[static_cast<size_t>(d)]);
+      }
+    }
+    for (size_t i = 0; i < grad_k.size(); ++i) {
+      const auto at = static_cast<int64_t>(i) + keys.begin * args.kv_heads * dim;
+      args.grad_k[at] = static_cast<float>(grad_k[i]);
+      args.grad_v[at] = static_cast<float>(grad_v[i]);
+    }
+  }
+}
+
+}  // namespace fathom::kernels

@@ -1,0 +1,246 @@
+#include "kernels/attention/attention.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/half.h"
+#include "kernels/common/testing.h"
+
+namespace fathom::kernels {
+namespace {
+
+using testing::Buffer;
+
+struct Shape {
+  int64_t heads, kv_heads, head_dim, keys, window;
+};
+
+const Shape kShapes[] = {{1, 1, 1, 1, 0},   {2, 1, 6, 5, 0},      {4, 2, 8, 70, 5},    {3, 3, 24, 130, 64},
+                         {6, 2, 64, 65, 0}, {2, 2, 96, 700, 300}, {4, 1, 20, 1100, 0}, {2, 1, 8, 600, 1}};
+
+// One sequence of `keys` entries, each attended from its own row; blocks lie scattered in memory.
+struct Case {
+  Case(Shape s, DType kv_type) : shape(s), type(kv_type) {
+    const int64_t entry = s.kv_heads * s.head_dim;
+    q = Buffer::normal(s.keys * s.heads * s.head_dim, 1);
+    k = Buffer::normal(s.keys * entry, 2);
+    v = Buffer::normal(s.keys * entry, 3);
+    out = Buffer(q.size());
+    lse = Buffer(s.keys * s.heads);
+    const int64_t blocks = (s.keys + kKeyBlock - 1) / kKeyBlock;
+    storage.resize(static_cast<size_t>(2 * blocks * kKeyBlock * entry * size_of(type)),
+                   0xff);  // NaN behind the end
+    for (int64_t b = 0; b < blocks; ++b) {
+      // The last block comes first in memory.
+      uint8_t* kb = storage.data() + 2 * (blocks - 1 - b) * kKeyBlock * entry * size_of(type);
+      uint8_t* vb = kb + kKeyBlock * entry * size_of(type);
+      k_blocks.push_back(kb);
+      v_blocks.push_back(vb);
+      for (int64_t i = b * kKeyBlock * entry; i < std::min(s.keys, (b + 1) * kKeyBlock) * entry; ++i) {
+        put(kb, i - b * kKeyBlock * entry, k[i]);
+        put(vb, i - b * kKeyBlock * entry, v[i]);
+      }
+    }
+    for (int64_t r = 0; r < s.keys; ++r) {
+      key_begin.push_back(static_cast<int32_t>(s.window > 0 ? std::max<int64_t>(0, r + 1 - s.window) : 0));
+      key_end.push_back(static_cast<int32_t>(r + 1));
+    }
+    list = {k_blocks.data(), v_blocks.data()};
+    workspace.resize(static_cast<size_t>(attention_fwd_workspace(s.keys, s.heads, s.head_dim, s.keys, 4)));
+  }
+  void put(uint8_t* block, int64_t i, float value) const {
+    if (type == DType::kF32) {
+      reinterpret_cast<float*>(block)[i] = value;
+    } else {
+      reinterpret_cast<BFloat16*>(block)[i] = to_bfloat16(value);
+    }
+  }
+  AttentionFwd fwd() {
+    return {.q = q.data(),
+            .key_begin = key_begin.data(),
+            .key_end = key_end.data(),
+            .sequences = &list,
+            .kv_type = type,
+            .out = out.data(),
+            .lse = lse.data(),
+            .rows = shape.keys,
+            .heads = shape.heads,
+            .kv_heads = shape.kv_heads,
+            .head_dim = shape.head_dim,
+            .scale = 0.4F,
+            .workspace = workspace.data()};
+  }
+  Shape shape;
+  DType type;
+  Buffer q{0}, k{0}, v{0}, out{0}, lse{0};
+  std::vector<uint8_t> storage, workspace;
+  std::vector<const void*> k_blocks, v_blocks;
+  std::vector<int32_t> key_begin, key_end;
+  KeyList list;
+};
+
+TEST(Attention, RefOfOneKeyIsItsValue) {
+  Case c({2, 1, 6, 5, 1}, DType::kF32);
+  attention_fwd_ref(c.fwd());
+  for (int64_t r = 0; r < 5; ++r) {
+    for (int64_t d = 0; d < 6; ++d) EXPECT_EQ(c.out[(r * 2 + 1) * 6 + d], c.v[r * 6 + d]);
+  }
+}
+
+TEST(Attention, AnEmptyRangeGivesZeros) {
+  Case c({2, 1, 6, 5, 0}, DType::kF32);
+  c.key_end[2] = c.key_begin[2] = 2;
+  SerialParallel serial;
+  attention_fwd_cpu(c.fwd(), serial);
+  for (int64_t i = 0; i < 12; ++i) EXPECT_EQ(c.out[2 * 12 + i], 0.0F);
+}
+
+TEST(Attention, CpuEqualsRef) {
+  ThreadPool pool(3);
+  testing::for_each_level([&] {
+    for (Shape shape : kShapes) {
+      for (DType type : {DType::kF32, DType::kBF16}) {
+        Case ref(shape, type), cpu(shape, type);
+        attention_fwd_ref(ref.fwd());
+        attention_fwd_cpu(cpu.fwd(), pool);
+        EXPECT_LE(testing::relative_error(cpu.out, ref.out), 3e-6) << shape.head_dim << " " << shape.keys;
+        EXPECT_LE(testing::relative_error(cpu.lse, ref.lse), 3e-6);
+        EXPECT_TRUE(cpu.out.intact() && cpu.lse.intact());
+      }
+    }
+  });
+}
+
+// The same rows in calls of other sizes, with other numbers of threads, one by one as in decoding.
+TEST(Attention, BitsDoNotDependOnChunksOrThreads) {
+  ThreadPool pool(4);
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    for (Shape shape : kShapes) {
+      Case whole(shape, DType::kF32);
+      attention_fwd_cpu(whole.fwd(), pool);
+      const int64_t row_size = shape.heads * shape.head_dim;
+      uint64_t draw = 0;
+      for (int64_t at = 0; at < shape.keys;) {
+        const int64_t rows =
+            std::min<int64_t>(shape.keys - at, 1 + static_cast<int64_t>(philox(3, 4, draw++)[0] % 40));
+        Buffer part(rows * row_size);
+        AttentionFwd args = whole.fwd();
+        args.q += at * row_size;
+        args.key_begin += at;
+        args.key_end += at;
+        args.out = part.data();
+        args.lse = nullptr;
+        args.rows = draw % 2 == 0 ? rows : 1;
+        attention_fwd_cpu(args, draw % 3 == 0 ? static_cast<Parallel&>(serial) : pool);
+        ASSERT_EQ(std::memcmp(part.data(), whole.out.data() + at * row_size,
+                              static_cast<size_t>(args.rows * row_size) * sizeof(float)),
+                  0)
+            << "rows from " << at;
+        at += args.rows;
+      }
+    }
+  });
+}
+
+TEST(Attention, SequencesDoNotSeeEachOther) {
+  Case a({4, 2, 8, 70, 0}, DType::kF32), b({4, 2, 8, 70, 0}, DType::kF32);
+  for (int64_t i = 0; i < 70 * 16; ++i) b.put(b.storage.data(), i, 0.0F);
+  const KeyList lists[] = {a.list, b.list};
+  std::vector<int32_t> sequence(70);
+  for (size_t r = 0; r < 70; ++r) sequence[r] = r % 3 == 0 ? 1 : 0;
+  Buffer mixed(a.out.size());
+  SerialParallel serial;
+  attention_fwd_cpu(a.fwd(), serial);
+  attention_fwd_cpu(b.fwd(), serial);
+  AttentionFwd args = a.fwd();
+  args.sequences = lists;
+  args.row_sequence = sequence.data();
+  args.out = mixed.data();
+  attention_fwd_cpu(args, serial);
+  for (int64_t r = 0; r < 70; ++r) {
+    const Buffer& expected = r % 3 == 0 ? b.out : a.out;
+    EXPECT_EQ(std::memcmp(mixed.data() + r * 32, expected.data() + r * 32, 32 * sizeof(float)), 0) << r;
+  }
+}
+
+struct BackwardCase {
+  explicit BackwardCase(Shape s)
+      : fwd(s, DType::kF32),
+        grad_out(Buffer::normal(fwd.q.size(), 5)),
+        grad_q(fwd.q.size()),
+        grad_k(fwd.k.size()),
+        grad_v(fwd.v.size()),
+        rows{0, s.keys},
+        workspace(static_cast<size_t>(attention_bwd_workspace(s.keys, s.heads, s.head_dim, s.keys, 4))) {
+    attention_fwd_ref(fwd.fwd());
+  }
+  AttentionBwd bwd() {
+    return {.q = fwd.q.data(),
+            .k = fwd.k.data(),
+            .v = fwd.v.data(),
+            .out = fwd.out.data(),
+            .lse = fwd.lse.data(),
+            .grad_out = grad_out.data(),
+            .key_begin = fwd.key_begin.data(),
+            .key_end = fwd.key_end.data(),
+            .query_rows = &rows,
+            .key_rows = &rows,
+            .num_sequences = 1,
+            .grad_q = grad_q.data(),
+            .grad_k = grad_k.data(),
+            .grad_v = grad_v.data(),
+            .heads = fwd.shape.heads,
+            .kv_heads = fwd.shape.kv_heads,
+            .head_dim = fwd.shape.head_dim,
+            .scale = 0.4F,
+            .workspace = workspace.data()};
+  }
+  Case fwd;
+  Buffer grad_out, grad_q, grad_k, grad_v;
+  RowRange rows;
+  std::vector<uint8_t> workspace;
+};
+
+TEST(Attention, RefBackwardIsTheDerivativeOfForward) {
+  BackwardCase c({4, 2, 6, 7, 3});
+  attention_bwd_ref(c.bwd());
+  const auto loss = [&] {
+    for (int64_t i = 0; i < c.fwd.k.size(); ++i) {
+      c.fwd.put(static_cast<uint8_t*>(const_cast<void*>(c.fwd.k_blocks[0])), i, c.fwd.k[i]);
+      c.fwd.put(static_cast<uint8_t*>(const_cast<void*>(c.fwd.v_blocks[0])), i, c.fwd.v[i]);
+    }
+    attention_fwd_ref(c.fwd.fwd());
+    return testing::dot(c.fwd.out, c.grad_out);
+  };
+  testing::expect_gradient(c.fwd.q, c.grad_q, loss);
+  testing::expect_gradient(c.fwd.k, c.grad_k, loss);
+  testing::expect_gradient(c.fwd.v, c.grad_v, loss);
+}
+
+TEST(Attention, CpuBackwardEqualsRefForAnyThreads) {
+  ThreadPool pool(3);
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    for (Shape shape : kShapes) {
+      BackwardCase ref(shape), cpu(shape), alone(shape);
+      attention_bwd_ref(ref.bwd());
+      attention_bwd_cpu(cpu.bwd(), pool);
+      attention_bwd_cpu(alone.bwd(), serial);
+      if (shape.keys > 1 &&
+          shape.window != 1) {  // else the softmax is constant and its gradient cancels to noise
+        EXPECT_LE(testing::relative_error(cpu.grad_q, ref.grad_q), 2e-5)
+            << shape.head_dim << " " << shape.keys;
+        EXPECT_LE(testing::relative_error(cpu.grad_k, ref.grad_k), 2e-5);
+      }
+      EXPECT_LE(testing::relative_error(cpu.grad_v, ref.grad_v), 1e-5);
+      EXPECT_TRUE(testing::same_bits(cpu.grad_q, alone.grad_q) &&
+                  testing::same_bits(cpu.grad_k, alone.grad_k) &&
+                  testing::same_bits(cpu.grad_v, alone.grad_v));
+      EXPECT_TRUE(cpu.grad_q.intact() && cpu.grad_k.intact() && cpu.grad_v.intact());
+    }
+  });
+}
+
+}  // namespace
+}  // namespace fathom::kernels
