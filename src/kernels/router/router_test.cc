@@ -1,0 +1,143 @@
+#include "kernels/router/router.h"
+
+#include <vector>
+
+#include "base/check.h"
+#include "kernels/common/testing.h"
+
+namespace fathom::kernels {
+namespace {
+
+using testing::Buffer;
+
+struct Case {
+  Case(int64_t n, int64_t d, RouterScore kind)
+      : rows(n),
+        dim(d),
+        score(kind),
+        x(Buffer::normal(n * d, 1)),
+        weight(Buffer::normal(d, 2, 0.3F)),
+        grad_weights(Buffer::normal(n, 3)),
+        grad_logits(Buffer::normal(n, 4)),
+        logits(n),
+        weights(n),
+        grad_x(n * d),
+        grad_weight(d),
+        workspace(router_bwd_workspace(n, d)) {}
+  RouterFwd fwd() {
+    return {x.data(), weight.data(), logits.data(), weights.data(), rows, dim, 1.5F, 0.4F, score};
+  }
+  RouterBwd bwd() {
+    return {x.data(),
+            weight.data(),
+            logits.data(),
+            grad_weights.data(),
+            grad_logits.data(),
+            grad_x.data(),
+            grad_weight.data(),
+            workspace.data(),
+            rows,
+            dim,
+            1.5F,
+            0.4F,
+            score};
+  }
+  int64_t rows, dim;
+  RouterScore score;
+  Buffer x, weight, grad_weights, grad_logits, logits, weights, grad_x, grad_weight, workspace;
+};
+
+constexpr RouterScore kScores[] = {RouterScore::kSigmoid, RouterScore::kTanh, RouterScore::kIdentity};
+
+TEST(Router, RefBackwardIsTheDerivativeOfForward) {
+  for (RouterScore score : kScores) {
+    Case c(4, 6, score);
+    router_fwd_ref(c.fwd());
+    router_bwd_ref(c.bwd());
+    const auto loss = [&] {
+      router_fwd_ref(c.fwd());
+      return testing::dot(c.weights, c.grad_weights) + testing::dot(c.logits, c.grad_logits);
+    };
+    testing::expect_gradient(c.x, c.grad_x, loss);
+    testing::expect_gradient(c.weight, c.grad_weight, loss);
+  }
+}
+
+TEST(Router, CpuEqualsRefForAnyThreads) {
+  ThreadPool pool(3);
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    for (RouterScore score : kScores) {
+      for (int64_t dim : {1, 7, 64, 129}) {
+        Case ref(150, dim, score), cpu(150, dim, score), alone(150, dim, score);
+        router_fwd_ref(ref.fwd());
+        router_fwd_cpu(cpu.fwd(), pool);
+        router_fwd_cpu(alone.fwd(), serial);
+        EXPECT_LE(testing::relative_error(cpu.logits, ref.logits), 1e-6);
+        EXPECT_LE(testing::relative_error(cpu.weights, ref.weights), 1e-6);
+        EXPECT_TRUE(testing::same_bits(cpu.logits, alone.logits));
+        router_bwd_ref(ref.bwd());
+        router_bwd_cpu(cpu.bwd(), pool);
+        router_bwd_cpu(alone.bwd(), serial);
+        EXPECT_LE(testing::relative_error(cpu.grad_x, ref.grad_x), 2e-6);
+        EXPECT_LE(testing::relative_error(cpu.grad_weight, ref.grad_weight), 2e-5);  // 150 rows cancel
+        EXPECT_TRUE(testing::same_bits(cpu.grad_weight, alone.grad_weight));
+      }
+    }
+  });
+}
+
+TEST(Router, TopKOfEachSequenceAscending) {
+  SerialParallel serial;
+  const int64_t n = 500;
+  Buffer weights(n), logits = Buffer::normal(n, 9);
+  for (int64_t i = 0; i < n; ++i) weights[i] = std::round(logits[i] * 2) / 2;  // many ties
+  const RowRange sequences[] = {{0, 100}, {100, 101}, {101, 500}};
+  const int64_t keep[] = {37, 1, 200};
+  std::vector<int32_t> ref(238), cpu(238), workspace(399);
+  RouterTopK args{weights.data(), logits.data(), sequences, keep, 3, ref.data(), workspace.data()};
+  router_top_k_ref(args);
+  args.kept = cpu.data();
+  router_top_k_cpu(args, serial);
+  EXPECT_EQ(cpu, ref);
+  for (size_t i = 1; i < cpu.size(); ++i) EXPECT_LT(cpu[i - 1], cpu[i]);
+}
+
+TEST(Router, AmongEqualsTheEarlierRowStays) {
+  SerialParallel serial;
+  const std::vector<float> same(6, 0.5F);
+  const RowRange all{0, 6};
+  const int64_t keep = 2;
+  std::vector<int32_t> kept(2), workspace(6);
+  router_top_k_cpu({same.data(), same.data(), &all, &keep, 1, kept.data(), workspace.data()}, serial);
+  EXPECT_EQ(kept, (std::vector<int32_t>{0, 1}));
+}
+
+TEST(Router, BceIsTheCrossEntropyOfTheDecision) {
+  Buffer logits = Buffer::normal(5, 1), grad(5), ones(1, 1.0F);
+  const int32_t kept[] = {1, 4};
+  double loss = 0;
+  router_bce_ref({logits.data(), kept, 5, 2, 0.25F, &loss, grad.data()});
+  double expected = 0;
+  for (int64_t r = 0; r < 5; ++r) {
+    const double p = 1 / (1 + std::exp(-double{logits[r]}));
+    expected -= 0.25 * std::log(r == 1 || r == 4 ? p : 1 - p);
+  }
+  EXPECT_NEAR(loss, expected, 1e-12);
+  testing::expect_gradient(logits, grad, [&] {
+    router_bce_ref({logits.data(), kept, 5, 2, 0.25F, &loss, nullptr});
+    return loss;
+  });
+}
+
+TEST(Router, CapacityIsTheFloorAndAtLeastOne) {
+  EXPECT_EQ(router_capacity(1.0, 512, 512), 512);
+  EXPECT_EQ(router_capacity(0.6666666666666666, 512, 512), 341);
+  EXPECT_EQ(router_capacity(0.3333333333333333, 512, 341), 170);
+  EXPECT_EQ(router_capacity(0.75, 17, 17), 12);
+  EXPECT_EQ(router_capacity(0.25, 3, 3), 1);
+  EXPECT_EQ(router_capacity(1.0, 8, 5), 5);
+}
+
+}  // namespace
+}  // namespace fathom::kernels
