@@ -32,7 +32,7 @@ struct SelectiveScanFwd {
   const float* b = nullptr;        // [rows, state], rows bc_stride apart
   const float* c = nullptr;        // [rows, state], rows bc_stride apart
   const float* d = nullptr;        // [inner]
-  float* y = nullptr;              // [rows, inner]; may be x or dt
+  float* y = nullptr;              // [rows, inner]; overlapping no input
   const ScanSequence* sequences = nullptr;
   int64_t num_sequences = 0;
   float* checkpoints = nullptr;  // selective_scan_checkpoints(...) floats for backward, or null

@@ -174,6 +174,43 @@ FATHOM_INLINE Vec exp(Vec x) {
   return select(x != x, x, result);
 }
 
+// Natural logarithm of positive normal numbers to about 1 ulp: x = m 2^e with m in [sqrt(1/2), sqrt(2)), a
+// polynomial in m - 1 (coefficients of the Cephes library's logf), e ln 2 in two parts.
+FATHOM_INLINE Vec log(Vec x) {
+  const IVec bits = (IVec)x;
+  IVec exponent = (bits >> 23) - 126;
+  Vec m = (Vec)((bits & 0x007fffff) | 0x3f000000);  // in [0.5, 1)
+  const IVec low = (IVec)(m < 0.707106781186547524F);
+  m = select(low, m + m, m);
+  exponent = exponent + low;  // low is -1 where m was doubled
+  const Vec e = __builtin_convertvector(exponent, Vec);
+  const Vec z = m - 1.0F;
+  Vec p = broadcast(7.0376836292e-2F);
+  p = fma(p, z, broadcast(-1.1514610310e-1F));
+  p = fma(p, z, broadcast(1.1676998740e-1F));
+  p = fma(p, z, broadcast(-1.2420140846e-1F));
+  p = fma(p, z, broadcast(1.4249322787e-1F));
+  p = fma(p, z, broadcast(-1.6668057665e-1F));
+  p = fma(p, z, broadcast(2.0000714765e-1F));
+  p = fma(p, z, broadcast(-2.4999993993e-1F));
+  p = fma(p, z, broadcast(3.3333331174e-1F));
+  Vec y = p * z * z * z;
+  y = fma(e, broadcast(-2.12194440e-4F), y);
+  y = fma(z * z, broadcast(-0.5F), y);
+  return fma(e, broadcast(0.693359375F), z + y);
+}
+
+// log(1 + u) for u >= 0, exact for small u: the rounding of 1 + u is corrected.
+FATHOM_INLINE Vec log1p(Vec u) {
+  const Vec w = 1.0F + u;
+  return log(w) - ((w - 1.0F) - u) / w;
+}
+
+// log(1 + e^x), x itself above 20.
+FATHOM_INLINE Vec softplus(Vec x) {
+  return select((IVec)(x > 20.0F), x, log1p(exp(min(x, broadcast(20.0F)))));
+}
+
 FATHOM_INLINE Vec sigmoid(Vec x) { return 1.0F / (1.0F + exp(-x)); }
 
 }  // namespace fathom::simd::FATHOM_SIMD_LEVEL

@@ -1,0 +1,112 @@
+#include "kernels/causal_conv1d/causal_conv1d.h"
+
+#include <vector>
+
+#include "kernels/common/testing.h"
+
+namespace fathom::kernels {
+namespace {
+
+using testing::Buffer;
+
+const RowRange kSequences[] = {{0, 11}, {11, 12}, {12, 30}};
+
+struct Case {
+  Case(int64_t c, int64_t w)
+      : channels(c),
+        width(w),
+        x(Buffer::normal(30 * c, 1)),
+        weight(Buffer::normal(c * w, 2)),
+        bias(Buffer::normal(c, 3)),
+        grad_y(Buffer::normal(30 * c, 4)),
+        y(30 * c),
+        grad_x(30 * c),
+        grad_weight(c * w),
+        grad_bias(c),
+        states(Buffer::normal(3 * (w - 1) * c, 5)) {
+    for (int64_t s = 0; s < 3; ++s) sequences.push_back({kSequences[s], nullptr});
+  }
+  void carry_states() {
+    for (int64_t s = 0; s < 3; ++s)
+      sequences[static_cast<size_t>(s)].state = states.data() + s * (width - 1) * channels;
+  }
+  CausalConv1dFwd fwd() {
+    return {x.data(), weight.data(), bias.data(), y.data(), sequences.data(), 3, channels, width};
+  }
+  CausalConv1dBwd bwd() {
+    return {x.data(),      weight.data(),      bias.data(),      grad_y.data(), kSequences, 3,
+            grad_x.data(), grad_weight.data(), grad_bias.data(), channels,      width};
+  }
+  int64_t channels, width;
+  Buffer x, weight, bias, grad_y, y, grad_x, grad_weight, grad_bias, states;
+  std::vector<ConvSequence> sequences;
+};
+
+TEST(CausalConv1d, TheLastTapMultipliesTheCurrentInput) {
+  Case c(1, 4);
+  for (int64_t k = 0; k < 4; ++k) c.weight[k] = k == 3 ? 1.0F : 0.0F;
+  c.bias[0] = 0;
+  causal_conv1d_fwd_ref(c.fwd());
+  for (int64_t t = 0; t < 30; ++t) EXPECT_NEAR(c.y[t], c.x[t] / (1 + std::exp(-c.x[t])), 1e-6);
+}
+
+TEST(CausalConv1d, RefBackwardIsTheDerivativeOfForward) {
+  Case c(2, 4);
+  causal_conv1d_bwd_ref(c.bwd());
+  const auto loss = [&] {
+    causal_conv1d_fwd_ref(c.fwd());
+    return testing::dot(c.y, c.grad_y);
+  };
+  testing::expect_gradient(c.x, c.grad_x, loss);
+  testing::expect_gradient(c.weight, c.grad_weight, loss);
+  testing::expect_gradient(c.bias, c.grad_bias, loss);
+}
+
+TEST(CausalConv1d, CpuEqualsRefForAnyThreads) {
+  ThreadPool pool(3);
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    for (int64_t width : {1, 2, 4, 7}) {
+      for (int64_t channels : {1, 7, 16, 37}) {
+        Case ref(channels, width), cpu(channels, width), alone(channels, width);
+        for (Case* c : {&ref, &cpu, &alone}) c->carry_states();
+        causal_conv1d_fwd_ref(ref.fwd());
+        causal_conv1d_fwd_cpu(cpu.fwd(), pool);
+        causal_conv1d_fwd_cpu(alone.fwd(), serial);
+        EXPECT_LE(testing::relative_error(cpu.y, ref.y), 2e-6) << width << " " << channels;
+        EXPECT_TRUE(testing::same_bits(cpu.states, ref.states));
+        EXPECT_TRUE(testing::same_bits(cpu.y, alone.y));
+        causal_conv1d_bwd_ref(ref.bwd());
+        causal_conv1d_bwd_cpu(cpu.bwd(), pool);
+        EXPECT_LE(testing::relative_error(cpu.grad_x, ref.grad_x), 3e-6);
+        EXPECT_LE(testing::relative_error(cpu.grad_weight, ref.grad_weight), 5e-6);
+        EXPECT_LE(testing::relative_error(cpu.grad_bias, ref.grad_bias), 5e-6);
+        EXPECT_TRUE(cpu.y.intact() && cpu.grad_x.intact() && cpu.grad_weight.intact());
+      }
+    }
+  });
+}
+
+TEST(CausalConv1d, CutsDoNotChangeABit) {
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    Case whole(19, 4), cut(19, 4);
+    whole.carry_states();
+    cut.carry_states();
+    causal_conv1d_fwd_cpu(whole.fwd(), serial);
+    // The third sequence in pieces, some shorter than the state.
+    const int64_t cuts[] = {12, 13, 15, 22, 23, 30};
+    for (size_t i = 0; i + 1 < std::size(cuts); ++i) {
+      ConvSequence piece{{cuts[i], cuts[i + 1]}, cut.sequences[2].state};
+      CausalConv1dFwd args = cut.fwd();
+      args.sequences = &piece;
+      args.num_sequences = 1;
+      causal_conv1d_fwd_cpu(args, serial);
+    }
+    EXPECT_EQ(std::memcmp(cut.y.data() + 12 * 19, whole.y.data() + 12 * 19, 18 * 19 * sizeof(float)), 0);
+    EXPECT_EQ(std::memcmp(cut.sequences[2].state, whole.sequences[2].state, 3 * 19 * sizeof(float)), 0);
+  });
+}
+
+}  // namespace
+}  // namespace fathom::kernels
