@@ -33,9 +33,9 @@ struct Architecture {
   bool rope = false;
   bool differential = false;
   bool layer_norm = false;
-  bool biases = false;             // on q, k, v and the output projection
-  int64_t window = 0;              // default of sliding_window; 0: no layer is windowed
-  std::string_view missing_mixer;  // set: defined by the paper, not built here
+  bool biases = false;                  // on q, k, v and the output projection
+  int64_t window = 0;                   // default of sliding_window; 0: no layer is windowed
+  std::string_view missing_mixer = {};  // set: defined by the paper, not built here
 };
 
 // All rows, in the order of the paper.

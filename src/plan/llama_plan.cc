@@ -42,6 +42,7 @@ Router make_router(PlanBuilder& builder, int32_t repeat) {
   const ModelSpec& spec = builder.spec();
   Router router;
   router.spec = *spec.router;
+  if (router.spec.random) return router;  // nothing to learn
   const int64_t hidden = spec.hidden_size;
   const bool expert = router.spec.kind == RouterKind::kExpertChoice;
   const bool linear = router.spec.network == RouterNetwork::kLinear;

@@ -190,7 +190,8 @@ enum class Combine : uint8_t {
 
 struct Router {
   RouterSpec spec;  // capacity and threshold filled in, one entry per depth
-  ParamRef weight;  // expert choice: [1, in] per depth; token choice: [repeat, in], one for all depths
+  ParamRef weight;  // expert choice: [1, in] per depth; token choice: [repeat, in], one for all depths;
+                    // none for random scores
   ParamRef
       hidden;  // MLP routers: [2 * hidden_size, hidden_size], then in = 2 * hidden_size, else hidden_size
   ParamRef aux_weight, aux_hidden;  // the second router of RouterLoss::kAuxRouter, same shapes

@@ -138,6 +138,8 @@ class Validator {
     const auto depths = static_cast<size_t>(repeat_);
     if (router.spec.capacity.size() != depths || router.spec.threshold.size() != depths)
       return wrong("capacity and threshold need " + std::to_string(depths) + " entries, one per depth");
+    if (router.spec.random)
+      return router.weight.present() ? Status(wrong("random scores have no weight")) : Status{};
     const int64_t hidden = plan_.dims.hidden_size;
     const int64_t in = router.hidden.present() ? 2 * hidden : hidden;
     const bool expert = router.spec.kind == RouterKind::kExpertChoice;
