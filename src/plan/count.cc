@@ -39,7 +39,8 @@ double matrix_flops(const ModelPlan& plan, const ParamRef& ref) {
   return 2.0 * static_cast<double>(elements_of(plan, ref));
 }
 
-// Per active token of a sequence whose active part is `length` long; keys are shared by all tokens of `context`.
+// Per active token of a sequence whose active part is `length` long; keys are shared by all tokens of
+// `context`.
 void add_mixer(const ModelPlan& plan, const Attention& a, double weight, double length, FlopCount& total) {
   double linear = 0;
   for (const ParamRef& ref : {a.q, a.k, a.v, a.o}) linear += matrix_flops(plan, ref);
@@ -176,6 +177,7 @@ StateBytes count_slot(const Slot& slot, double share, DType kv_type) {
       const int64_t entry = 2 * slot.num_kv_heads * slot.head_dim * size_of(kv_type);
       if (slot.kind == SlotKind::kKv) {
         bytes.per_token = static_cast<int64_t>(static_cast<double>(entry) * share + 0.5);
+        bytes.per_token_most = entry * slot.copies;
       } else {
         bytes.per_sequence = entry * slot.window * slot.copies;
       }
@@ -200,6 +202,7 @@ StateBytes count_state(const ModelPlan& plan, DType kv_type) {
         for (int32_t copy = 0; copy < slot.copies; ++copy) share += share_of(segment, copy);
         const StateBytes bytes = count_slot(slot, share, kv_type);
         total.per_token += bytes.per_token;
+        total.per_token_most += bytes.per_token_most;
         total.per_sequence += bytes.per_sequence;
       }
     }

@@ -43,8 +43,9 @@ double paper_flops(const ModelPlan& plan, int64_t context);
 // Bytes of persistent state of one sequence. SSM and convolution states are float; KV entries have `kv_type`.
 // Depths of a routed segment hold the tokens that they keep: capacities weigh the growth per token.
 struct StateBytes {
-  int64_t per_token = 0;     // growth with each token (full KV), all depths
-  int64_t per_sequence = 0;  // constant part (windows at their full size, SSM states)
+  int64_t per_token = 0;       // growth with each token (full KV), all depths
+  int64_t per_token_most = 0;  // the same for a token that takes every depth
+  int64_t per_sequence = 0;    // constant part (windows at their full size, SSM states)
 };
 StateBytes count_state(const ModelPlan& plan, DType kv_type);
 // One slot; `share` is the sum of the shares of tokens that its copies keep.
