@@ -81,6 +81,30 @@ double router_flops(const ModelPlan& plan, const Segment& segment, int32_t depth
   return asked * (matrix_flops(plan, router.weight) + matrix_flops(plan, router.hidden));
 }
 
+// `share` is the sum of the shares of tokens that the slot's copies keep.
+StateBytes count_slot(const Slot& slot, double share, DType kv_type) {
+  StateBytes bytes;
+  switch (slot.kind) {
+    case SlotKind::kKv:
+    case SlotKind::kWindowKv: {
+      const int64_t entry = 2 * slot.num_kv_heads * slot.head_dim * size_of(kv_type);
+      if (slot.kind == SlotKind::kKv) {
+        bytes.per_token = static_cast<int64_t>(static_cast<double>(entry) * share + 0.5);
+        bytes.per_token_most = entry * slot.copies;
+      } else {
+        bytes.per_sequence = entry * slot.window * slot.copies;
+      }
+      break;
+    }
+    case SlotKind::kSsmState:
+      bytes.per_sequence = slot.inner * (slot.state + slot.conv - 1) * size_of(DType::kF32) * slot.copies;
+      break;
+    case SlotKind::kGmuMemory:
+      break;
+  }
+  return bytes;
+}
+
 }  // namespace
 
 int64_t count_layer_parameters(const ModelPlan& plan, const Layer& layer) {
@@ -169,42 +193,29 @@ double paper_flops(const ModelPlan& plan, int64_t context) {
   return total;
 }
 
-StateBytes count_slot(const Slot& slot, double share, DType kv_type) {
-  StateBytes bytes;
-  switch (slot.kind) {
-    case SlotKind::kKv:
-    case SlotKind::kWindowKv: {
-      const int64_t entry = 2 * slot.num_kv_heads * slot.head_dim * size_of(kv_type);
-      if (slot.kind == SlotKind::kKv) {
-        bytes.per_token = static_cast<int64_t>(static_cast<double>(entry) * share + 0.5);
-        bytes.per_token_most = entry * slot.copies;
-      } else {
-        bytes.per_sequence = entry * slot.window * slot.copies;
-      }
-      break;
-    }
-    case SlotKind::kSsmState:
-      bytes.per_sequence = slot.inner * (slot.state + slot.conv - 1) * size_of(DType::kF32) * slot.copies;
-      break;
-    case SlotKind::kGmuMemory:
-      break;
+StateBytes count_layer_state(const ModelPlan& plan, const Segment& segment, const Layer& layer,
+                             DType kv_type) {
+  StateBytes total;
+  for (SlotId id : layer.writes) {
+    const Slot& slot = plan.slots[static_cast<size_t>(id)];
+    double share = 0;
+    for (int32_t copy = 0; copy < slot.copies; ++copy) share += share_of(segment, copy);
+    const StateBytes bytes = count_slot(slot, share, kv_type);
+    total.per_token += bytes.per_token;
+    total.per_token_most += bytes.per_token_most;
+    total.per_sequence += bytes.per_sequence;
   }
-  return bytes;
+  return total;
 }
 
 StateBytes count_state(const ModelPlan& plan, DType kv_type) {
   StateBytes total;
   for (const Segment& segment : plan.segments) {
     for (const Layer& layer : segment.layers) {
-      for (SlotId id : layer.writes) {
-        const Slot& slot = plan.slots[static_cast<size_t>(id)];
-        double share = 0;
-        for (int32_t copy = 0; copy < slot.copies; ++copy) share += share_of(segment, copy);
-        const StateBytes bytes = count_slot(slot, share, kv_type);
-        total.per_token += bytes.per_token;
-        total.per_token_most += bytes.per_token_most;
-        total.per_sequence += bytes.per_sequence;
-      }
+      const StateBytes bytes = count_layer_state(plan, segment, layer, kv_type);
+      total.per_token += bytes.per_token;
+      total.per_token_most += bytes.per_token_most;
+      total.per_sequence += bytes.per_sequence;
     }
   }
   return total;

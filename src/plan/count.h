@@ -48,7 +48,8 @@ struct StateBytes {
   int64_t per_sequence = 0;    // constant part (windows at their full size, SSM states)
 };
 StateBytes count_state(const ModelPlan& plan, DType kv_type);
-// One slot; `share` is the sum of the shares of tokens that its copies keep.
-StateBytes count_slot(const Slot& slot, double share, DType kv_type);
+// What one layer of `segment` keeps, all depths.
+StateBytes count_layer_state(const ModelPlan& plan, const Segment& segment, const Layer& layer,
+                             DType kv_type);
 
 }  // namespace fathom
