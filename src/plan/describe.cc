@@ -24,7 +24,7 @@ std::string format(const char* pattern, Args... args) {
 std::string grouped(int64_t value) {
   std::string digits = std::to_string(value);
   for (auto at = static_cast<int64_t>(digits.size()) - 3; at > 0; at -= 3)
-    digits.insert(static_cast<size_t>(at), ",");
+    digits.insert(static_cast<size_t>(at), 1, ',');
   return digits;
 }
 
@@ -85,7 +85,9 @@ std::string describe(const ModelPlan& plan, int64_t context, DType kv_type) {
   out += format("%5s  %-28s %-9s %6s  %-12s %-8s %15s %12s %10s %12s\n", "layer", "kind", "depths", "window",
                 "writes", "reads", "parameters", "MFLOP/token", "B/token", "B/sequence");
   for (const LayerFigures& layer : figures.layers) out += layer_line(layer);
-  out += "\n" + parameter_lines(figures.parameters) + flop_lines(figures);
+  out += '\n';
+  out += parameter_lines(figures.parameters);
+  out += flop_lines(figures);
   out += format("state per token   %15s B\n", grouped(figures.state.per_token).c_str());
   if (figures.state.per_token_most != figures.state.per_token)
     out += format("  at every depth  %15s B\n", grouped(figures.state.per_token_most).c_str());
