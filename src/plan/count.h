@@ -30,16 +30,26 @@ struct FlopCount {
   double total() const { return linear + attention + scan + head + router; }
 };
 FlopCount count_flops(const ModelPlan& plan, int64_t context);
+// One layer at one depth, in the same sense: averaged over all tokens, also those that do not come this far.
+FlopCount count_layer_flops(const ModelPlan& plan, const Segment& segment, const Layer& layer, int32_t depth,
+                            int64_t context);
+// One depth of a layer.
+int64_t count_layer_parameters(const ModelPlan& plan, const Layer& layer);
 
 // The Mixture-of-Recursions paper's own accounting (forward, no embedding or head, K and V as full D x D,
 // attention 2 T D per layer); only for attention-only plans. Per token.
 double paper_flops(const ModelPlan& plan, int64_t context);
 
 // Bytes of persistent state of one sequence. SSM and convolution states are float; KV entries have `kv_type`.
+// Depths of a routed segment hold the tokens that they keep: capacities weigh the growth per token.
 struct StateBytes {
-  int64_t per_token = 0;     // growth with each token (full KV), all depths
-  int64_t per_sequence = 0;  // constant part (windows at their full size, SSM states)
+  int64_t per_token = 0;       // growth with each token (full KV), all depths
+  int64_t per_token_most = 0;  // the same for a token that takes every depth
+  int64_t per_sequence = 0;    // constant part (windows at their full size, SSM states)
 };
 StateBytes count_state(const ModelPlan& plan, DType kv_type);
+// What one layer of `segment` keeps, all depths.
+StateBytes count_layer_state(const ModelPlan& plan, const Segment& segment, const Layer& layer,
+                             DType kv_type);
 
 }  // namespace fathom

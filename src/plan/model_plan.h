@@ -165,12 +165,19 @@ struct Slot {
 
 enum class BlockKind : uint8_t { kAttention, kCrossAttention, kMamba, kGatedMemory };
 
+// What a layer that writes a kGmuMemory slot puts there.
+enum class MemorySource : uint8_t {
+  kMixer,  // Mamba: y before the gate; attention: all heads, before the output projection
+  kMlpUp   // the up half of the MLP, before the product with silu(gate)
+};
+
 struct Layer {
   int32_t index = 0;  // of the first unrolled layer this one is; its number in messages and tables
   Norm norm1, norm2;
   Mixer mixer;
   Mlp mlp;
   std::vector<SlotId> writes, reads;
+  MemorySource memory = MemorySource::kMixer;
   BlockKind kind() const;
 };
 
@@ -183,7 +190,11 @@ enum class Combine : uint8_t {
 
 struct Router {
   RouterSpec spec;  // capacity and threshold filled in, one entry per depth
-  ParamRef weight;  // [1, hidden] per depth
+  ParamRef weight;  // expert choice: [1, in] per depth; token choice: [repeat, in], one for all depths;
+                    // none for random scores
+  ParamRef
+      hidden;  // MLP routers: [2 * hidden_size, hidden_size], then in = 2 * hidden_size, else hidden_size
+  ParamRef aux_weight, aux_hidden;  // the second router of RouterLoss::kAuxRouter, same shapes
 };
 
 struct Segment {
@@ -226,6 +237,10 @@ Status validate(const ModelPlan& plan);
 
 // kNotSupported ("not supported yet: differential attention (layer 1)") for plans that no executor runs.
 Status check_executable(const ModelPlan& plan);
+
+// Whether no layer from unrolled layer `first` on writes a persistent slot, which a prefill shortcut from
+// there claims. Message: "layer 7: writes slot kv.7, but the prefill shortcut is claimed from layer 6 on".
+Status check_prefill_shortcut(const ModelPlan& plan, int64_t first);
 
 // Calls visit(segment, layer, depth) in the order of execution, all depths unrolled.
 template <class Visit>

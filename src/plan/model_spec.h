@@ -36,6 +36,7 @@ struct RouterSpec {
   bool random = false;                // scores drawn uniformly instead of computed
   std::vector<double> capacity;   // share of tokens per recursion, non-increasing; empty: (Nr - r + 1) / Nr
   std::vector<double> threshold;  // causal rule: active at r > 1 iff logit >= threshold[r]; empty: 0
+  bool operator==(const RouterSpec&) const = default;
 };
 
 enum class KvMode : uint8_t { kRecursionWise, kShared, kHybrid };
@@ -79,6 +80,7 @@ struct ModelSpec {
 
   Parametrisation parametrisation = Parametrisation::kStandard;
   int64_t mup_base_depth = 16;
+  bool operator==(const ModelSpec&) const = default;
 };
 
 }  // namespace fathom

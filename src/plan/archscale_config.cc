@@ -1,0 +1,121 @@
+#include "plan/architecture.h"
+#include "plan/config_dialects.h"
+#include "plan/field_reader.h"
+
+namespace fathom {
+
+namespace {
+
+// "sambay_d16" -> "sambay".
+std::string architecture_name(const std::string& config_name) {
+  const std::string name = config_name.substr(0, config_name.rfind("_d"));
+  return name == "phi4miniflash" ? "phi4flash" : name;
+}
+
+// The switches from which the training code makes the layers; they must be those of the named architecture.
+Status check_switches(FieldReader& reader, const Architecture& a) {
+  const auto check = [&](const char* key, const nlohmann::json& expected) -> Status {
+    const nlohmann::json& found = reader.raw(key);
+    if (!reader.has(key) || found == expected) return {};
+    return invalid(std::string(key) + ": found " + found.dump() + ", expected " + expected.dump() + " for " +
+                   std::string(a.name));
+  };
+  const bool all_gated = a.cross == CrossDecoder::kGated;
+  const bool gated = all_gated || a.cross == CrossDecoder::kGatedAndCross;
+  const bool of_mlp = a.memory_of_attention && a.memory == MemorySource::kMlpUp;
+  FATHOM_TRY(check("yoco", a.cross != CrossDecoder::kNone));
+  FATHOM_TRY(check("gmu_yoco", gated));
+  if (gated) FATHOM_TRY(check("gmu_per_layer", all_gated ? 1 : 2));
+  FATHOM_TRY(check("gmu_attn", a.memory_of_attention && !of_mlp));
+  FATHOM_TRY(check("gmu_mlp", of_mlp));
+  FATHOM_TRY(check("nope", !a.rope));
+  FATHOM_TRY(check("use_da", a.differential));
+  FATHOM_TRY(check("attn_bias", a.biases));
+  FATHOM_TRY(check("attn_out_bias", a.biases));
+  if (a.self == SelfDecoder::kEveryFourthFull) FATHOM_TRY(check("full_per_layer", 4));
+  if (a.layer_norm) FATHOM_TRY(check("_norm_class", "LayerNorm"));
+  if (!a.layer_norm && reader.raw("_norm_class") != "RMSNorm")
+    FATHOM_TRY(check("_norm_class", "FusedRMSNorm"));
+  int64_t recurrent = -1;
+  FATHOM_TRY(reader.integer("rnn_per_layer", recurrent));
+  const int64_t expected =
+      a.self == SelfDecoder::kMamba ? 1 : (a.self == SelfDecoder::kMambaAndWindow ? 2 : -1);
+  if (std::max<int64_t>(recurrent, 0) != std::max<int64_t>(expected, 0))
+    return invalid("rnn_per_layer: found " + std::to_string(recurrent) + ", expected " +
+                   std::to_string(expected) + " for " + std::string(a.name));
+  return {};
+}
+
+// Options of the training code that Fathom has in one setting only.
+Status check_fixed(FieldReader& reader) {
+  FATHOM_TRY(reader.only("rnn_type", "mamba"));
+  FATHOM_TRY(reader.only("_mlp_class", "LLaMAMLP"));
+  FATHOM_TRY(reader.only("rotary_percentage", 1.0));
+  FATHOM_TRY(reader.only("condense_ratio", 1));
+  FATHOM_TRY(reader.only("mup_hd0", 128));
+  FATHOM_TRY(reader.only("w_init0", 1.0));
+  FATHOM_TRY(reader.only("mlp", true));
+  FATHOM_TRY(reader.only("rms_norm", true));
+  FATHOM_TRY(reader.only("attn_layer_pos", nullptr));
+  FATHOM_TRY(reader.only("attn_scale", nullptr));
+  for (const char* key : {"bias", "sc_attn", "scale_embed", "mlp_relu2", "jamba_norm", "add_sink",
+                          "full_swa_extend", "da_const_lamb", "no_mlp_bias", "use_sigmoid", "yoco_nope"}) {
+    FATHOM_TRY(reader.only(key, false));
+  }
+  return {};
+}
+
+Status read_parametrisation(FieldReader& reader, ModelSpec& spec) {
+  bool mup = false, original = false;
+  FATHOM_TRY(reader.boolean("mup", mup));
+  FATHOM_TRY(reader.boolean("original_mup", original));
+  FATHOM_TRY(reader.integer("mup_d0", spec.mup_base_depth));
+  if (mup) spec.parametrisation = original ? Parametrisation::kMuP : Parametrisation::kMuPPlusPlus;
+  return reader.boolean("tied_embed", spec.tie_word_embeddings);
+}
+
+}  // namespace
+
+Result<ModelSpec> read_archscale_config(const nlohmann::json& object) {
+  ModelSpec spec;
+  spec.tie_word_embeddings = false;
+  FieldReader reader(object);
+  std::string name;
+  FATHOM_TRY(reader.string("name", name, Presence::kRequired));
+  spec.architecture = architecture_name(name);
+  FATHOM_ASSIGN(const Architecture architecture, find_hybrid(spec.architecture));
+
+  FATHOM_TRY(reader.integer("padded_vocab_size", spec.vocab_size, Presence::kRequired));
+  FATHOM_TRY(reader.integer("n_layer", spec.num_hidden_layers, Presence::kRequired));
+  FATHOM_TRY(reader.integer("n_embd", spec.hidden_size, Presence::kRequired));
+  FATHOM_TRY(reader.integer("n_head", spec.num_attention_heads, Presence::kRequired));
+  FATHOM_TRY(reader.integer("n_query_groups", spec.num_key_value_heads, Presence::kRequired));
+  FATHOM_TRY(reader.integer("head_dim", spec.head_dim, Presence::kRequired));
+  FATHOM_TRY(reader.integer("intermediate_size", spec.intermediate_size, Presence::kRequired));
+  FATHOM_TRY(reader.integer("block_size", spec.max_position_embeddings));
+  FATHOM_TRY(reader.number("norm_eps", spec.norm_eps));
+  int64_t window = 0;
+  FATHOM_TRY(reader.integer("local_window", window));
+  if (architecture.window > 0) {
+    if (window < 1) {
+      return invalid("local_window: found " + std::to_string(window) + ", expected at least 1 for " +
+                     spec.architecture);
+    }
+    spec.sliding_window = window;
+  }
+  double theta = 10000;
+  FATHOM_TRY(reader.number("rope_base", theta));
+  if (architecture.rope) {
+    spec.rope_theta = theta;
+    spec.rope_table_bf16 = true;
+  }
+  FATHOM_TRY(read_parametrisation(reader, spec));
+  FATHOM_TRY(check_switches(reader, architecture));
+  FATHOM_TRY(check_fixed(reader));
+  reader.ignore({"org", "source_config_name", "vocab_size", "padding_multiple", "ar", "mlp_expand",
+                 "use_cu_seqlen", "eos_token_id", "full_per_layer", "gmu_per_layer", "optimizer"});
+  FATHOM_TRY(reader.finish());
+  return spec;
+}
+
+}  // namespace fathom

@@ -1,0 +1,32 @@
+// The dialects of config.json, each from a parsed object to a spec. Errors name the key.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "base/result.h"
+#include "plan/model_spec.h"
+
+namespace fathom {
+
+// Fathom's own, and what TOML specs are read as: the fields of ModelSpec under their own names, the router
+// as an object "router". "model_type" is "fathom" or absent.
+Result<ModelSpec> read_fathom_config(const nlohmann::json& object);
+nlohmann::ordered_json write_fathom_config(const ModelSpec& spec);
+
+// Hugging Face LlamaForCausalLM. Absent keys have the library's defaults.
+Result<ModelSpec> read_llama_config(const nlohmann::json& object);
+nlohmann::ordered_json write_llama_config(const ModelSpec& spec);
+// Whether the spec says nothing that a Llama configuration cannot.
+bool is_plain_llama(const ModelSpec& spec);
+
+// {"plain", "authors_config", "llama_config"}: the description of a reference case of
+// Mixture-of-Recursions.
+Result<ModelSpec> read_mor_case_config(const nlohmann::json& object);
+
+// The configuration of the training code of SambaY (n_layer, n_embd, ...).
+Result<ModelSpec> read_archscale_config(const nlohmann::json& object);
+
+// Phi4FlashForCausalLM (Decoder-Hybrid-Decoder, section 9.1).
+Result<ModelSpec> read_phi4flash_config(const nlohmann::json& object);
+
+}  // namespace fathom

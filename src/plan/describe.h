@@ -1,0 +1,25 @@
+// What `fathom plan` prints: the layers of a plan with what they cost.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "plan/model_plan.h"
+
+namespace fathom {
+
+// A table of layers (number, kind, window, slots, parameters, FLOPs per token, state bytes) and the totals,
+// at `context` tokens and with keys and values of type `kv_type`. A layer that runs at several depths is one
+// row that adds them up.
+std::string describe(const ModelPlan& plan, int64_t context, DType kv_type);
+
+// The same figures as a JSON object.
+std::string describe_json(const ModelPlan& plan, int64_t context, DType kv_type);
+
+// One line per parameter: name, shape, elements, initialisation.
+std::string describe_params(const ModelPlan& plan);
+
+// One line per tensor of the checkpoint: name, shape, the parameters it is made of, aliases.
+std::string describe_tensors(const ModelPlan& plan);
+
+}  // namespace fathom

@@ -1,0 +1,130 @@
+#include "plan/config_dialects.h"
+#include "plan/field_reader.h"
+
+namespace fathom {
+
+namespace {
+
+Result<RouterSpec> read_router(const nlohmann::json& object) {
+  if (!object.is_object()) return invalid("router: expected an object");
+  RouterSpec router;
+  FieldReader reader(object, "router.");
+  FATHOM_TRY(reader.word("kind", router.kind));
+  FATHOM_TRY(reader.word("network", router.network));
+  FATHOM_TRY(reader.word("score", router.score));
+  FATHOM_TRY(reader.word("gating", router.gating));
+  FATHOM_TRY(reader.word("loss", router.loss));
+  FATHOM_TRY(reader.number("alpha", router.alpha));
+  FATHOM_TRY(reader.number("temperature", router.temperature));
+  FATHOM_TRY(reader.number("loss_coefficient", router.loss_coefficient));
+  FATHOM_TRY(reader.number("z_coefficient", router.z_coefficient));
+  FATHOM_TRY(reader.integer("capacity_warmup_steps", router.capacity_warmup_steps));
+  FATHOM_TRY(reader.boolean("random", router.random));
+  FATHOM_TRY(reader.numbers("capacity", router.capacity));
+  FATHOM_TRY(reader.numbers("threshold", router.threshold));
+  FATHOM_TRY(reader.finish());
+  return router;
+}
+
+nlohmann::ordered_json write_router(const RouterSpec& router) {
+  nlohmann::ordered_json out;
+  out["kind"] = word_of(router.kind);
+  out["network"] = word_of(router.network);
+  out["score"] = word_of(router.score);
+  out["gating"] = word_of(router.gating);
+  out["loss"] = word_of(router.loss);
+  out["alpha"] = router.alpha;
+  out["temperature"] = router.temperature;
+  out["loss_coefficient"] = router.loss_coefficient;
+  out["z_coefficient"] = router.z_coefficient;
+  out["capacity_warmup_steps"] = router.capacity_warmup_steps;
+  out["random"] = router.random;
+  if (!router.capacity.empty()) out["capacity"] = router.capacity;
+  if (!router.threshold.empty()) out["threshold"] = router.threshold;
+  return out;
+}
+
+}  // namespace
+
+Result<ModelSpec> read_fathom_config(const nlohmann::json& object) {
+  ModelSpec spec;
+  FieldReader reader(object);
+  FATHOM_TRY(reader.only("model_type", "fathom"));
+  FATHOM_TRY(reader.string("architecture", spec.architecture, Presence::kRequired));
+  FATHOM_TRY(reader.integer("vocab_size", spec.vocab_size, Presence::kRequired));
+  FATHOM_TRY(reader.integer("hidden_size", spec.hidden_size, Presence::kRequired));
+  FATHOM_TRY(reader.integer("intermediate_size", spec.intermediate_size, Presence::kRequired));
+  FATHOM_TRY(reader.integer("num_hidden_layers", spec.num_hidden_layers, Presence::kRequired));
+  FATHOM_TRY(reader.integer("num_attention_heads", spec.num_attention_heads, Presence::kRequired));
+  FATHOM_TRY(reader.integer("num_key_value_heads", spec.num_key_value_heads, Presence::kRequired));
+  FATHOM_TRY(reader.integer("head_dim", spec.head_dim));
+  FATHOM_TRY(reader.integer("max_position_embeddings", spec.max_position_embeddings));
+  FATHOM_TRY(reader.number("norm_eps", spec.norm_eps));
+  FATHOM_TRY(reader.boolean("tie_word_embeddings", spec.tie_word_embeddings));
+  FATHOM_TRY(reader.number("initializer_range", spec.initializer_range));
+  if (reader.has("rope_theta")) {
+    spec.rope_theta = 0;
+    FATHOM_TRY(reader.number("rope_theta", *spec.rope_theta));
+  }
+  FATHOM_TRY(reader.boolean("rope_table_bf16", spec.rope_table_bf16));
+  if (reader.has("sliding_window")) {
+    FATHOM_TRY(reader.integer("sliding_window", spec.sliding_window));
+    if (spec.sliding_window < 1) {
+      return invalid("sliding_window: found " + std::to_string(spec.sliding_window) +
+                     ", expected at least 1 (the token itself)");
+    }
+  }
+  FATHOM_TRY(reader.number("attention_scale", spec.attention_scale));
+  FATHOM_TRY(reader.boolean("attention_bias", spec.attention_bias));
+  FATHOM_TRY(reader.integer("mamba_expand", spec.mamba_expand));
+  FATHOM_TRY(reader.integer("mamba_d_state", spec.mamba_d_state));
+  FATHOM_TRY(reader.integer("mamba_d_conv", spec.mamba_d_conv));
+  FATHOM_TRY(reader.word("sharing", spec.sharing));
+  FATHOM_TRY(reader.integer("num_recursion", spec.num_recursion));
+  FATHOM_TRY(reader.boolean("share_norms", spec.share_norms));
+  FATHOM_TRY(reader.boolean("share_attention", spec.share_attention));
+  FATHOM_TRY(reader.word("kv", spec.kv));
+  FATHOM_TRY(reader.word("parametrisation", spec.parametrisation));
+  FATHOM_TRY(reader.integer("mup_base_depth", spec.mup_base_depth));
+  if (reader.has("router")) {
+    FATHOM_ASSIGN(spec.router, read_router(reader.raw("router")));
+  }
+  FATHOM_TRY(reader.finish());
+  return spec;
+}
+
+nlohmann::ordered_json write_fathom_config(const ModelSpec& spec) {
+  nlohmann::ordered_json out;
+  out["model_type"] = "fathom";
+  out["architecture"] = spec.architecture;
+  out["vocab_size"] = spec.vocab_size;
+  out["hidden_size"] = spec.hidden_size;
+  out["intermediate_size"] = spec.intermediate_size;
+  out["num_hidden_layers"] = spec.num_hidden_layers;
+  out["num_attention_heads"] = spec.num_attention_heads;
+  out["num_key_value_heads"] = spec.num_key_value_heads;
+  out["head_dim"] = spec.head_dim;
+  out["max_position_embeddings"] = spec.max_position_embeddings;
+  out["norm_eps"] = spec.norm_eps;
+  out["tie_word_embeddings"] = spec.tie_word_embeddings;
+  out["initializer_range"] = spec.initializer_range;
+  if (spec.rope_theta) out["rope_theta"] = *spec.rope_theta;
+  out["rope_table_bf16"] = spec.rope_table_bf16;
+  if (spec.sliding_window > 0) out["sliding_window"] = spec.sliding_window;
+  if (spec.attention_scale > 0) out["attention_scale"] = spec.attention_scale;
+  out["attention_bias"] = spec.attention_bias;
+  out["mamba_expand"] = spec.mamba_expand;
+  out["mamba_d_state"] = spec.mamba_d_state;
+  out["mamba_d_conv"] = spec.mamba_d_conv;
+  out["sharing"] = word_of(spec.sharing);
+  out["num_recursion"] = spec.num_recursion;
+  out["share_norms"] = spec.share_norms;
+  out["share_attention"] = spec.share_attention;
+  out["kv"] = word_of(spec.kv);
+  out["parametrisation"] = word_of(spec.parametrisation);
+  out["mup_base_depth"] = spec.mup_base_depth;
+  if (spec.router) out["router"] = write_router(*spec.router);
+  return out;
+}
+
+}  // namespace fathom

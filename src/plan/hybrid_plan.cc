@@ -1,0 +1,161 @@
+#include <cmath>
+
+#include "plan/architecture.h"
+#include "plan/families.h"
+#include "plan/plan_builder.h"
+
+namespace fathom {
+
+namespace {
+
+constexpr double kDefaultTheta = 10000;
+constexpr double kUntiedEmbeddingDeviation = 1e-4;
+
+// Initialisation by parametrisation and head (Decoder-Hybrid-Decoder, table 6, and what its code does: under
+// muP the division of residual projections belongs to tied heads only).
+InitRule init_rule(const ModelSpec& spec) {
+  const bool standard = spec.parametrisation == Parametrisation::kStandard;
+  InitRule rule{.uniform = !standard, .deviation = spec.initializer_range};
+  if (standard || spec.tie_word_embeddings)
+    rule.residual_divisor = std::sqrt(2 * static_cast<double>(spec.num_hidden_layers));
+  return rule;
+}
+
+Status check_hybrid(const ModelSpec& spec, const Architecture& architecture) {
+  const std::string name(architecture.name);
+  if (spec.sharing != Sharing::kNone)
+    return invalid("sharing: recursion is defined for llama, not for " + name);
+  const bool has_cross = architecture.cross != CrossDecoder::kNone;
+  if (has_cross && spec.num_hidden_layers % 4 != 0) {
+    return invalid("num_hidden_layers: found " + std::to_string(spec.num_hidden_layers) +
+                   ", expected a multiple of 4 for " + name);
+  }
+  if (architecture.window == 0 && spec.sliding_window != 0)
+    return invalid("sliding_window: no layer of " + name + " is windowed, expected 0");
+  if (!architecture.rope && spec.rope_theta)
+    return invalid("rope_theta: " + name + " has no positional encoding");
+  if (!architecture.rope && spec.rope_table_bf16)
+    return invalid("rope_table_bf16: " + name + " has no positional encoding");
+  if (architecture.differential) {
+    if (spec.num_key_value_heads % 2 != 0) {
+      return invalid("num_key_value_heads: found " + std::to_string(spec.num_key_value_heads) +
+                     ", expected an even number for the head pairs of differential attention");
+    }
+  }
+  return {};
+}
+
+class HybridBuilder {
+ public:
+  HybridBuilder(const ModelSpec& spec, const Architecture& architecture)
+      : spec_(spec), architecture_(architecture), builder_(spec, init_rule(spec)) {}
+
+  ModelPlan build() {
+    ModelPlan& plan = builder_.plan();
+    const bool standard = spec_.parametrisation == Parametrisation::kStandard;
+    const Init embedding{.a =
+                             spec_.tie_word_embeddings ? spec_.initializer_range : kUntiedEmbeddingDeviation};
+    const Init head =
+        standard ? Init{.a = spec_.initializer_range} : Init{.kind = InitKind::kConstant, .a = 0};
+    builder_.embedding_and_head(embedding, head);
+    const auto layers = static_cast<double>(spec_.num_hidden_layers);
+    if (!standard) plan.logit_scale = static_cast<double>(spec_.mup_base_depth) / layers;
+    if (spec_.parametrisation == Parametrisation::kMuPPlusPlus)
+      plan.residual_scale = 1 / std::sqrt(2 * layers);
+
+    Segment segment;
+    for (int64_t l = 0; l < spec_.num_hidden_layers; ++l) segment.layers.push_back(make_layer(l));
+    plan.segments.push_back(std::move(segment));
+    plan.final_norm = builder_.final_norm(norm_kind());
+    return std::move(plan);
+  }
+
+ private:
+  NormKind norm_kind() const { return architecture_.layer_norm ? NormKind::kLayerNorm : NormKind::kRmsNorm; }
+
+  int64_t window() const { return spec_.sliding_window > 0 ? spec_.sliding_window : architecture_.window; }
+
+  // The layer whose memory the gated memory units read, or -1 where there are none.
+  int64_t memory_layer() const {
+    const int64_t keys = spec_.num_hidden_layers / 2 + 1;
+    const bool gated =
+        architecture_.cross == CrossDecoder::kGated || architecture_.cross == CrossDecoder::kGatedAndCross;
+    if (!gated || keys + 1 >= spec_.num_hidden_layers) return -1;
+    return architecture_.memory_of_attention ? keys : keys - 1;
+  }
+
+  int64_t memory_width() const {
+    if (!architecture_.memory_of_attention) return spec_.mamba_expand * spec_.hidden_size;
+    if (architecture_.memory == MemorySource::kMlpUp) return spec_.intermediate_size;
+    return spec_.num_attention_heads * spec_.head_dim;
+  }
+
+  Attention make_attention(const LayerPlace& place, bool cross) {
+    Attention attention = builder_.attention(place, cross, architecture_.biases || spec_.attention_bias);
+    if (architecture_.rope)
+      attention.rope = Rope{spec_.rope_theta.value_or(kDefaultTheta), spec_.rope_table_bf16};
+    if (architecture_.differential) builder_.make_differential(place, attention);
+    return attention;
+  }
+
+  void add_mixer(const LayerPlace& place, Layer& layer) {
+    const MixerKind kind = mixer_of(architecture_, place.index, spec_.num_hidden_layers);
+    switch (kind) {
+      case MixerKind::kFullAttention:
+      case MixerKind::kWindowAttention: {
+        Attention attention = make_attention(place, /*cross=*/false);
+        attention.window = kind == MixerKind::kWindowAttention ? window() : 0;
+        layer.writes.push_back(builder_.kv_slot(place, attention.window, 1));
+        if (kind == MixerKind::kFullAttention) shared_keys_ = layer.writes.back();
+        layer.mixer = attention;
+        break;
+      }
+      case MixerKind::kCrossAttention:
+        layer.reads.push_back(shared_keys_);
+        layer.mixer = make_attention(place, /*cross=*/true);
+        break;
+      case MixerKind::kMamba: {
+        const Mamba mamba = builder_.mamba(place);
+        layer.writes.push_back(builder_.ssm_slot(place, mamba));
+        layer.mixer = mamba;
+        break;
+      }
+      case MixerKind::kGatedMemory:
+        layer.reads.push_back(memory_);
+        layer.mixer = builder_.gated_memory(place, memory_width());
+        break;
+    }
+  }
+
+  Layer make_layer(int64_t index) {
+    const LayerPlace place{.index = static_cast<int32_t>(index)};
+    Layer layer;
+    layer.index = place.index;
+    layer.norm1 = builder_.norm(place, "norm1", norm_kind());
+    add_mixer(place, layer);
+    if (index == memory_layer()) {
+      memory_ = builder_.memory_slot(place, memory_width());
+      layer.writes.push_back(memory_);
+      layer.memory = architecture_.memory;
+    }
+    layer.norm2 = builder_.norm(place, "norm2", norm_kind());
+    layer.mlp = builder_.mlp(place);
+    return layer;
+  }
+
+  const ModelSpec& spec_;
+  const Architecture& architecture_;
+  PlanBuilder builder_;
+  SlotId shared_keys_ = -1;
+  SlotId memory_ = -1;
+};
+
+}  // namespace
+
+Result<ModelPlan> hybrid_plan(const ModelSpec& spec) {
+  FATHOM_ASSIGN(const Architecture architecture, find_hybrid(spec.architecture));
+  FATHOM_TRY(check_hybrid(spec, architecture));
+  return HybridBuilder(spec, architecture).build();
+}
+
+}  // namespace fathom

@@ -1,0 +1,83 @@
+#include "base/extents.h"
+#include "plan/config_dialects.h"
+#include "plan/field_reader.h"
+
+namespace fathom {
+
+namespace {
+
+// An integer, or a list with one entry per layer: the window of windowed layers, null elsewhere.
+Status read_window(const nlohmann::json& value, ModelSpec& spec) {
+  if (value.is_number_integer()) {
+    spec.sliding_window = value.get<int64_t>();
+    if (spec.sliding_window >= 1) return {};
+    return invalid("sliding_window: found " + value.dump() + ", expected at least 1");
+  }
+  if (!value.is_array() || static_cast<int64_t>(value.size()) != spec.num_hidden_layers) {
+    return invalid("sliding_window: expected an integer or a list of " +
+                   std::to_string(spec.num_hidden_layers) + " entries");
+  }
+  for (size_t l = 0; l < value.size(); ++l) {
+    const bool windowed = l % 2 == 1 && static_cast<int64_t>(l) < spec.num_hidden_layers / 2;
+    const bool fits =
+        windowed ? value[l].is_number_integer() && value[l].get<int64_t>() >= 1 : value[l].is_null();
+    const bool first = spec.sliding_window == 0;
+    if (!fits || (windowed && !first && value[l].get<int64_t>() != spec.sliding_window)) {
+      return invalid("sliding_window: entry " + std::to_string(l) + " is " + value[l].dump() + ", expected " +
+                     (windowed ? "the window of all windowed layers" : "null"));
+    }
+    if (windowed) spec.sliding_window = value[l].get<int64_t>();
+  }
+  return {};
+}
+
+Status check_fixed(FieldReader& reader) {
+  FATHOM_TRY(reader.only("hidden_act", "silu"));
+  FATHOM_TRY(reader.only("mb_per_layer", 2));
+  FATHOM_TRY(reader.only("mamba_conv_bias", true));
+  FATHOM_TRY(reader.only("mamba_proj_bias", false));
+  FATHOM_TRY(reader.only("mlp_bias", false));
+  FATHOM_TRY(reader.only("lm_head_bias", false));
+  FATHOM_TRY(reader.only("rope_scaling", nullptr));
+  for (const char* key : {"attention_dropout", "resid_pdrop", "embd_pdrop"})
+    FATHOM_TRY(reader.only(key, 0.0));
+  return {};
+}
+
+}  // namespace
+
+Result<ModelSpec> read_phi4flash_config(const nlohmann::json& object) {
+  ModelSpec spec;
+  spec.architecture = "phi4flash";
+  FieldReader reader(object);
+  // The defaults of the published class are not those of the published model, so these must be there.
+  FATHOM_TRY(reader.integer("vocab_size", spec.vocab_size, Presence::kRequired));
+  FATHOM_TRY(reader.integer("hidden_size", spec.hidden_size, Presence::kRequired));
+  FATHOM_TRY(reader.integer("intermediate_size", spec.intermediate_size, Presence::kRequired));
+  FATHOM_TRY(reader.integer("num_hidden_layers", spec.num_hidden_layers, Presence::kRequired));
+  FATHOM_TRY(reader.integer("num_attention_heads", spec.num_attention_heads, Presence::kRequired));
+  FATHOM_TRY(reader.integer("num_key_value_heads", spec.num_key_value_heads, Presence::kRequired));
+  FATHOM_TRY(reader.integer("max_position_embeddings", spec.max_position_embeddings, Presence::kRequired));
+  FATHOM_TRY(read_window(reader.raw("sliding_window"), spec));
+  FATHOM_TRY(reader.number("layer_norm_eps", spec.norm_eps));
+  FATHOM_TRY(reader.boolean("tie_word_embeddings", spec.tie_word_embeddings));
+  FATHOM_TRY(reader.number("initializer_range", spec.initializer_range));
+  FATHOM_TRY(reader.integer("mamba_d_state", spec.mamba_d_state));
+  FATHOM_TRY(reader.integer("mamba_d_conv", spec.mamba_d_conv));
+  FATHOM_TRY(reader.integer("mamba_expand", spec.mamba_expand));
+  const nlohmann::json& rank = reader.raw("mamba_dt_rank");
+  if (!rank.is_null() && rank != "auto" && rank != ceil_div(spec.hidden_size, 16))
+    return not_supported("not supported yet: mamba_dt_rank = " + rank.dump());
+  const nlohmann::json& types = reader.raw("layer_types");
+  if (!types.is_null() && (!types.is_array() || static_cast<int64_t>(types.size()) != spec.num_hidden_layers))
+    return invalid("layer_types: expected a list of " + std::to_string(spec.num_hidden_layers) + " entries");
+  FATHOM_TRY(check_fixed(reader));
+  // The model has no positional encoding; stop tokens come with the tokenizer.
+  reader.ignore({"model_type", "architectures", "auto_map", "_name_or_path", "transformers_version",
+                 "torch_dtype", "dtype", "use_cache", "rope_theta", "bos_token_id", "eos_token_id",
+                 "pad_token_id"});
+  FATHOM_TRY(reader.finish());
+  return spec;
+}
+
+}  // namespace fathom

@@ -1,0 +1,218 @@
+#include "plan/plan_builder.h"
+
+#include <cmath>
+#include <utility>
+
+#include "base/extents.h"
+
+namespace fathom {
+
+namespace {
+
+Init constant(double value) { return {.kind = InitKind::kConstant, .a = value}; }
+
+}  // namespace
+
+Init InitRule::matrix(int64_t fan_in) const {
+  if (!uniform) return {.kind = InitKind::kNormal, .a = deviation};
+  return {.kind = InitKind::kUniform, .a = 1 / std::sqrt(static_cast<double>(fan_in))};
+}
+
+Init InitRule::residual(int64_t fan_in) const {
+  Init init = matrix(fan_in);
+  init.a /= residual_divisor;
+  return init;
+}
+
+PlanBuilder::PlanBuilder(const ModelSpec& spec, const InitRule& init) : init_(init) {
+  plan_.spec = spec;
+  plan_.dims = {spec.vocab_size, spec.hidden_size, spec.max_position_embeddings};
+}
+
+ParamRef PlanBuilder::add(std::string name, std::vector<int64_t> shape, ParamRole role, const Init& init) {
+  const auto index = static_cast<int32_t>(plan_.params.size());
+  plan_.params.push_back({std::move(name), std::move(shape), role, init});
+  return {index, 0};
+}
+
+ParamRef PlanBuilder::add_per_depth(const std::string& prefix, int32_t repeat, bool per_depth,
+                                    const std::string& name, const std::vector<int64_t>& shape,
+                                    ParamRole role, const Init& init) {
+  if (!per_depth) return add(prefix + "." + name, shape, role, init);
+  ParamRef ref{static_cast<int32_t>(plan_.params.size()), 1};
+  for (int32_t depth = 0; depth < repeat; ++depth)
+    add(prefix + ".depth" + std::to_string(depth) + "." + name, shape, role, init);
+  return ref;
+}
+
+ParamRef PlanBuilder::add(const LayerPlace& place, bool per_depth, const std::string& name,
+                          std::vector<int64_t> shape, ParamRole role, const Init& init) {
+  return add_per_depth("layers." + std::to_string(place.index), place.repeat, per_depth && place.repeat > 1,
+                       name, shape, role, init);
+}
+
+Norm PlanBuilder::norm(const LayerPlace& place, const std::string& name, NormKind kind) {
+  const std::vector<int64_t> shape = {spec().hidden_size};
+  Norm norm;
+  norm.kind = kind;
+  norm.eps = spec().norm_eps;
+  norm.weight = add(place, place.own_norms, name + ".weight", shape, ParamRole::kNorm, constant(1));
+  if (kind == NormKind::kLayerNorm)
+    norm.bias = add(place, place.own_norms, name + ".bias", shape, ParamRole::kNorm, constant(0));
+  return norm;
+}
+
+Norm PlanBuilder::final_norm(NormKind kind) {
+  const std::vector<int64_t> shape = {spec().hidden_size};
+  Norm norm;
+  norm.kind = kind;
+  norm.eps = spec().norm_eps;
+  norm.weight = add("final_norm.weight", shape, ParamRole::kNorm, constant(1));
+  if (kind == NormKind::kLayerNorm) norm.bias = add("final_norm.bias", shape, ParamRole::kNorm, constant(0));
+  return norm;
+}
+
+Attention PlanBuilder::attention(const LayerPlace& place, bool cross, bool biases) {
+  const ModelSpec& s = spec();
+  const int64_t hidden = s.hidden_size;
+  const int64_t q_dim = s.num_attention_heads * s.head_dim;
+  const int64_t kv_dim = s.num_key_value_heads * s.head_dim;
+  Attention attention;
+  attention.num_heads = s.num_attention_heads;
+  attention.num_kv_heads = s.num_key_value_heads;
+  attention.head_dim = s.head_dim;
+  attention.cross = cross;
+  const auto head_dim = static_cast<double>(s.head_dim);
+  if (s.attention_scale > 0) {
+    attention.scale = s.attention_scale;
+  } else if (s.parametrisation == Parametrisation::kStandard) {
+    attention.scale = 1 / std::sqrt(head_dim);
+  } else {
+    constexpr double kBaseHeadDim = 128;  // equal to 1 / sqrt(c) at c = 128
+    attention.scale = std::sqrt(kBaseHeadDim) / head_dim;
+  }
+  const bool own = place.own_attention;
+  const auto matrix = [&](const char* name, int64_t out) {
+    return add(place, own, name, {out, hidden}, ParamRole::kMatrix, init_.matrix(hidden));
+  };
+  const auto bias = [&](const char* name, int64_t out) {
+    return biases ? add(place, own, name, {out}, ParamRole::kBias, constant(0)) : ParamRef{};
+  };
+  attention.q = matrix("attention.q", q_dim);
+  if (!cross) {
+    attention.k = matrix("attention.k", kv_dim);
+    attention.v = matrix("attention.v", kv_dim);
+  }
+  attention.q_bias = bias("attention.q_bias", q_dim);
+  if (!cross) {
+    attention.k_bias = bias("attention.k_bias", kv_dim);
+    attention.v_bias = bias("attention.v_bias", kv_dim);
+  }
+  attention.o = add(place, own, "attention.o", {hidden, q_dim}, ParamRole::kMatrix, init_.residual(q_dim));
+  attention.o_bias = bias("attention.o_bias", hidden);
+  return attention;
+}
+
+void PlanBuilder::make_differential(const LayerPlace& place, Attention& attention) {
+  const int64_t head_dim = attention.head_dim;
+  const Init small{.kind = InitKind::kNormal, .a = 0.1};
+  const auto lambda = [&](const char* name) {
+    return add(place, false, name, {head_dim}, ParamRole::kLambda, small);
+  };
+  Differential differential;
+  differential.lambda_init = 0.8 - 0.6 * std::exp(-0.3 * static_cast<double>(place.index));
+  differential.lambda_q1 = lambda("attention.lambda_q1");
+  differential.lambda_k1 = lambda("attention.lambda_k1");
+  differential.lambda_q2 = lambda("attention.lambda_q2");
+  differential.lambda_k2 = lambda("attention.lambda_k2");
+  differential.sub_norm =
+      add(place, false, "attention.sub_norm", {2 * head_dim}, ParamRole::kNorm, constant(1));
+  attention.differential = differential;
+}
+
+Mamba PlanBuilder::mamba(const LayerPlace& place) {
+  const ModelSpec& s = spec();
+  const int64_t hidden = s.hidden_size;
+  Mamba mamba;
+  mamba.inner = s.mamba_expand * hidden;
+  mamba.state = s.mamba_d_state;
+  mamba.conv = s.mamba_d_conv;
+  mamba.dt_rank = ceil_div(hidden, 16);
+  const auto matrix = [&](const char* name, int64_t out, int64_t in) {
+    return add(place, false, name, {out, in}, ParamRole::kMatrix, init_.matrix(in));
+  };
+  // The published default of a depthwise convolution: its fan-in is its width.
+  const Init conv{.kind = InitKind::kUniform, .a = 1 / std::sqrt(static_cast<double>(mamba.conv))};
+  mamba.a_log = add(place, false, "mamba.a_log", {mamba.inner, mamba.state}, ParamRole::kSsmA,
+                    {.kind = InitKind::kLogRange, .a = 0});
+  mamba.d = add(place, false, "mamba.d", {mamba.inner}, ParamRole::kSsmD, constant(1));
+  mamba.in_x = matrix("mamba.in_x", mamba.inner, hidden);
+  mamba.in_z = matrix("mamba.in_z", mamba.inner, hidden);
+  mamba.conv_weight =
+      add(place, false, "mamba.conv_weight", {mamba.inner, mamba.conv}, ParamRole::kConv, conv);
+  mamba.conv_bias = add(place, false, "mamba.conv_bias", {mamba.inner}, ParamRole::kBias, conv);
+  mamba.x_proj = matrix("mamba.x_proj", mamba.dt_rank + 2 * mamba.state, mamba.inner);
+  mamba.dt_proj = matrix("mamba.dt_proj", mamba.inner, mamba.dt_rank);
+  mamba.dt_bias = add(place, false, "mamba.dt_bias", {mamba.inner}, ParamRole::kDtBias,
+                      {.kind = InitKind::kInverseSoftplusDt, .a = 1e-3, .b = 0.1, .floor = 1e-4});
+  mamba.out_proj = add(place, false, "mamba.out_proj", {hidden, mamba.inner}, ParamRole::kMatrix,
+                       init_.residual(mamba.inner));
+  return mamba;
+}
+
+GatedMemory PlanBuilder::gated_memory(const LayerPlace& place, int64_t inner) {
+  const int64_t hidden = spec().hidden_size;
+  GatedMemory gmu;
+  gmu.inner = inner;
+  gmu.in_proj = add(place, false, "gmu.in_proj", {inner, hidden}, ParamRole::kMatrix, init_.matrix(hidden));
+  gmu.out_proj =
+      add(place, false, "gmu.out_proj", {hidden, inner}, ParamRole::kMatrix, init_.residual(inner));
+  return gmu;
+}
+
+Mlp PlanBuilder::mlp(const LayerPlace& place) {
+  const int64_t hidden = spec().hidden_size;
+  Mlp mlp;
+  mlp.inner = spec().intermediate_size;
+  mlp.gate = add(place, false, "mlp.gate", {mlp.inner, hidden}, ParamRole::kMatrix, init_.matrix(hidden));
+  mlp.up = add(place, false, "mlp.up", {mlp.inner, hidden}, ParamRole::kMatrix, init_.matrix(hidden));
+  mlp.down =
+      add(place, false, "mlp.down", {hidden, mlp.inner}, ParamRole::kMatrix, init_.residual(mlp.inner));
+  return mlp;
+}
+
+void PlanBuilder::embedding_and_head(const Init& embedding, const Init& head) {
+  const std::vector<int64_t> shape = {spec().vocab_size, spec().hidden_size};
+  plan_.embedding = add("embedding", shape, ParamRole::kEmbedding, embedding);
+  plan_.head = plan_.embedding;
+  if (!spec().tie_word_embeddings) plan_.head = add("head", shape, ParamRole::kHead, head);
+}
+
+SlotId PlanBuilder::add_slot(Slot slot) {
+  plan_.slots.push_back(std::move(slot));
+  return static_cast<SlotId>(plan_.slots.size() - 1);
+}
+
+SlotId PlanBuilder::kv_slot(const LayerPlace& place, int64_t window, int32_t copies) {
+  return add_slot({.name = "kv." + std::to_string(place.index),
+                   .kind = window > 0 ? SlotKind::kWindowKv : SlotKind::kKv,
+                   .copies = copies,
+                   .num_kv_heads = spec().num_key_value_heads,
+                   .head_dim = spec().head_dim,
+                   .window = window});
+}
+
+SlotId PlanBuilder::ssm_slot(const LayerPlace& place, const Mamba& mamba) {
+  return add_slot({.name = "ssm." + std::to_string(place.index),
+                   .kind = SlotKind::kSsmState,
+                   .inner = mamba.inner,
+                   .state = mamba.state,
+                   .conv = mamba.conv});
+}
+
+SlotId PlanBuilder::memory_slot(const LayerPlace& place, int64_t inner) {
+  return add_slot(
+      {.name = "mem." + std::to_string(place.index), .kind = SlotKind::kGmuMemory, .inner = inner});
+}
+
+}  // namespace fathom

@@ -1,0 +1,70 @@
+// Adds parameters and slots to a plan, block by block. One builder makes one plan.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "plan/model_plan.h"
+
+namespace fathom {
+
+// How matrices start. Normal(0, deviation) or, for muP, Uniform(+-1 / sqrt(fan_in)); projections onto the
+// residual stream are divided by `residual_divisor` (Decoder-Hybrid-Decoder, table 6 and section 2.6).
+struct InitRule {
+  bool uniform = false;
+  double deviation = 0.02;
+  double residual_divisor = 1;
+  Init matrix(int64_t fan_in) const;
+  Init residual(int64_t fan_in) const;
+};
+
+// Where a layer stands: its number, how often its segment runs, and which of its parameters each depth has
+// for itself.
+struct LayerPlace {
+  int32_t index = 0;
+  int32_t repeat = 1;
+  bool own_norms = false;
+  bool own_attention = false;
+};
+
+class PlanBuilder {
+ public:
+  PlanBuilder(const ModelSpec& spec, const InitRule& init);
+
+  // One parameter for the whole model, e.g. "embedding".
+  ParamRef add(std::string name, std::vector<int64_t> shape, ParamRole role, const Init& init);
+  // "layers.3.attention.q", or with per_depth one for each depth, "layers.3.depth1.attention.q".
+  ParamRef add(const LayerPlace& place, bool per_depth, const std::string& name, std::vector<int64_t> shape,
+               ParamRole role, const Init& init);
+  // `name` once, or "<prefix>.depth0.<name>" for each of `repeat` depths.
+  ParamRef add_per_depth(const std::string& prefix, int32_t repeat, bool per_depth, const std::string& name,
+                         const std::vector<int64_t>& shape, ParamRole role, const Init& init);
+
+  Norm norm(const LayerPlace& place, const std::string& name, NormKind kind);
+  Norm final_norm(NormKind kind);
+  // Heads, sizes and scale come from the spec.
+  Attention attention(const LayerPlace& place, bool cross, bool biases);
+  void make_differential(const LayerPlace& place, Attention& attention);
+  Mamba mamba(const LayerPlace& place);
+  GatedMemory gated_memory(const LayerPlace& place, int64_t inner);
+  Mlp mlp(const LayerPlace& place);
+  // Embedding, and the head that is the embedding itself when tied.
+  void embedding_and_head(const Init& embedding, const Init& head);
+
+  // window == 0: a full cache.
+  SlotId kv_slot(const LayerPlace& place, int64_t window, int32_t copies);
+  SlotId ssm_slot(const LayerPlace& place, const Mamba& mamba);
+  SlotId memory_slot(const LayerPlace& place, int64_t inner);
+
+  ModelPlan& plan() { return plan_; }
+  const ModelSpec& spec() const { return plan_.spec; }
+
+ private:
+  SlotId add_slot(Slot slot);
+
+  ModelPlan plan_;
+  InitRule init_;
+};
+
+}  // namespace fathom

@@ -1,0 +1,82 @@
+#include "plan/plan_figures.h"
+
+namespace fathom {
+
+namespace {
+
+std::string kind_of(const Layer& layer) {
+  switch (layer.kind()) {
+    case BlockKind::kAttention:
+      return std::get<Attention>(layer.mixer).differential ? "differential attention" : "attention";
+    case BlockKind::kCrossAttention:
+      return std::get<Attention>(layer.mixer).differential ? "differential cross-attention"
+                                                           : "cross-attention";
+    case BlockKind::kMamba:
+      return "mamba";
+    case BlockKind::kGatedMemory:
+      break;
+  }
+  return "gated memory";
+}
+
+std::string names_of(const ModelPlan& plan, const std::vector<SlotId>& slots) {
+  std::string out;
+  for (SlotId id : slots) {
+    if (!out.empty()) out += ",";
+    out += plan.slots[static_cast<size_t>(id)].name;
+  }
+  return out;
+}
+
+LayerFigures layer_figures(const ModelPlan& plan, const Segment& segment, const Layer& layer, int64_t context,
+                           DType kv_type) {
+  LayerFigures figures;
+  figures.index = layer.index;
+  figures.repeat = segment.repeat;
+  figures.routed = segment.router.has_value();
+  figures.kind = kind_of(layer);
+  if (const auto* attention = std::get_if<Attention>(&layer.mixer)) figures.window = attention->window;
+  figures.writes = names_of(plan, layer.writes);
+  figures.reads = names_of(plan, layer.reads);
+  figures.parameters = count_layer_parameters(plan, layer);
+  for (int32_t depth = 0; depth < segment.repeat; ++depth)
+    figures.flops += count_layer_flops(plan, segment, layer, depth, context).total();
+  figures.state = count_layer_state(plan, segment, layer, kv_type);
+  return figures;
+}
+
+bool attention_only(const ModelPlan& plan) {
+  for (const Segment& segment : plan.segments) {
+    for (const Layer& layer : segment.layers) {
+      if (layer.kind() != BlockKind::kAttention || std::get<Attention>(layer.mixer).window > 0) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+PlanFigures figures_of(const ModelPlan& plan, int64_t context, DType kv_type) {
+  PlanFigures figures;
+  for (const Segment& segment : plan.segments) {
+    for (const Layer& layer : segment.layers)
+      figures.layers.push_back(layer_figures(plan, segment, layer, context, kv_type));
+  }
+  figures.parameters = count_parameters(plan);
+  figures.flops = count_flops(plan, context);
+  figures.state = count_state(plan, kv_type);
+  if (attention_only(plan)) figures.paper_flops = paper_flops(plan, context);
+  figures.shortcut = prefill_shortcut_layer(plan);
+  if (figures.shortcut) {
+    int32_t unrolled = 0;
+    for_each_unrolled_layer(plan, [&](const Segment& segment, const Layer& layer, int32_t depth) {
+      if (unrolled++ < *figures.shortcut)
+        figures.shortcut_flops += count_layer_flops(plan, segment, layer, depth, context).total();
+    });
+  }
+  if (const Status status = check_executable(plan); !status.ok())
+    figures.not_executable = status.error().message;
+  return figures;
+}
+
+}  // namespace fathom

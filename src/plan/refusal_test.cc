@@ -1,0 +1,272 @@
+// What is refused, each with its exact sentence.
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "plan/spec_io.h"
+#include "plan/testing.h"
+
+namespace fathom {
+namespace {
+
+using namespace testing_plan;
+
+struct SpecRefusal {
+  const char* sentence;
+  std::function<void(ModelSpec&)> spoil;
+};
+
+void expect_refusals(const ModelSpec& good, const std::vector<SpecRefusal>& table) {
+  ASSERT_TRUE(build_plan(good).ok()) << build_plan(good).error().message;
+  for (const SpecRefusal& row : table) {
+    ModelSpec spec = good;
+    row.spoil(spec);
+    const Result<ModelPlan> plan = build_plan(spec);
+    ASSERT_FALSE(plan.ok()) << row.sentence;
+    EXPECT_EQ(plan.error().message, row.sentence);
+    const bool later = std::string(row.sentence).starts_with("not supported yet");
+    EXPECT_EQ(plan.error().kind, later ? ErrorKind::kNotSupported : ErrorKind::kInvalid) << row.sentence;
+  }
+}
+
+TEST(Refusal, OfSizes) {
+  expect_refusals(
+      tiny(),
+      {{"vocab_size: found 0, expected 1 to 16777216", [](auto& s) { s.vocab_size = 0; }},
+       {"hidden_size: found -32, expected 1 to 1048576", [](auto& s) { s.hidden_size = -32; }},
+       {"hidden_size: found 4611686018427387904, expected 1 to 1048576",
+        [](auto& s) { s.hidden_size = int64_t{1} << 62; }},
+       {"intermediate_size: found 0, expected 1 to 1048576", [](auto& s) { s.intermediate_size = 0; }},
+       {"num_hidden_layers: found 5000, expected 1 to 4096", [](auto& s) { s.num_hidden_layers = 5000; }},
+       {"num_key_value_heads: found 3, expected a divisor of num_attention_heads = 4",
+        [](auto& s) { s.num_key_value_heads = 3; }},
+       {"num_key_value_heads: found 8, expected 1 to 4", [](auto& s) { s.num_key_value_heads = 8; }},
+       {"head_dim: absent, and hidden_size = 30 is not a multiple of num_attention_heads = 4",
+        [](auto& s) {
+          s.hidden_size = 30;
+          s.head_dim = 0;
+        }},
+       {"num_attention_heads * head_dim: found 4194304, expected 1 to 1048576",
+        [](auto& s) { s.head_dim = 1 << 20; }},
+       {"layer 0: rotary embedding needs an even head size, found 7", [](auto& s) { s.head_dim = 7; }},
+       {"norm_eps: found 0, expected a positive number", [](auto& s) { s.norm_eps = 0; }},
+       {"rope_theta: found -1, expected a positive number", [](auto& s) { s.rope_theta = -1; }},
+       {"plan: more than 70368744177664 parameters at layers.21.mlp.gate", [](auto& s) {
+          s.hidden_size = s.intermediate_size = 1 << 20;
+          s.num_hidden_layers = 100;
+        }}});
+}
+
+TEST(Refusal, OfArchitectures) {
+  expect_refusals(
+      hybrid("sambay", 8),
+      {{"architecture: found \"samba3\", expected one of llama, transformer, transformerls, samba, swayoco, "
+        "sambayoco, sambay, sambayda, mambay, sambayattn, sambayattnall, sambaymlp, phi4flash",
+        [](auto& s) { s.architecture = "samba3"; }},
+       {"not supported yet: Mamba-2 mixer (sambay2)", [](auto& s) { s.architecture = "sambay2"; }},
+       {"not supported yet: Gated DeltaNet mixer (gdny)", [](auto& s) { s.architecture = "gdny"; }},
+       {"num_hidden_layers: found 6, expected a multiple of 4 for sambay",
+        [](auto& s) { s.num_hidden_layers = 6; }},
+       {"sliding_window: found -1, expected 0 to 1073741824", [](auto& s) { s.sliding_window = -1; }},
+       {"sliding_window: no layer of mambay is windowed, expected 0",
+        [](auto& s) {
+          s.architecture = "mambay";
+          s.sliding_window = 4;
+        }},
+       {"rope_theta: sambay has no positional encoding", [](auto& s) { s.rope_theta = 10000; }},
+       {"sharing: recursion is defined for llama, not for sambay",
+        [](auto& s) {
+          s.sharing = Sharing::kCycle;
+          s.num_recursion = 2;
+        }},
+       {"num_key_value_heads: found 1, expected an even number for the head pairs of differential attention",
+        [](auto& s) {
+          s.architecture = "sambayda";
+          s.num_key_value_heads = 1;
+        }}});
+}
+
+TEST(Refusal, OfRecursion) {
+  expect_refusals(
+      tiny_recursive(Sharing::kMiddleCycle, 3),
+      {{"num_recursion: found 1, expected 2 to 64", [](auto& s) { s.num_recursion = 1; }},
+       {"num_recursion: found 3 without a sharing strategy, expected 1",
+        [](auto& s) { s.sharing = Sharing::kNone; }},
+       {"num_hidden_layers: found 8, expected at least 9 for 7 recursions of middle_cycle",
+        [](auto& s) { s.num_recursion = 7; }},
+       {"num_hidden_layers: 6 repeated layers are not a multiple of num_recursion = 4, and shared keys and "
+        "values are undefined for layers that are dropped",
+        [](auto& s) {
+          s.num_recursion = 4;
+          s.kv = KvMode::kShared;
+        }},
+       {"kv: found \"hybrid\", which is defined for routed models only",
+        [](auto& s) { s.kv = KvMode::kHybrid; }},
+       {"sliding_window: no layer of llama is windowed, expected 0", [](auto& s) { s.sliding_window = 4; }},
+       {"parametrisation: muP is defined for the hybrid study's architectures, not for llama",
+        [](auto& s) { s.parametrisation = Parametrisation::kMuP; }}});
+}
+
+TEST(Refusal, OfRouters) {
+  expect_refusals(
+      tiny_mor(Sharing::kMiddleCycle, 3),
+      {{"sharing: found \"sequence\", but a routed model needs \"cycle\" or \"middle_cycle\"",
+        [](auto& s) { s.sharing = Sharing::kSequence; }},
+       {"router.capacity: found 2 entries, expected 3, one per recursion",
+        [](auto& s) {
+          s.router->capacity = {1, 0.5};
+        }},
+       {"router.capacity: entry 2 is 0.75, which is more than the 0.5 before it",
+        [](auto& s) {
+          s.router->capacity = {1, 0.5, 0.75};
+        }},
+       {"router.capacity: entry 2 is 0, expected above 0 and at most 1",
+        [](auto& s) {
+          s.router->capacity = {1, 0.5, 0};
+        }},
+       {"router.threshold: found 1 entries, expected 3, one per recursion",
+        [](auto& s) { s.router->threshold = {0}; }},
+       {"router.alpha: found 0, expected a positive number", [](auto& s) { s.router->alpha = 0; }},
+       {"router.score: found \"softmax\", which is defined for token choice only",
+        [](auto& s) { s.router->score = ScoreFunction::kSoftmax; }},
+       {"router.loss: found \"none\", but expert choice that learns no decision cannot route causally; "
+        "expected "
+        "\"aux_loss\" or \"aux_router\"",
+        [](auto& s) { s.router->loss = RouterLoss::kNone; }},
+       {"router.loss: an auxiliary router cannot learn random scores", [](auto& s) {
+          s.router->random = true;
+          s.router->loss = RouterLoss::kAuxRouter;
+        }}});
+}
+
+constexpr const char* kGoodToml = R"(architecture = "sambay"
+vocab_size = 97
+hidden_size = 32
+intermediate_size = 64
+num_hidden_layers = 8
+num_attention_heads = 4
+num_key_value_heads = 2
+)";
+
+TEST(Refusal, OfTomlFields) {
+  ASSERT_TRUE(parse_spec_toml(kGoodToml, "m.toml").ok());
+  const std::pair<const char*, const char*> table[] = {
+      {"colour = 1", "m.toml: unknown key colour"},
+      {"head_dim = \"big\"", "m.toml: head_dim: found \"big\", expected an integer"},
+      {"head_dim = 8.5", "m.toml: head_dim: found 8.5, expected an integer"},
+      {"tie_word_embeddings = 1", "m.toml: tie_word_embeddings: found 1, expected true or false"},
+      {"sliding_window = 0", "m.toml: sliding_window: found 0, expected at least 1 (the token itself)"},
+      {"sharing = \"circle\"",
+       "m.toml: sharing: found \"circle\", expected one of \"none\", \"cycle\", \"sequence\", "
+       "\"middle_cycle\", "
+       "\"middle_sequence\""},
+      {"[router]\nalfa = 0.1", "m.toml: unknown key router.alfa"},
+      {"[router]\ncapacity = [1.0, \"half\"]",
+       "m.toml: router.capacity: found [1.0,\"half\"], expected a list of numbers"},
+      {"router = 3", "m.toml: router: expected an object"},
+      {"norm_eps = 1979-05-27", "m.toml: norm_eps: dates have no meaning here"},
+  };
+  for (const auto& [line, sentence] : table) {
+    const Result<ModelSpec> spec = parse_spec_toml(std::string(kGoodToml) + line, "m.toml");
+    ASSERT_FALSE(spec.ok()) << line;
+    EXPECT_EQ(spec.error().message, sentence);
+  }
+  EXPECT_EQ(parse_spec_toml("architecture = \"llama\"", "m.toml").error().message,
+            "m.toml: vocab_size: absent, expected an integer");
+  EXPECT_TRUE(parse_spec_toml("a = = 1", "m.toml").error().message.starts_with("m.toml: line 1: "));
+}
+
+TEST(Refusal, OfConfigJson) {
+  const std::string good = write_config_json(tiny());
+  const std::pair<const char*, const char*> table[] = {
+      {R"("rope_scaling": {"type": "linear"})",
+       "c.json: not supported yet: rope_scaling = {\"type\":\"linear\"}"},
+      {R"("hidden_act": "gelu")", "c.json: not supported yet: hidden_act = \"gelu\""},
+      {R"("mlp_bias": true)", "c.json: not supported yet: mlp_bias = true"},
+      {R"("rope_interleaved": true)", "c.json: not supported yet: rope_interleaved = true"},
+      {R"("quantization_config": {})", "c.json: unknown key quantization_config"},
+      {R"("vocab_size": 18446744073709551615)",
+       "c.json: vocab_size: found 18446744073709551615, expected an integer"},
+      {R"("model_type": "gpt2")",
+       "c.json: not supported yet: model_type = \"gpt2\" (supported: \"llama\", \"phi4flash\", \"fathom\")"},
+  };
+  for (const auto& [field, sentence] : table) {
+    nlohmann::json config = nlohmann::json::parse(good);
+    config.update(nlohmann::json::parse("{" + std::string(field) + "}"));
+    const Result<ModelSpec> spec = parse_config_json(config.dump(), "c.json");
+    ASSERT_FALSE(spec.ok()) << field;
+    EXPECT_EQ(spec.error().message, sentence);
+  }
+  EXPECT_EQ(parse_config_json("{", "c.json").error().message, "c.json: not valid JSON");
+  EXPECT_EQ(parse_config_json("[]", "c.json").error().message, "c.json: expected a JSON object");
+  EXPECT_EQ(parse_config_json("{}", "c.json").error().message,
+            "c.json: model_type: absent, expected \"llama\", \"phi4flash\" or \"fathom\"");
+  EXPECT_EQ(parse_config_json(std::string(100000, '['), "c.json").error().message,
+            "c.json: nested too deeply for a configuration");
+  EXPECT_EQ(load_spec("nowhere.yaml").ok(), false);
+}
+
+struct PlanRefusal {
+  const char* sentence;
+  std::function<void(ModelPlan&)> spoil;
+};
+
+TEST(Refusal, OfHandMadePlans) {
+  const ModelPlan good = *build_plan(hybrid("sambay", 8));
+  const auto layer = [](ModelPlan& plan, size_t index) -> Layer& { return plan.segments[0].layers[index]; };
+  const PlanRefusal table[] = {
+      {"layer 6: reads slot mem.4, which no earlier layer writes",
+       [&](auto& p) { layer(p, 4).writes.pop_back(); }},
+      {"layer 7: reads slot kv.5, which no earlier layer writes",
+       [&](auto& p) { std::swap(layer(p, 5), layer(p, 7)); }},
+      {"layer 3: writes slot kv.1, which layer 1 writes already",
+       [&](auto& p) { layer(p, 3).writes = layer(p, 1).writes; }},
+      {"layer 6: names slot 99 of 7", [&](auto& p) { layer(p, 6).reads = {99}; }},
+      {"layer 1: attention writes no slot", [&](auto& p) { layer(p, 1).writes.clear(); }},
+      {"slot kv.1: window 0, expected at least 1", [&](auto& p) { p.slots[1].window = 0; }},
+      {"layer 1: window 128, but slot kv.1 keeps 64", [&](auto& p) { p.slots[1].window = 64; }},
+      {"layer 0: writes slot ssm.0 of 2 copies, expected 1 for 1 depths",
+       [&](auto& p) { p.slots[0].copies = 2; }},
+      {"layer 1: attention.q is layers.1.attention.q of shape [32, 16], expected [32, 32]",
+       [&](auto& p) {
+         p.params[static_cast<size_t>(std::get<Attention>(layer(p, 1).mixer).q.first)].shape[1] = 16;
+       }},
+      {"layer 6: slot mem.4 is 64 wide, but the gated memory unit is 32",
+       [&](auto& p) { std::get<GatedMemory>(layer(p, 6).mixer).inner = 32; }},
+      {"layer 2: norm1.weight is missing", [&](auto& p) { layer(p, 2).norm1.weight = {}; }},
+      {"segment of layer 0: repeat 0, expected at least 1", [&](auto& p) { p.segments[0].repeat = 0; }},
+      {"router of layer 0: a segment without a router can only replace its input",
+       [&](auto& p) { p.segments[0].combine = Combine::kWeighted; }},
+      {"parameter embedding: named twice", [&](auto& p) { p.params[1].name = "embedding"; }},
+      {"parameter embedding: shape [97, -1] is out of range", [&](auto& p) { p.params[0].shape[1] = -1; }},
+  };
+  ASSERT_TRUE(validate(good).ok());
+  for (const PlanRefusal& row : table) {
+    ModelPlan plan = good;
+    row.spoil(plan);
+    const Status status = validate(plan);
+    ASSERT_FALSE(status.ok()) << row.sentence;
+    EXPECT_EQ(status.error().message, row.sentence);
+  }
+}
+
+TEST(Refusal, OfPlansThatNoExecutorRuns) {
+  const auto sentence = [](const ModelSpec& spec) {
+    return check_executable(*build_plan(spec)).error().message;
+  };
+  ModelSpec spec = tiny_mor(Sharing::kMiddleCycle, 2);
+  spec.kv = KvMode::kShared;
+  EXPECT_EQ(sentence(spec), "not supported yet: keys and values shared by recursions (layer 1)");
+  spec = tiny_mor(Sharing::kMiddleCycle, 2);
+  spec.router->network = RouterNetwork::kMlp;
+  EXPECT_EQ(sentence(spec), "not supported yet: MLP routers");
+  spec = tiny_mor(Sharing::kMiddleCycle, 2);
+  spec.router->kind = RouterKind::kTokenChoice;
+  EXPECT_EQ(sentence(spec), "not supported yet: token-choice routing");
+  EXPECT_EQ(sentence(hybrid("sambaymlp", 8)), "not supported yet: memory taken from an MLP (layer 5)");
+  EXPECT_EQ(sentence(hybrid("sambayattn", 8)), "not supported yet: memory taken from attention (layer 5)");
+  EXPECT_EQ(sentence(hybrid("phi4flash", 8)), "not supported yet: differential attention (layer 1)");
+}
+
+}  // namespace
+}  // namespace fathom

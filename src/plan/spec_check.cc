@@ -1,0 +1,187 @@
+#include "plan/spec_check.h"
+
+#include <cmath>
+#include <cstdio>
+
+#include "plan/spec_words.h"
+
+namespace fathom {
+
+namespace {
+
+// Far above any model and far below what overflows when two sizes are multiplied.
+constexpr int64_t kMaxWidth = int64_t{1} << 20;
+constexpr int64_t kMaxVocabulary = int64_t{1} << 24;
+constexpr int64_t kMaxLayers = 4096;
+constexpr int64_t kMaxPositions = int64_t{1} << 30;
+constexpr int64_t kMaxRecursion = 64;
+
+std::string text(double value) {
+  char buffer[32];
+  std::snprintf(buffer, sizeof(buffer), "%.10g", value);
+  return buffer;
+}
+
+Status in_range(const char* field, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return {};
+  return invalid(std::string(field) + ": found " + std::to_string(value) + ", expected " +
+                 std::to_string(low) + " to " + std::to_string(high));
+}
+
+Status positive(const char* field, double value) {
+  if (std::isfinite(value) && value > 0) return {};
+  return invalid(std::string(field) + ": found " + text(value) + ", expected a positive number");
+}
+
+Status at_least_zero(const char* field, double value) {
+  if (std::isfinite(value) && value >= 0) return {};
+  return invalid(std::string(field) + ": found " + text(value) + ", expected zero or a positive number");
+}
+
+Status check_sizes(ModelSpec& spec) {
+  FATHOM_TRY(in_range("vocab_size", spec.vocab_size, 1, kMaxVocabulary));
+  FATHOM_TRY(in_range("hidden_size", spec.hidden_size, 1, kMaxWidth));
+  FATHOM_TRY(in_range("intermediate_size", spec.intermediate_size, 1, kMaxWidth));
+  FATHOM_TRY(in_range("num_hidden_layers", spec.num_hidden_layers, 1, kMaxLayers));
+  FATHOM_TRY(in_range("num_attention_heads", spec.num_attention_heads, 1, kMaxWidth));
+  FATHOM_TRY(in_range("num_key_value_heads", spec.num_key_value_heads, 1, spec.num_attention_heads));
+  if (spec.num_attention_heads % spec.num_key_value_heads != 0) {
+    return invalid(
+        "num_key_value_heads: found " + std::to_string(spec.num_key_value_heads) +
+        ", expected a divisor of num_attention_heads = " + std::to_string(spec.num_attention_heads));
+  }
+  FATHOM_TRY(in_range("head_dim", spec.head_dim, 0, kMaxWidth));
+  if (spec.head_dim == 0) {
+    if (spec.hidden_size % spec.num_attention_heads != 0) {
+      return invalid(
+          "head_dim: absent, and hidden_size = " + std::to_string(spec.hidden_size) +
+          " is not a multiple of num_attention_heads = " + std::to_string(spec.num_attention_heads));
+    }
+    spec.head_dim = spec.hidden_size / spec.num_attention_heads;
+  }
+  FATHOM_TRY(
+      in_range("num_attention_heads * head_dim", spec.num_attention_heads * spec.head_dim, 1, kMaxWidth));
+  FATHOM_TRY(in_range("max_position_embeddings", spec.max_position_embeddings, 1, kMaxPositions));
+  FATHOM_TRY(in_range("sliding_window", spec.sliding_window, 0, kMaxPositions));
+  FATHOM_TRY(positive("norm_eps", spec.norm_eps));
+  FATHOM_TRY(positive("initializer_range", spec.initializer_range));
+  FATHOM_TRY(at_least_zero("attention_scale", spec.attention_scale));
+  if (spec.rope_theta) FATHOM_TRY(positive("rope_theta", *spec.rope_theta));
+  FATHOM_TRY(in_range("mamba_expand", spec.mamba_expand, 1, 64));
+  FATHOM_TRY(in_range("mamba_d_state", spec.mamba_d_state, 1, 4096));
+  FATHOM_TRY(in_range("mamba_d_conv", spec.mamba_d_conv, 2, 64));
+  FATHOM_TRY(in_range("mup_base_depth", spec.mup_base_depth, 1, kMaxLayers));
+  return {};
+}
+
+bool is_middle(Sharing sharing) {
+  return sharing == Sharing::kMiddleCycle || sharing == Sharing::kMiddleSequence;
+}
+
+Status check_recursion(const ModelSpec& spec) {
+  if (spec.sharing == Sharing::kNone) {
+    if (spec.num_recursion != 1) {
+      return invalid("num_recursion: found " + std::to_string(spec.num_recursion) +
+                     " without a sharing strategy, expected 1");
+    }
+    if (!spec.share_norms || !spec.share_attention) {
+      return invalid(std::string(spec.share_norms ? "share_attention" : "share_norms") +
+                     ": found false without a sharing strategy, expected true");
+    }
+    if (spec.router) return invalid("router: a routed model needs sharing = \"cycle\" or \"middle_cycle\"");
+    if (spec.kv != KvMode::kRecursionWise)
+      return not_supported("not supported yet: shared keys and values without shared weights");
+    return {};
+  }
+  FATHOM_TRY(in_range("num_recursion", spec.num_recursion, 2, kMaxRecursion));
+  const int64_t outside = is_middle(spec.sharing) ? 2 : 0;
+  const int64_t repeated = spec.num_hidden_layers - outside;
+  if (repeated < spec.num_recursion) {
+    return invalid("num_hidden_layers: found " + std::to_string(spec.num_hidden_layers) +
+                   ", expected at least " + std::to_string(spec.num_recursion + outside) + " for " +
+                   std::to_string(spec.num_recursion) + " recursions of " +
+                   std::string(word_of(spec.sharing)));
+  }
+  if (spec.kv != KvMode::kRecursionWise) {
+    if (repeated % spec.num_recursion != 0) {
+      return invalid(
+          "num_hidden_layers: " + std::to_string(repeated) +
+          " repeated layers are not a multiple of num_recursion = " + std::to_string(spec.num_recursion) +
+          ", and shared keys and values are undefined for layers that are dropped");
+    }
+    if (spec.kv == KvMode::kHybrid && !spec.router)
+      return invalid("kv: found \"hybrid\", which is defined for routed models only");
+  }
+  return {};
+}
+
+Status check_router(RouterSpec& router, const ModelSpec& spec) {
+  if (spec.sharing != Sharing::kCycle && spec.sharing != Sharing::kMiddleCycle) {
+    return invalid("sharing: found \"" + std::string(word_of(spec.sharing)) +
+                   "\", but a routed model needs \"cycle\" or \"middle_cycle\"");
+  }
+  const auto depths = static_cast<size_t>(spec.num_recursion);
+  const auto check_length = [&](const char* field, const std::vector<double>& list) -> Status {
+    if (list.size() == depths) return {};
+    return invalid(std::string(field) + ": found " + std::to_string(list.size()) + " entries, expected " +
+                   std::to_string(depths) + ", one per recursion");
+  };
+  if (router.capacity.empty()) {
+    for (size_t r = 0; r < depths; ++r)
+      router.capacity.push_back(static_cast<double>(depths - r) / static_cast<double>(depths));
+  }
+  FATHOM_TRY(check_length("router.capacity", router.capacity));
+  for (size_t r = 0; r < depths; ++r) {
+    const double share = router.capacity[r];
+    if (!(share > 0 && share <= 1)) {
+      return invalid("router.capacity: entry " + std::to_string(r) + " is " + text(share) +
+                     ", expected above 0 and at most 1");
+    }
+    if (r > 0 && share > router.capacity[r - 1]) {
+      return invalid("router.capacity: entry " + std::to_string(r) + " is " + text(share) +
+                     ", which is more than the " + text(router.capacity[r - 1]) + " before it");
+    }
+  }
+  if (router.threshold.empty()) router.threshold.assign(depths, 0.0);
+  FATHOM_TRY(check_length("router.threshold", router.threshold));
+  for (double threshold : router.threshold) {
+    if (!std::isfinite(threshold)) return invalid("router.threshold: found a value that is not finite");
+  }
+  FATHOM_TRY(positive("router.alpha", router.alpha));
+  FATHOM_TRY(positive("router.temperature", router.temperature));
+  FATHOM_TRY(at_least_zero("router.loss_coefficient", router.loss_coefficient));
+  FATHOM_TRY(at_least_zero("router.z_coefficient", router.z_coefficient));
+  FATHOM_TRY(in_range("router.capacity_warmup_steps", router.capacity_warmup_steps, 0, int64_t{1} << 40));
+  const bool expert = router.kind == RouterKind::kExpertChoice;
+  if (expert && router.score == ScoreFunction::kSoftmax)
+    return invalid("router.score: found \"softmax\", which is defined for token choice only");
+  if (!expert && router.score != ScoreFunction::kSoftmax && router.score != ScoreFunction::kSigmoid) {
+    return invalid("router.score: found \"" + std::string(word_of(router.score)) +
+                   "\", expected \"softmax\" or \"sigmoid\" for token choice");
+  }
+  if (!expert && router.loss == RouterLoss::kAuxRouter)
+    return invalid("router.loss: found \"aux_router\", which is defined for expert choice only");
+  if (!expert && spec.sharing == Sharing::kCycle)
+    return invalid("sharing: token choice is defined for \"middle_cycle\" only, found \"cycle\"");
+  if (!expert && router.random) return invalid("router.random: defined for expert choice only");
+  if (router.random && router.loss == RouterLoss::kAuxRouter)
+    return invalid("router.loss: an auxiliary router cannot learn random scores");
+  if (expert && !router.random && router.loss == RouterLoss::kNone) {
+    return invalid(
+        "router.loss: found \"none\", but expert choice that learns no decision cannot route causally; "
+        "expected \"aux_loss\" or \"aux_router\"");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ModelSpec> check_spec(const ModelSpec& given) {
+  ModelSpec spec = given;
+  FATHOM_TRY(check_sizes(spec));
+  FATHOM_TRY(check_recursion(spec));
+  if (spec.router) FATHOM_TRY(check_router(*spec.router, spec));
+  return spec;
+}
+
+}  // namespace fathom

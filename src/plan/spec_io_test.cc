@@ -1,0 +1,157 @@
+#include "plan/spec_io.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <iostream>
+
+#include "plan/count.h"
+#include "plan/testing.h"
+
+namespace fathom {
+namespace {
+
+using namespace testing_plan;
+
+std::vector<std::string> built_in_specs() {
+  std::vector<std::string> paths;
+  const std::string folder = std::string(FATHOM_SOURCE_DIR) + "/configs/models";
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.path().extension() == ".toml") paths.push_back(entry.path().string());
+  }
+  return paths;
+}
+
+TEST(SpecIo, EveryBuiltInSpecBuildsAndSurvivesConfigJson) {
+  const std::vector<std::string> paths = built_in_specs();
+  ASSERT_GE(paths.size(), 50U);
+  for (const std::string& path : paths) {
+    const Result<ModelSpec> spec = load_spec(path);
+    ASSERT_TRUE(spec.ok()) << spec.error().message;
+    const Result<ModelPlan> plan = build_plan(*spec);
+    ASSERT_TRUE(plan.ok()) << path << ": " << plan.error().message;
+    const Result<ModelSpec> built = parse_config_json(write_config_json(plan->spec), "config.json");
+    ASSERT_TRUE(built.ok()) << built.error().message;
+    // An absent rope_theta of a plain Llama is written as the number that it means.
+    ModelSpec expected = plan->spec;
+    if (expected.architecture == "llama" && !built->router && expected.sharing == Sharing::kNone)
+      expected.rope_theta = expected.rope_theta.value_or(10000);
+    EXPECT_TRUE(*built == expected) << path;
+  }
+}
+
+TEST(SpecIo, EveryTinySpecButNoneOtherFitsATest) {
+  int tiny_specs = 0;
+  for (const std::string& path : built_in_specs()) {
+    if (path.find("/tiny/") == std::string::npos) continue;
+    const ModelPlan plan = *build_plan(*load_spec(path));
+    EXPECT_LT(count_parameters(plan).unique, 200000) << path;
+    EXPECT_TRUE(check_executable(plan).ok()) << path;
+    ++tiny_specs;
+  }
+  EXPECT_GE(tiny_specs, 20);
+}
+
+TEST(SpecIo, EveryFieldSurvivesConfigJson) {
+  ModelSpec spec = tiny_mor(Sharing::kMiddleCycle, 2);
+  spec.norm_eps = 1e-6;
+  spec.initializer_range = 0.03;
+  spec.rope_theta = 640000;
+  spec.rope_table_bf16 = true;
+  spec.sliding_window = 7;
+  spec.attention_scale = 0.25;
+  spec.attention_bias = true;
+  spec.mamba_expand = 3;
+  spec.mamba_d_state = 8;
+  spec.mamba_d_conv = 3;
+  spec.share_norms = false;
+  spec.share_attention = false;
+  spec.kv = KvMode::kHybrid;
+  spec.parametrisation = Parametrisation::kMuP;
+  spec.mup_base_depth = 8;
+  spec.router = RouterSpec{.kind = RouterKind::kTokenChoice,
+                           .network = RouterNetwork::kWideMlp,
+                           .score = ScoreFunction::kSoftmax,
+                           .gating = Gating::kAdditive,
+                           .loss = RouterLoss::kAuxRouter,
+                           .alpha = 0.7,
+                           .temperature = 2,
+                           .loss_coefficient = 0.3,
+                           .z_coefficient = 0.4,
+                           .capacity_warmup_steps = 11,
+                           .random = true,
+                           .capacity = {1.0, 2.0 / 3.0},
+                           .threshold = {0, -0.125}};
+  const Result<ModelSpec> read = parse_config_json(write_config_json(spec), "config.json");
+  ASSERT_TRUE(read.ok()) << read.error().message;
+  EXPECT_TRUE(*read == spec);
+}
+
+TEST(SpecIo, PlainLlamaIsWrittenAsHuggingFacesLlama) {
+  const nlohmann::json config = nlohmann::json::parse(write_config_json(tiny()));
+  EXPECT_EQ(config["model_type"], "llama");
+  EXPECT_EQ(config["architectures"][0], "LlamaForCausalLM");
+  EXPECT_EQ(config["rms_norm_eps"], 1e-5);
+  EXPECT_EQ(nlohmann::json::parse(write_config_json(hybrid("sambay", 8)))["model_type"], "fathom");
+}
+
+// What public Llama configurations look like, with the keys that say nothing about the model.
+TEST(SpecIo, ReadsAHuggingFaceLlama) {
+  const std::string text =
+      R"({"_name_or_path": "x", "architectures": ["LlamaForCausalLM"], "attention_bias": false,
+    "attention_dropout": 0.0, "bos_token_id": 0, "eos_token_id": 0, "hidden_act": "silu", "hidden_size": 576,
+    "initializer_range": 0.02, "intermediate_size": 1536, "is_llama_config": true, "max_position_embeddings": 2048,
+    "mlp_bias": false, "model_type": "llama", "num_attention_heads": 9, "num_hidden_layers": 30,
+    "num_key_value_heads": 3, "pretraining_tp": 1, "rms_norm_eps": 1e-05, "rope_interleaved": false,
+    "rope_scaling": null, "rope_theta": 10000.0, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+    "transformers_version": "4.42.3", "use_cache": true, "vocab_size": 49152})";
+  const Result<ModelSpec> spec = parse_config_json(text, "config.json");
+  ASSERT_TRUE(spec.ok()) << spec.error().message;
+  EXPECT_EQ(count_parameters(*build_plan(*spec)).unique, 134515008);
+}
+
+TEST(SpecIo, ReadsPhi4FlashWithAWindowPerLayer) {
+  const std::string head = R"({"model_type": "phi4flash", "vocab_size": 97, "hidden_size": 32,
+    "intermediate_size": 64, "num_hidden_layers": 8, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "max_position_embeddings": 64, "layer_norm_eps": 1e-5, "tie_word_embeddings": true, "mamba_dt_rank": "auto",
+    "rope_theta": 10000.0, "sliding_window": )";
+  const Result<ModelSpec> whole = parse_config_json(head + "5}", "config.json");
+  const Result<ModelSpec> listed =
+      parse_config_json(head + "[null, 5, null, 5, null, null, null, null]}", "config.json");
+  ASSERT_TRUE(whole.ok()) << whole.error().message;
+  ASSERT_TRUE(listed.ok()) << listed.error().message;
+  EXPECT_TRUE(*whole == *listed);
+  EXPECT_EQ(
+      parse_config_json(head + "[null, 5, null, 5, null, 5, null, null]}", "config.json").error().message,
+      "config.json: sliding_window: entry 5 is 5, expected null");
+  EXPECT_TRUE(build_plan(*whole).ok());
+}
+
+TEST(SpecIo, ScalesOfTheReferenceCasesFollowFromTheirConfig) {
+  if (shared_folder().empty()) GTEST_SKIP() << "needs FATHOM_SHARED/fixtures: the reference cases";
+  int compared = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(shared_folder() + "/fixtures/decoder-hybrid-decoder")) {
+    const nlohmann::json described = read_json(entry.path().string() + "/case.json");
+    if (!described.is_object() || !described.contains("scales") ||
+        !described["scales"].contains("logit_scale"))
+      continue;
+    const Result<ModelSpec> spec = load_spec(entry.path().string());
+    if (!spec.ok()) continue;
+    const ModelPlan plan = *build_plan(*spec);
+    SCOPED_TRACE(entry.path().string());
+    EXPECT_DOUBLE_EQ(plan.logit_scale, described["scales"]["logit_scale"].get<double>());
+    EXPECT_DOUBLE_EQ(plan.residual_scale, described["scales"]["residual_branch_scale"].get<double>());
+    for (const Layer& layer : plan.segments[0].layers) {
+      if (const auto* attention = std::get_if<Attention>(&layer.mixer)) {
+        EXPECT_DOUBLE_EQ(attention->scale, described["scales"]["attention_softmax_scale"].get<double>());
+      }
+    }
+    ++compared;
+  }
+  std::cout << "compared " << compared << " cases\n";
+  EXPECT_GE(compared, 12);
+}
+
+}  // namespace
+}  // namespace fathom
