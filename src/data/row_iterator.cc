@@ -25,7 +25,10 @@ std::string hash_of(const std::vector<int64_t>& rows) {
 Result<int64_t> count_from(const json& state, const char* key) {
   const auto found = state.find(key);
   if (found == state.end()) return invalid("iteration state: no \"" + std::string(key) + "\"");
-  if (!found->is_number_unsigned() || found->get<uint64_t>() > INT64_MAX) {
+  // Values made in memory are signed, parsed ones unsigned: both count.
+  const bool fits = found->is_number_unsigned() ? found->get<uint64_t>() <= INT64_MAX
+                                                : found->is_number_integer() && found->get<int64_t>() >= 0;
+  if (!fits) {
     return invalid("iteration state: \"" + std::string(key) + "\" is " + kind_of(*found) +
                    ", expected a non-negative integer");
   }

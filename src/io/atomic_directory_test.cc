@@ -56,7 +56,9 @@ class AtomicDirectoryTest : public ::testing::Test {
     for (int fail_at = 0;; ++fail_at) {
       fs::remove_all(folder_);
       fs::create_directories(folder_);
-      if (replaces) EXPECT_TRUE(write(target_, kOld).ok());
+      if (replaces) {
+        EXPECT_TRUE(write(target_, kOld).ok());
+      }
       int seen = 0;
       set_file_fault([&](FileOp, const std::string&) {
         const bool fails = dies ? seen >= fail_at : seen == fail_at;

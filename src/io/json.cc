@@ -195,7 +195,7 @@ std::string kind_of(const json& value) {
     case json::value_t::number_float:
       return "a number with fraction or exponent";
     case json::value_t::number_integer:
-      return "a negative integer";
+      return value.get<int64_t>() < 0 ? "a negative integer" : "an integer";
     default:
       return "an integer";
   }

@@ -13,6 +13,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+std::string name_of(size_t i) { return std::string("t").append(std::to_string(i)); }
+
 class WeightFilesTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -22,7 +24,7 @@ class WeightFilesTest : public ::testing::Test {
       values_.push_back({static_cast<float>(i), 10, 20, 30});
     }
     for (size_t i = 0; i < values_.size(); ++i) {
-      tensors_.push_back(view_of("t" + std::to_string(i), DType::kF32, {4}, values_[i]));
+      tensors_.push_back(view_of(name_of(i), DType::kF32, {4}, values_[i]));
     }
   }
   void TearDown() override { fs::remove_all(folder_); }
@@ -52,7 +54,7 @@ TEST_F(WeightFilesTest, EveryShardSizeReadsTheSame) {
     EXPECT_EQ(fs::exists(folder_ + "/model.safetensors"), limit >= 80);
     ASSERT_EQ(weights->tensors().size(), 5U);
     for (size_t i = 0; i < 5; ++i) {
-      const auto read = weights->read_as_f32("t" + std::to_string(i));
+      const auto read = weights->read_as_f32(name_of(i));
       ASSERT_TRUE(read.ok()) << read.error().message;
       EXPECT_EQ(*read, values_[i]);
     }
