@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
@@ -23,7 +24,7 @@ FileFault& fault_hook() {
 // errno of a failure injected by a test, or 0.
 int injected(FileOp op, const std::string& path) { return fault_hook() ? fault_hook()(op, path) : 0; }
 
-Error failed(const char* what, const std::string& path, int code) {
+Error failed(const std::string& what, const std::string& path, int code) {
   Error error = io_error(path + ": cannot " + what + ": " + std::strerror(code));
   if (code == ENOENT) error.kind = ErrorKind::kNotFound;
   return error;
@@ -171,6 +172,18 @@ Status write_file_atomic(const std::string& path, std::string_view content) {
 Status rename_path(const std::string& from, const std::string& to) {
   if (int code = injected(FileOp::kRename, to)) return failed("rename to", to, code);
   if (::rename(from.c_str(), to.c_str()) != 0) return failed("rename to", to, errno);
+  return {};
+}
+
+Status exchange_paths(const std::string& a, const std::string& b) {
+  if (int code = injected(FileOp::kRename, b)) return failed("exchange with " + a, b, code);
+  if (::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) != 0) {
+    const int code = errno;
+    if (code == EINVAL || code == ENOSYS) {
+      return not_supported(b + ": this file system cannot exchange two directories in one step");
+    }
+    return failed("exchange with " + a, b, code);
+  }
   return {};
 }
 

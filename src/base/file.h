@@ -64,6 +64,8 @@ Result<std::string> read_file(const std::string& path, uint64_t limit = uint64_t
 Status write_file_atomic(const std::string& path, std::string_view content);
 
 Status rename_path(const std::string& from, const std::string& to);
+// Swaps two existing paths in one step. kNotSupported where the file system cannot.
+Status exchange_paths(const std::string& a, const std::string& b);
 Status make_directories(const std::string& path);
 Status remove_tree(const std::string& path);  // no error if absent
 Status sync_directory(const std::string& path);

@@ -1,0 +1,193 @@
+#include "data/token_file.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "base/check.h"
+#include "base/extents.h"
+#include "data/token_layout.h"
+
+namespace fathom {
+
+namespace {
+
+namespace layout = token_layout;
+static_assert(std::endian::native == std::endian::little, "ids are used as they lie in the file");
+
+Status check_vocab_size(uint64_t vocab_size, TokenWidth width) {
+  const uint64_t most = width == TokenWidth::kU16 ? 65536 : static_cast<uint64_t>(layout::kMaxVocabSize);
+  if (vocab_size >= 1 && vocab_size <= most) return {};
+  return invalid("vocabulary of " + std::to_string(vocab_size) + " entries, expected 1 to " +
+                 std::to_string(most) + " for ids of " + std::to_string(8 * static_cast<int>(width)) +
+                 " bits");
+}
+
+template <class T>
+std::optional<size_t> first_beyond(std::span<const uint8_t> bytes, int64_t vocab_size) {
+  const auto* ids = reinterpret_cast<const T*>(bytes.data());
+  const size_t count = bytes.size() / sizeof(T);
+  constexpr size_t kBlock = 4096;
+  for (size_t begin = 0; begin < count; begin += kBlock) {
+    const size_t end = std::min(count, begin + kBlock);
+    T largest = 0;
+    for (size_t i = begin; i < end; ++i) largest = std::max(largest, ids[i]);
+    if (static_cast<int64_t>(largest) < vocab_size) continue;
+    for (size_t i = begin; i < end; ++i) {
+      if (static_cast<int64_t>(ids[i]) >= vocab_size) return i;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+TokenWidth width_for(int64_t vocab_size) { return vocab_size <= 65536 ? TokenWidth::kU16 : TokenWidth::kU32; }
+
+std::span<const uint8_t> TokenFile::id_bytes() const {
+  return mapping_.bytes().subspan(static_cast<size_t>(ids_offset_),
+                                  static_cast<size_t>(tokens_) * static_cast<size_t>(width_));
+}
+
+Status TokenFile::read_layout() {
+  const auto file = mapping_.bytes();
+  constexpr size_t kLeast = layout::kHeaderBytes + layout::kTrailerBytes;
+  if (file.size() < kLeast) {
+    return invalid("not a token shard: " + std::to_string(file.size()) + " bytes, expected at least " +
+                   std::to_string(kLeast));
+  }
+  if (!std::equal(layout::kMagic.begin(), layout::kMagic.end(), file.begin())) {
+    return invalid("not a token shard: it does not begin with FATHOMTK");
+  }
+  const auto version = layout::load<uint32_t>(file, layout::kVersionAt);
+  if (version != layout::kVersion) {
+    return not_supported("token shard of version " + std::to_string(version) + ", expected 1");
+  }
+  const auto width = layout::load<uint32_t>(file, layout::kWidthAt);
+  if (width != 2 && width != 4) {
+    return invalid("ids of " + std::to_string(width) + " bytes, expected 2 or 4");
+  }
+  width_ = static_cast<TokenWidth>(width);
+  const auto vocab_size = layout::load<uint64_t>(file, layout::kVocabAt);
+  FATHOM_TRY(check_vocab_size(vocab_size, width_));
+  vocab_size_ = static_cast<int64_t>(vocab_size);
+  const auto end_of_document = layout::load<uint64_t>(file, layout::kEndOfDocumentAt);
+  if (end_of_document != layout::kNoEndOfDocument) {
+    if (end_of_document >= vocab_size) {
+      return invalid("end of document is id " + std::to_string(end_of_document) + " in a vocabulary of " +
+                     std::to_string(vocab_size));
+    }
+    end_of_document_ = static_cast<int32_t>(end_of_document);
+  }
+
+  const auto trailer = file.last(layout::kTrailerBytes);
+  if (!std::equal(layout::kEndMagic.begin(), layout::kEndMagic.end(),
+                  trailer.begin() + layout::kEndMagicAt)) {
+    return invalid("incomplete token shard: it does not end with FATHOMTE");
+  }
+  const auto tokens = layout::load<uint64_t>(trailer, layout::kTokensAt);
+  const auto documents = layout::load<uint64_t>(trailer, layout::kDocumentsAt);
+  // Both counts must be small enough for the file before they are multiplied into its exact length.
+  const uint64_t between = file.size() - kLeast;
+  if (tokens > between / width || documents > between / 8 ||
+      static_cast<uint64_t>(round_up(static_cast<int64_t>(tokens * width), 8)) + documents * 8 != between) {
+    return invalid(std::to_string(tokens) + " tokens and " + std::to_string(documents) +
+                   " documents do not make a file of " + std::to_string(file.size()) + " bytes");
+  }
+  tokens_ = static_cast<int64_t>(tokens);
+  ids_offset_ = layout::kHeaderBytes;
+  std::copy_n(trailer.begin() + layout::kHashAt, data_hash_.size(), data_hash_.begin());
+  const auto table = trailer.data() - documents * 8;
+  table_ = {reinterpret_cast<const uint64_t*>(table), documents};
+  return {};
+}
+
+Status TokenFile::check_ids() const {
+  const auto beyond = width_ == TokenWidth::kU16 ? first_beyond<uint16_t>(id_bytes(), vocab_size_)
+                                                 : first_beyond<uint32_t>(id_bytes(), vocab_size_);
+  if (!beyond) return {};
+  const auto at = static_cast<int64_t>(*beyond);
+  return invalid("token " + std::to_string(at) + " is id " +
+                 std::to_string(static_cast<uint32_t>(token(at))) + ", outside the vocabulary of " +
+                 std::to_string(vocab_size_));
+}
+
+Result<TokenFile> TokenFile::open(const std::string& path) {
+  TokenFile file;
+  file.path_ = path;
+  FATHOM_ASSIGN(file.mapping_, MappedFile::open(path));
+  if (Status status = file.read_layout(); !status.ok()) return at(path, std::move(status).error());
+  if (Status status = file.check_ids(); !status.ok()) return at(path, std::move(status).error());
+  if ((file.tokens_ == 0) != file.table_.empty() || (!file.table_.empty() && file.table_[0] != 0)) {
+    return invalid(path + ": the first document does not start at token 0");
+  }
+  for (size_t i = 0; i < file.table_.size(); ++i) {
+    if (file.table_[i] >= static_cast<uint64_t>(file.tokens_) ||
+        (i > 0 && file.table_[i] <= file.table_[i - 1])) {
+      return invalid(path + ": document " + std::to_string(i) + " starts at token " +
+                     std::to_string(file.table_[i]) +
+                     ", which is not after the one before it and in the file");
+    }
+  }
+  return file;
+}
+
+Result<TokenFile> TokenFile::open_raw(const std::string& path, TokenWidth width, int64_t vocab_size,
+                                      std::optional<int32_t> end_of_document) {
+  TokenFile file;
+  file.path_ = path;
+  file.width_ = width;
+  file.vocab_size_ = vocab_size;
+  file.end_of_document_ = end_of_document;
+  if (Status status = check_vocab_size(static_cast<uint64_t>(vocab_size), width); !status.ok()) {
+    return at(path, std::move(status).error());
+  }
+  FATHOM_ASSIGN(file.mapping_, MappedFile::open(path));
+  const size_t bytes = file.mapping_.bytes().size();
+  const auto id_size = static_cast<size_t>(width);
+  if (bytes % id_size != 0) {
+    return invalid(path + ": " + std::to_string(bytes) + " bytes are no whole number of ids of " +
+                   std::to_string(id_size) + " bytes");
+  }
+  file.tokens_ = static_cast<int64_t>(bytes / id_size);
+  if (Status status = file.check_ids(); !status.ok()) return at(path, std::move(status).error());
+  for (int64_t i = 0; i < file.tokens_; ++i) {
+    if (i == 0 || (end_of_document && file.token(i - 1) == *end_of_document)) {
+      file.found_starts_.push_back(static_cast<uint64_t>(i));
+    }
+  }
+  Sha256 hash;
+  hash.update(file.id_bytes());
+  file.data_hash_ = hash.finish();
+  return file;
+}
+
+std::span<const uint64_t> TokenFile::document_starts() const {
+  return table_.empty() ? std::span<const uint64_t>(found_starts_) : table_;
+}
+
+int32_t TokenFile::token(int64_t index) const {
+  int32_t id = 0;
+  read(index, {&id, 1});
+  return id;
+}
+
+void TokenFile::read(int64_t begin, std::span<int32_t> out) const {
+  const auto count = static_cast<int64_t>(out.size());
+  FATHOM_CHECK(begin >= 0 && count <= tokens_ && begin <= tokens_ - count,
+               path_ + ": tokens " + std::to_string(begin) + " + " + std::to_string(count));
+  const uint8_t* ids = id_bytes().data();
+  if (width_ == TokenWidth::kU16) {
+    std::copy_n(reinterpret_cast<const uint16_t*>(ids) + begin, count, out.begin());
+  } else {
+    std::copy_n(reinterpret_cast<const uint32_t*>(ids) + begin, count, out.begin());
+  }
+}
+
+Status TokenFile::verify() const {
+  Sha256 hash;
+  hash.update(id_bytes());
+  if (hash.finish() == data_hash_) return {};
+  return invalid(path_ + ": the ids do not have the hash " + to_hex(data_hash_) + " they were written with");
+}
+
+}  // namespace fathom

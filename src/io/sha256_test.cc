@@ -1,0 +1,39 @@
+// SHA-256 against the published examples, and independent of how the message is cut.
+#include "io/sha256.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace fathom {
+namespace {
+
+std::string hash(const std::string& text, size_t piece) {
+  Sha256 sha;
+  const std::span bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+  for (size_t i = 0; i < bytes.size(); i += piece)
+    sha.update(bytes.subspan(i, std::min(piece, bytes.size() - i)));
+  return to_hex(sha.finish());
+}
+
+TEST(Sha256, MatchesThePublishedExamples) {
+  EXPECT_EQ(hash("", 1), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(hash("abc", 3), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(hash("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 7),
+            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+  EXPECT_EQ(hash(std::string(1'000'000, 'a'), 1000),
+            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+TEST(Sha256, DoesNotDependOnThePieces) {
+  for (size_t length = 0; length < 200; ++length) {
+    std::string text;
+    for (size_t i = 0; i < length; ++i) text += static_cast<char>(i * 7);
+    const std::string whole = hash(text, 1000);
+    for (size_t piece : {1, 3, 63, 64, 65}) ASSERT_EQ(hash(text, piece), whole) << length << " " << piece;
+  }
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,154 @@
+#include "io/weight_files.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <set>
+
+#include "base/extents.h"
+#include "io/json.h"
+
+namespace fathom {
+
+namespace {
+
+constexpr char kSingle[] = "model.safetensors";
+constexpr char kIndex[] = "model.safetensors.index.json";
+
+bool exists(const std::string& path) {
+  std::error_code code;
+  return std::filesystem::exists(path, code);
+}
+
+// A name that cannot lead out of the directory.
+bool is_plain_name(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." && name.find_first_of("/\\") == std::string::npos;
+}
+
+// tensor -> shard, as the index promises.
+Result<std::map<std::string, std::string>> read_index(const std::string& path) {
+  FATHOM_ASSIGN(const nlohmann::json index, read_json_file(path));
+  if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
+    return invalid(path + ": no object \"weight_map\"");
+  }
+  std::map<std::string, std::string> promised;
+  for (const auto& [tensor, shard] : index["weight_map"].items()) {
+    if (!shard.is_string()) {
+      return invalid(path + ": the shard of tensor \"" + tensor + "\" is " + kind_of(shard) +
+                     ", expected a string");
+    }
+    const auto& name = shard.get_ref<const std::string&>();
+    if (!is_plain_name(name)) {
+      return invalid(path + ": tensor \"" + tensor + "\" is in shard \"" + name +
+                     "\", expected a plain file name");
+    }
+    promised.emplace(tensor, name);
+  }
+  if (promised.empty()) return invalid(path + ": \"weight_map\" names no tensor");
+  return promised;
+}
+
+std::string shard_name(size_t number, size_t count) {
+  const auto digits = [](size_t n) {
+    const std::string text = std::to_string(n);
+    return std::string(text.size() < 5 ? 5 - text.size() : 0, '0') + text;
+  };
+  return "model-" + digits(number) + "-of-" + digits(count) + ".safetensors";
+}
+
+}  // namespace
+
+Status WeightFiles::add(const std::string& file_path) {
+  FATHOM_ASSIGN(SafetensorsFile opened, SafetensorsFile::open(file_path));
+  const auto* file = files_.emplace_back(std::make_unique<SafetensorsFile>(std::move(opened))).get();
+  for (const TensorInfo& info : file->tensors()) {
+    const auto [slot, added] = index_.emplace(info.name, tensors_.size());
+    if (!added) {
+      return invalid(path_ + ": tensor \"" + info.name + "\" is in two shards, " +
+                     std::filesystem::path(tensors_[slot->second].file->path()).filename().string() +
+                     " and " + std::filesystem::path(file_path).filename().string());
+    }
+    tensors_.push_back({file, &info});
+  }
+  return {};
+}
+
+Result<WeightFiles> WeightFiles::open(const std::string& path) {
+  WeightFiles weights;
+  weights.path_ = path;
+  std::error_code code;
+  if (!std::filesystem::is_directory(path, code)) {
+    FATHOM_TRY(weights.add(path));
+    return weights;
+  }
+  const std::string single = path + "/" + kSingle, index = path + "/" + kIndex;
+  if (exists(single)) {
+    FATHOM_TRY(weights.add(single));
+    return weights;
+  }
+  if (!exists(index)) return not_found(path + ": neither " + kSingle + " nor " + kIndex + " is there");
+
+  FATHOM_ASSIGN(const auto promised, read_index(index));
+  std::set<std::string> shards;
+  for (const auto& [tensor, shard] : promised) shards.insert(shard);
+  for (const std::string& shard : shards) {
+    if (!exists(path + "/" + shard)) return not_found(index + ": names the absent file \"" + shard + "\"");
+    FATHOM_TRY(weights.add(path + "/" + shard));
+  }
+  for (const auto& [tensor, shard] : promised) {
+    const StoredTensor* stored = weights.find(tensor);
+    if (stored == nullptr || stored->file->path() != path + "/" + shard) {
+      return invalid(index + ": shard \"" + shard + "\" lacks the tensor \"" + tensor +
+                     "\" promised to be there");
+    }
+  }
+  return weights;
+}
+
+const StoredTensor* WeightFiles::find(std::string_view name) const {
+  const auto found = index_.find(std::string(name));
+  return found == index_.end() ? nullptr : &tensors_[found->second];
+}
+
+Result<StoredTensor> WeightFiles::require(std::string_view name) const {
+  const StoredTensor* stored = find(name);
+  if (stored == nullptr) return not_found(path_ + ": no tensor \"" + std::string(name) + "\"");
+  return *stored;
+}
+
+Result<std::vector<float>> WeightFiles::read_as_f32(std::string_view name) const {
+  FATHOM_ASSIGN(const StoredTensor stored, require(name));
+  return fathom::read_as_f32(*stored.file, name);
+}
+
+Status write_weight_files(const std::string& directory, const std::vector<TensorView>& tensors,
+                          const StringMap& metadata, uint64_t max_shard_bytes) {
+  std::vector<std::vector<TensorView>> shards(1);
+  std::set<std::string_view> names;
+  uint64_t filled = 0, total = 0;
+  for (const TensorView& tensor : tensors) {
+    if (!names.insert(tensor.spec.name).second) {
+      return invalid(directory + ": two tensors are named \"" + tensor.spec.name + "\"");
+    }
+    const uint64_t bytes = tensor.bytes.size();
+    if (!shards.back().empty() && filled + bytes > max_shard_bytes) {
+      shards.emplace_back();
+      filled = 0;
+    }
+    shards.back().push_back(tensor);
+    filled += bytes;
+    total += bytes;
+  }
+  if (shards.size() == 1) return write_safetensors(directory + "/" + kSingle, tensors, metadata);
+
+  nlohmann::json map = nlohmann::json::object();
+  for (size_t i = 0; i < shards.size(); ++i) {
+    const std::string name = shard_name(i + 1, shards.size());
+    FATHOM_TRY(write_safetensors(directory + "/" + name, shards[i], metadata));
+    for (const TensorView& tensor : shards[i]) map[tensor.spec.name] = name;
+  }
+  const nlohmann::json index = {{"metadata", {{"total_size", total}}}, {"weight_map", map}};
+  return write_file_atomic(directory + "/" + kIndex, index.dump(2) + "\n");
+}
+
+}  // namespace fathom
