@@ -6,6 +6,7 @@
 namespace fathom::cli {
 
 Action declare_plan(CLI::App& app);
+Action declare_verify(CLI::App& app);
 Action declare_version(CLI::App& app);
 
 }  // namespace fathom::cli

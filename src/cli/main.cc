@@ -7,6 +7,7 @@ int main(int argc, char** argv) {
       "fathom", "Language models that spend compute where it is needed.",
       {
           {"plan", "print the layers of a model and what they cost", declare_plan},
+          {"verify", "compare with recorded cases of the published code", declare_verify},
           {"version", "print the version; --verbose adds processor and instruction sets", declare_version},
       },
       argc, argv);

@@ -1,0 +1,283 @@
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "cli/verify/model_case.h"
+#include "engine/executor.h"
+#include "weights/checkpoint.h"
+
+namespace fathom::cli::verify {
+
+namespace {
+
+// What one forward call showed.
+struct Watched {
+  std::vector<std::string> order;  // of the residual stream: embedding, then after each module
+  std::map<std::string, std::vector<float>> values;
+};
+
+Trace watch_into(Watched& watched) {
+  return [&watched](std::string_view name, const float* data, int64_t rows, int64_t columns) {
+    const std::string key(name);
+    if (key == "embedding" || key.starts_with("layer.") || key.starts_with("pass."))
+      watched.order.push_back(key);
+    watched.values[key].assign(data, data + rows * columns);
+  };
+}
+
+// The trace's name of recorded tensor hidden.{i}: the recursion family counts from the embedding and ends
+// with the final norm, the hybrids count layers.
+std::string hidden_name(const ModelCase& c, const Watched& watched, int64_t i) {
+  const auto modules = static_cast<int64_t>(watched.order.size());
+  if (c.family == Family::kHybrid) return i + 1 < modules ? watched.order[static_cast<size_t>(i + 1)] : "";
+  if (i + 1 == modules) return "final_norm";
+  return i < modules ? watched.order[static_cast<size_t>(i)] : "";
+}
+
+double negative_log_likelihood(const float* logits, int64_t vocab, int32_t label) {
+  const double largest = *std::max_element(logits, logits + vocab);
+  double total = 0;
+  for (int64_t v = 0; v < vocab; ++v) total += std::exp(logits[v] - largest);
+  return largest + std::log(total) - logits[label];
+}
+
+// Collects comparisons of row tensors over the sequences of the batch.
+class RowTensors {
+ public:
+  explicit RowTensors(ModelCase& c) : case_(c) {}
+  void add(const std::string& tensor, Kind kind, const CaseSequence& sequence, const float* got,
+           int64_t columns) {
+    if (!case_.io.has(tensor)) return;
+    auto& [comparison, its_kind] = entries_[tensor];
+    its_kind = kind;
+    comparison.add(sequence, got, sequence.real_rows(), columns, case_.io.at(tensor));
+  }
+  void report(Report& report, const std::string& suffix = "") const {
+    for (const auto& [tensor, entry] : entries_)
+      entry.first.report(report, "engine", tensor + suffix, entry.second);
+  }
+
+ private:
+  ModelCase& case_;
+  std::map<std::string, std::pair<RowComparison, Kind>> entries_;
+};
+
+// Router tensors are [batch, candidates]: one comparison of all sequences.
+struct RouterTensors {
+  std::map<std::string, std::vector<float>> got;
+
+  void add(const Watched& watched, const CaseSequence& sequence, int64_t depths) {
+    for (int64_t r = 0; r < depths; ++r) {
+      const std::string name = "router." + std::to_string(r);
+      const auto found = watched.values.find(name + ".logits");
+      if (found == watched.values.end()) continue;
+      const std::vector<float>& weights = watched.values.at(name + ".weights");
+      const std::vector<float>& candidates = watched.values.at(name + ".candidates");
+      const std::vector<float>& kept = watched.values.at(name + ".kept");
+      append(name + ".logits", found->second);
+      size_t next = 0;
+      for (size_t i = 0; i < candidates.size(); ++i) {
+        got[name + ".candidates"].push_back(place(sequence, candidates[i]));
+        if (next < kept.size() && kept[next] == candidates[i]) {
+          got[name + ".weights"].push_back(weights[i]);
+          got[name + ".selected"].push_back(place(sequence, kept[next]));
+          ++next;
+        }
+      }
+    }
+  }
+  void report(ModelCase& c, Report& report) const {
+    for (const auto& [tensor, values] : got) {
+      if (!c.io.has(tensor)) continue;
+      const RecordedTensor& recorded = c.io.at(tensor);
+      if (recorded.ids.empty()) {
+        report.compare("engine", tensor, Kind::kLogits, values, recorded.values);
+      } else {
+        const std::vector<float> expected(recorded.ids.begin(), recorded.ids.end());
+        report.compare("engine", tensor, Kind::kSelections, values, expected);
+      }
+    }
+  }
+
+ private:
+  static float place(const CaseSequence& sequence, float row) {
+    return static_cast<float>(sequence.places[static_cast<size_t>(row)]);
+  }
+  void append(const std::string& name, const std::vector<float>& values) {
+    got[name].insert(got[name].end(), values.begin(), values.end());
+  }
+};
+
+// cache.key.{l} / cache.value.{l}: [batch, kv heads, entries, head_dim] of unrolled layer l.
+void compare_caches(ModelCase& c, const std::vector<std::unique_ptr<SequenceState>>& states,
+                    const std::vector<CaseSequence>& sequences, Report& report) {
+  int32_t unrolled = 0;
+  for_each_unrolled_layer(c.plan, [&](const Segment&, const Layer& layer, int32_t depth) {
+    const std::string index = std::to_string(unrolled++);
+    if (layer.kind() != BlockKind::kAttention || !c.io.has("cache.key." + index)) return;
+    const RecordedTensor& key = c.io.at("cache.key." + index);
+    const RecordedTensor& value = c.io.at("cache.value." + index);
+    const SlotId slot = layer.writes.front();
+    const auto& attention = std::get<Attention>(layer.mixer);
+    const int64_t dim = attention.head_dim, heads = attention.num_kv_heads, entries = key.extent(2);
+    std::vector<float> got_k, got_v, want_k, want_v, k(static_cast<size_t>(heads * dim)), v(k.size());
+    for (size_t s = 0; s < sequences.size(); ++s) {
+      const KvState& kv = states[s]->kv(slot, c.plan.slots[static_cast<size_t>(slot)].copies > 1 ? depth : 0);
+      for (int64_t e = 0; e < kv.length(); ++e) {
+        kv.read(e, k.data(), v.data());
+        // Entries of unrouted layers lie at their places, routed ones are listed in order.
+        const bool listed =
+            kv.length() != sequences[s].real_rows() || entries != c.io.at("input_ids").extent(1);
+        const int64_t place = listed ? e : sequences[s].places[static_cast<size_t>(e)];
+        for (int64_t h = 0; h < heads; ++h) {
+          const int64_t at = ((sequences[s].batch * heads + h) * entries + place) * dim;
+          got_k.insert(got_k.end(), k.begin() + h * dim, k.begin() + (h + 1) * dim);
+          got_v.insert(got_v.end(), v.begin() + h * dim, v.begin() + (h + 1) * dim);
+          if (place >= entries) continue;  // lengths differ: reported as infinite
+          want_k.insert(want_k.end(), key.values.begin() + at, key.values.begin() + at + dim);
+          want_v.insert(want_v.end(), value.values.begin() + at, value.values.begin() + at + dim);
+        }
+      }
+    }
+    report.compare("engine", "cache.key." + index, Kind::kStates, got_k, want_k);
+    report.compare("engine", "cache.value." + index, Kind::kStates, got_v, want_v);
+  });
+}
+
+// shared_k, shared_v: [batch, length, kv heads, head_dim] of the slot that cross-attention reads.
+void add_shared_keys(ModelCase& c, const SequenceState& state, const CaseSequence& sequence,
+                     RowTensors& tensors) {
+  for (const Segment& segment : c.plan.segments) {
+    for (const Layer& layer : segment.layers) {
+      if (layer.kind() != BlockKind::kCrossAttention) continue;
+      const KvState& kv = state.kv(layer.reads.front(), 0);
+      const Slot& slot = c.plan.slots[static_cast<size_t>(layer.reads.front())];
+      const int64_t entry = slot.num_kv_heads * slot.head_dim;
+      std::vector<float> k(static_cast<size_t>(kv.length() * entry)), v(k.size());
+      for (int64_t e = 0; e < kv.length(); ++e) kv.read(e, k.data() + e * entry, v.data() + e * entry);
+      tensors.add("shared_k", Kind::kStates, sequence, k.data(), entry);
+      tensors.add("shared_v", Kind::kStates, sequence, v.data(), entry);
+      return;
+    }
+  }
+}
+
+// Decode cases: a prompt of the recorded length, then single tokens.
+Status verify_decoding(ModelCase& c, Report& report, Executor& executor,
+                       const std::vector<CaseSequence>& sequences) {
+  const RecordedTensor& prefill = c.io.at("prefill.logits");
+  FATHOM_ASSIGN(const RecordedTensor* decode, c.io.require("decode.logits"));
+  FATHOM_ASSIGN(const RecordedTensor* full, c.io.require("full_forward.logits"));
+  const int64_t prompt = prefill.extent(1), vocab = c.plan.dims.vocab_size;
+  std::vector<float> got_prefill, got_decode, got_full;
+  std::vector<std::unique_ptr<SequenceState>> states;
+  for (const CaseSequence& sequence : sequences) {
+    const std::span<const int32_t> tokens = sequence.tokens;
+    ForwardOptions options;
+    options.all_logits = true;
+    if (prompt > static_cast<int64_t>(tokens.size()))
+      return invalid(c.path + ": prefill.logits is longer than input_ids");
+    states.push_back(std::make_unique<SequenceState>(executor.make_state(DType::kF32)));
+    const float* logits =
+        executor.forward(*states.back(), tokens.first(static_cast<size_t>(prompt)), options).logits;
+    got_prefill.insert(got_prefill.end(), logits, logits + prompt * vocab);
+    for (size_t t = static_cast<size_t>(prompt); t < tokens.size(); ++t) {
+      logits = executor.forward(*states.back(), tokens.subspan(t, 1), options).logits;
+      got_decode.insert(got_decode.end(), logits, logits + vocab);
+    }
+    SequenceState whole = executor.make_state(DType::kF32);
+    logits = executor.forward(whole, tokens, options).logits;
+    got_full.insert(got_full.end(), logits, logits + static_cast<int64_t>(tokens.size()) * vocab);
+  }
+  report.compare("engine", "prefill.logits", Kind::kLogits, got_prefill, prefill.values);
+  report.compare("engine", "decode.logits", Kind::kLogits, got_decode, decode->values);
+  report.compare("engine", "full_forward.logits", Kind::kLogits, got_full, full->values);
+  compare_caches(c, states, sequences, report);
+  return {};
+}
+
+}  // namespace
+
+Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
+  FATHOM_ASSIGN(const Weights weights, load_weights(c.plan, c.scheme, c.weights, DType::kF32));
+  FATHOM_ASSIGN(const std::vector<CaseSequence> sequences, sequences_of(c));
+  int64_t longest = 1;
+  for (const CaseSequence& sequence : sequences)
+    longest = std::max(longest, static_cast<int64_t>(sequence.tokens.size()));
+  Executor executor(c.plan, weights, longest, longest, parallel);
+  if (c.io.has("prefill.logits")) {
+    if (c.routed()) return not_supported("not supported yet: decoding under top-k routing");
+    return verify_decoding(c, report, executor, sequences);
+  }
+
+  const int64_t vocab = c.plan.dims.vocab_size;
+  RowTensors whole(c), token_by_token(c);
+  RouterTensors router;
+  std::vector<std::unique_ptr<SequenceState>> states;
+  double nll = 0;
+  int64_t predicted = 0;
+  for (const CaseSequence& sequence : sequences) {
+    Watched watched;
+    executor.set_trace(watch_into(watched));
+    ForwardOptions options;
+    options.routing = RoutingMode::kTopK;
+    options.all_logits = true;
+    options.key_rows = sequence.key_rows;
+    states.push_back(std::make_unique<SequenceState>(executor.make_state(DType::kF32)));
+    const ForwardResult forward = executor.forward(*states.back(), sequence.tokens, options);
+    const std::vector<uint8_t> depths(forward.depths.begin(), forward.depths.end());
+    whole.add("logits", Kind::kLogits, sequence, forward.logits, vocab);
+    whole.add("eval.logits", Kind::kLogits, sequence, forward.logits, vocab);
+    for (int64_t r = 0; r < static_cast<int64_t>(sequence.labels.size()); ++r) {
+      const int32_t label = sequence.labels[static_cast<size_t>(r)];
+      if (label < 0) continue;
+      nll += negative_log_likelihood(forward.logits + r * vocab, vocab, label);
+      ++predicted;
+    }
+    const int64_t hidden_size = c.plan.dims.hidden_size;
+    for (int64_t i = 0; c.io.has("hidden." + std::to_string(i)); ++i) {
+      const std::string name = hidden_name(c, watched, i);
+      if (!watched.values.contains(name))
+        return invalid(c.path + ": the model has no hidden." + std::to_string(i));
+      whole.add("hidden." + std::to_string(i), Kind::kStates, sequence, watched.values[name].data(),
+                hidden_size);
+    }
+    whole.add("final_norm", Kind::kStates, sequence, watched.values["final_norm"].data(), hidden_size);
+    if (watched.values.contains("memory")) {
+      const std::vector<float>& memory = watched.values["memory"];
+      whole.add("gmu_memory", Kind::kStates, sequence, memory.data(),
+                static_cast<int64_t>(memory.size() / sequence.tokens.size()));
+    }
+    add_shared_keys(c, *states.back(), sequence, whole);
+    for (const Segment& segment : c.plan.segments) {
+      if (segment.router) router.add(watched, sequence, segment.repeat);
+    }
+
+    // The same sequence one token a call, at the depths just seen. Rows that only look cannot be fed alone.
+    executor.set_trace(nullptr);
+    if (sequence.key_rows < static_cast<int64_t>(sequence.tokens.size())) continue;
+    SequenceState state = executor.make_state(DType::kF32);
+    std::vector<float> logits;
+    for (size_t t = 0; t < sequence.tokens.size(); ++t) {
+      ForwardOptions one;
+      if (c.routed()) {
+        one.routing = RoutingMode::kReplay;
+        one.replay_depths = std::span(depths).subspan(t, 1);
+      }
+      const float* row = executor.forward(state, std::span(sequence.tokens).subspan(t, 1), one).logits;
+      logits.insert(logits.end(), row, row + vocab);
+    }
+    token_by_token.add("logits", Kind::kLogits, sequence, logits.data(), vocab);
+  }
+  whole.report(report);
+  token_by_token.report(report, " (token by token)");
+  router.report(c, report);
+  compare_caches(c, states, sequences, report);
+  if (c.io.has("scalar.eval.loss_mean") && predicted > 0) {
+    report.compare("engine", "scalar.eval.loss_mean", Kind::kLosses, nll / static_cast<double>(predicted),
+                   c.io.at("scalar.eval.loss_mean").values.front());
+  }
+  return {};
+}
+
+}  // namespace fathom::cli::verify

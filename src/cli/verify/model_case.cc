@@ -1,0 +1,141 @@
+#include "cli/verify/model_case.h"
+
+#include <algorithm>
+
+#include "io/json.h"
+#include "plan/spec_io.h"
+
+namespace fathom::cli::verify {
+
+namespace {
+
+constexpr int64_t kIgnored = -100;
+
+// Cases that ask for more than one forward and backward pass, by the start of their names.
+Status refuse_other_kinds(const std::string& name) {
+  for (const char* prefix :
+       {"train_", "optimizer_", "init_", "varlen_", "packed_data", "tables", "checkpoint_"}) {
+    if (name.starts_with(prefix))
+      return not_supported("not supported yet: cases named " + std::string(prefix) + "*");
+  }
+  return {};
+}
+
+// Largest limit that case.json suggests under a key that starts with `word`.
+void take_suggestion(const nlohmann::json& suggested, const std::string& word, double& limit) {
+  for (const auto& [key, value] : suggested.items()) {
+    if (key.starts_with("io: " + word) && value.is_number()) limit = value.get<double>();
+  }
+}
+
+Limits limits_of(Family family, const nlohmann::json& record) {
+  Limits limits;
+  if (family == Family::kHybrid) {
+    limits.logits = 1e-4;
+    limits.losses = 1e-4;
+    limits.states = 1e-4;
+    limits.gradients = 1e-4;
+    limits.gradient_measure = Measure::kOfLargest;
+  }
+  if (record.contains("suggested_tolerance") && record["suggested_tolerance"].is_object()) {
+    const nlohmann::json& suggested = record["suggested_tolerance"];
+    take_suggestion(suggested, "logits", limits.logits);
+    take_suggestion(suggested, "logits", limits.states);
+    take_suggestion(suggested, "loss", limits.losses);
+    take_suggestion(suggested, "gradients", limits.gradients);
+  }
+  return limits;
+}
+
+}  // namespace
+
+bool ModelCase::routed() const {
+  return std::ranges::any_of(plan.segments, [](const Segment& s) { return s.router.has_value(); });
+}
+
+Result<ModelCase> open_model_case(const std::string& directory, const std::string& name) {
+  FATHOM_TRY(refuse_other_kinds(name));
+  ModelCase c;
+  c.path = directory;
+  c.name = name;
+  FATHOM_ASSIGN(const ModelSpec spec, load_spec(directory));
+  FATHOM_ASSIGN(c.plan, build_plan(spec));
+  FATHOM_TRY(check_executable(c.plan));
+  c.scheme = naming_of(c.plan);
+  c.family = c.scheme == NamingScheme::kLlama || c.scheme == NamingScheme::kMor ? Family::kRecursions
+                                                                                : Family::kHybrid;
+  FATHOM_ASSIGN(WeightFiles files, WeightFiles::open(directory + "/weights.safetensors"));
+  c.weights = std::make_shared<const WeightFiles>(std::move(files));
+  FATHOM_ASSIGN(c.io, RecordedTensors::read(directory + "/io.safetensors"));
+  FATHOM_ASSIGN(c.record, read_json_file(directory + "/case.json"));
+  c.limits = limits_of(c.family, c.record);
+  return c;
+}
+
+Result<std::vector<CaseSequence>> sequences_of(ModelCase& c) {
+  FATHOM_ASSIGN(const RecordedTensor* ids, c.io.require("input_ids"));
+  if (ids->shape.size() != 2 || ids->ids.empty())
+    return invalid(c.path + ": input_ids is not an int64 [batch, length]");
+  const int64_t batch = ids->extent(0), length = ids->extent(1);
+  const RecordedTensor* labels = c.io.has("labels") ? &c.io.at("labels") : nullptr;
+  const RecordedTensor* mask = c.io.has("attention_mask") ? &c.io.at("attention_mask") : nullptr;
+  if ((labels != nullptr && labels->shape != ids->shape) || (mask != nullptr && mask->shape != ids->shape)) {
+    return invalid(c.path + ": labels and attention_mask must have the shape of input_ids");
+  }
+  std::vector<CaseSequence> sequences;
+  for (int64_t b = 0; b < batch; ++b) {
+    CaseSequence sequence;
+    sequence.batch = b;
+    const auto real = [&](int64_t t) {
+      return mask == nullptr || mask->ids[static_cast<size_t>(b * length + t)] != 0;
+    };
+    for (int64_t t = 0; t < length; ++t) {
+      // Padding that takes part in routing stays, behind the rows that write keys.
+      if (!real(t) && !c.routed()) continue;
+      if (real(t) && sequence.key_rows != static_cast<int64_t>(sequence.places.size())) {
+        return not_supported("not supported yet: left padding of a routed model");
+      }
+      sequence.places.push_back(t);
+      sequence.key_rows += real(t) ? 1 : 0;
+      const int64_t id = ids->ids[static_cast<size_t>(b * length + t)];
+      if (id < 0 || id >= c.plan.dims.vocab_size) return invalid(c.path + ": token id " + std::to_string(id));
+      sequence.tokens.push_back(static_cast<int32_t>(id));
+      int64_t label = kIgnored;
+      if (labels != nullptr && c.family == Family::kHybrid) {
+        label = labels->ids[static_cast<size_t>(b * length + t)];
+      } else if (labels != nullptr && t + 1 < length) {
+        label = labels->ids[static_cast<size_t>(b * length + t + 1)];
+      }
+      sequence.labels.push_back(static_cast<int32_t>(label));
+    }
+    sequences.push_back(std::move(sequence));
+  }
+  return sequences;
+}
+
+void RowComparison::add(const CaseSequence& sequence, const float* got, int64_t rows, int64_t columns,
+                        const RecordedTensor& recorded) {
+  const int64_t length = recorded.extent(1);
+  for (int64_t r = 0; r < rows; ++r) {
+    got_.insert(got_.end(), got + r * columns, got + (r + 1) * columns);
+    const int64_t at = (sequence.batch * length + sequence.places[static_cast<size_t>(r)]) * columns;
+    if (at + columns > static_cast<int64_t>(recorded.values.size()))
+      continue;  // lengths differ: reported as infinite
+    expected_.insert(expected_.end(), recorded.values.begin() + at, recorded.values.begin() + at + columns);
+  }
+}
+
+void RowComparison::report(Report& report, const std::string& executor, const std::string& tensor,
+                           Kind kind) const {
+  report.compare(executor, tensor, kind, got_, expected_);
+}
+
+bool belongs_to_training(const std::string& tensor) {
+  if (tensor.starts_with("grad.") || tensor == "loss") return true;
+  if (tensor.starts_with("scalar.")) return tensor != "scalar.eval.loss_mean";
+  return tensor.starts_with("router.") &&
+         (tensor.ends_with(".sampling_loss") || tensor.ends_with(".sampling_acc") ||
+          tensor.ends_with(".router_z_loss"));
+}
+
+}  // namespace fathom::cli::verify

@@ -1,0 +1,73 @@
+// Recorded cases of whole models: plan, weights and tensors, and what both executors compare with.
+#pragma once
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/parallel.h"
+#include "base/result.h"
+#include "cli/verify/recorded_tensors.h"
+#include "cli/verify/report.h"
+#include "io/weight_files.h"
+#include "plan/model_plan.h"
+#include "plan/naming.h"
+
+namespace fathom::cli::verify {
+
+// The two families differ in what they call things.
+enum class Family : uint8_t { kRecursions, kHybrid };
+
+struct ModelCase {
+  std::string path, name;
+  Family family = Family::kRecursions;
+  ModelPlan plan;
+  NamingScheme scheme = NamingScheme::kLlama;
+  std::shared_ptr<const WeightFiles> weights;
+  RecordedTensors io;
+  Limits limits;
+  nlohmann::json record;  // case.json
+
+  bool routed() const;
+};
+
+// Reads a case. kNotSupported ("not supported yet: X") for what no executor runs. Limits are those of the
+// family's README, or the case's own `suggested_tolerance`.
+Result<ModelCase> open_model_case(const std::string& directory, const std::string& name);
+
+// One sequence of a case's batch, padding taken out where it can be.
+struct CaseSequence {
+  int64_t batch = 0;            // entry of the recorded batch
+  std::vector<int64_t> places;  // [rows] column of each row in the recorded tensors
+  std::vector<int32_t> tokens;  // [rows]
+  std::vector<int32_t> labels;  // [rows] the next token's label, -100 where ignored or behind the end
+  int64_t key_rows = 0;         // rows that write keys: all, or those before right padding of a routed model
+  int64_t real_rows() const { return key_rows; }
+};
+
+// The sequences of `input_ids`, `labels` and `attention_mask`. Labels of the recursion family are not shifted
+// in the file; here they are.
+Result<std::vector<CaseSequence>> sequences_of(ModelCase& c);
+
+// Compares rows of a recorded tensor [batch, length, ...]: gathers rows over sequences, then compares once.
+class RowComparison {
+ public:
+  // `got` holds rows [0, rows) of the sequence in order, `columns` values each.
+  void add(const CaseSequence& sequence, const float* got, int64_t rows, int64_t columns,
+           const RecordedTensor& recorded);
+  void report(Report& report, const std::string& executor, const std::string& tensor, Kind kind) const;
+  bool empty() const { return got_.empty(); }
+
+ private:
+  std::vector<float> got_, expected_;
+};
+
+// The engine's half: logits of one forward call and token by token, what the trace shows, caches, the mean
+// loss.
+Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel);
+
+// Names of recorded tensors that only the training executor answers for: gradients, training losses.
+bool belongs_to_training(const std::string& tensor);
+
+}  // namespace fathom::cli::verify

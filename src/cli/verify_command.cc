@@ -1,0 +1,118 @@
+// fathom verify: recorded cases of the published code through the kernels, the engine and the trainer.
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "base/parallel.h"
+#include "cli/commands.h"
+#include "cli/trainer_process.h"
+#include "cli/verify/model_case.h"
+#include "cli/verify/module_case.h"
+#include "io/json.h"
+
+namespace fathom::cli {
+
+namespace {
+
+using verify::Report;
+
+struct Flags {
+  std::vector<std::string> directories, tolerance;
+  std::string only;
+  bool json = false;
+};
+
+std::string case_name(const std::string& directory) {
+  std::filesystem::path path = std::filesystem::path(directory).lexically_normal();
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
+}
+
+// The training half, as a process.
+Status verify_in_trainer(const std::string& directory, const Flags& flags, Report& report) {
+  FATHOM_ASSIGN(const std::string trainer, find_trainer());
+  std::vector<std::string> arguments = {"verify", directory, "--json"};
+  for (const std::string& tolerance : flags.tolerance) arguments.push_back("--tolerance=" + tolerance);
+  FATHOM_ASSIGN(const ProcessOutput output, run_trainer(trainer, arguments, true));
+  FATHOM_ASSIGN(const nlohmann::json json, parse_json(output.text));
+  if (json.contains("error")) {
+    const std::string message = json["error"].get<std::string>();
+    return output.exit_code == kExitNotSupported ? not_supported(message) : invalid(message);
+  }
+  return report.add_json(json);
+}
+
+Status verify_case(const std::string& directory, const Flags& flags, Report& report, Parallel& parallel) {
+  const std::string name = case_name(directory);
+  if (verify::is_module_case(name)) {
+    verify::Limits limits;
+    limits.gradients = 1e-4;
+    limits.gradient_measure = verify::Measure::kOfLargest;
+    FATHOM_TRY(verify::apply_tolerance(flags.tolerance, limits));
+    report = Report(name, limits);
+    return verify::run_module_case(directory, name, report, parallel);
+  }
+  FATHOM_ASSIGN(verify::ModelCase c, verify::open_model_case(directory, name));
+  FATHOM_TRY(verify::apply_tolerance(flags.tolerance, c.limits));
+  report = Report(name, c.limits);
+  if (flags.only != "train") {
+    FATHOM_TRY(verify::verify_in_engine(c, report, parallel));
+    for (const std::string& tensor : c.io.unseen()) {
+      if (!verify::belongs_to_training(tensor)) {
+        return invalid(directory + "/io.safetensors: unknown tensor " + tensor);
+      }
+    }
+  }
+  const bool decoding = c.io.has("prefill.logits");
+  if (flags.only != "engine" && !decoding) FATHOM_TRY(verify_in_trainer(directory, flags, report));
+  return {};
+}
+
+Result<int> run(const Flags& flags) {
+  ThreadPool pool(available_cores());
+  nlohmann::json all = nlohmann::json::array();
+  int passed = 0, failed = 0, unsupported = 0;
+  bool no_trainer = false;
+  for (const std::string& directory : flags.directories) {
+    Report report(case_name(directory), {});
+    const Status status = verify_case(directory, flags, report, pool);
+    const bool ok = status.ok() && report.ok();
+    const bool not_yet = !status.ok() && status.error().kind == ErrorKind::kNotSupported;
+    no_trainer |= !status.ok() && status.error().message.starts_with("fathom-train is not beside");
+    passed += ok ? 1 : 0;
+    unsupported += not_yet ? 1 : 0;
+    failed += ok || not_yet ? 0 : 1;
+    if (flags.json) {
+      nlohmann::json entry = report.to_json();
+      entry["ok"] = ok;
+      if (!status.ok()) entry["error"] = status.error().message;
+      all.push_back(std::move(entry));
+      continue;
+    }
+    std::cout << report.case_name() << "\n" << report.to_text();
+    if (!status.ok()) std::cout << "  " << status.error().message << "\n";
+    if (status.ok()) std::cout << "  " << (ok ? "passed" : "FAILED") << "\n";
+  }
+  if (flags.json) {
+    std::cout << all.dump(1) << "\n";
+  } else {
+    std::cout << passed << " passed, " << failed << " failed, " << unsupported << " not supported yet\n";
+  }
+  if (no_trainer) return kExitNoTrainer;
+  if (failed > 0) return kExitFailure;
+  return unsupported > 0 ? kExitNotSupported : kExitOk;
+}
+
+}  // namespace
+
+Action declare_verify(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  app.add_option("DIR", flags->directories, "directories of recorded cases")->required();
+  app.add_option("--tolerance", flags->tolerance,
+                 "X for every limit, or NAME=X for logits, losses, gradients, states or modules");
+  app.add_option("--only", flags->only, "run one half: engine or train")
+      ->check(CLI::IsMember({"engine", "train"}));
+  app.add_flag("--json", flags->json, "print findings as JSON");
+  return [flags] { return run(*flags); };
+}
+
+}  // namespace fathom::cli
