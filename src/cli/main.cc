@@ -6,6 +6,8 @@ int main(int argc, char** argv) {
   return run_commands(
       "fathom", "Language models that spend compute where it is needed.",
       {
+          {"inspect", "list the tensors and sizes of a model directory or a safetensors file",
+           declare_inspect},
           {"plan", "print the layers of a model and what they cost", declare_plan},
           {"verify", "compare with recorded cases of the published code", declare_verify},
           {"version", "print the version; --verbose adds processor and instruction sets", declare_version},

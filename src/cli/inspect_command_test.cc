@@ -1,0 +1,104 @@
+// fathom inspect as a user runs it: what it prints, and how it ends.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <limits>
+
+#include "base/file.h"
+#include "io/json.h"
+#include "io/model_directory.h"
+
+namespace fathom {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Output {
+  std::string text;  // both streams
+  int code = -1;
+};
+
+Output run(const std::string& arguments) {
+  Output output;
+  FILE* pipe = ::popen((FATHOM_BIN_DIR "/fathom inspect " + arguments + " 2>&1").c_str(), "r");
+  if (pipe == nullptr) return output;
+  std::array<char, 4096> buffer;
+  size_t got = 0;
+  while ((got = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0)
+    output.text.append(buffer.data(), got);
+  const int status = ::pclose(pipe);
+  output.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return output;
+}
+
+class InspectCommand : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    path_ = (fs::temp_directory_path() / ("fathom-inspect-" + std::to_string(::getpid()))).string();
+    const std::vector<float> a = {1, -3, 0, std::numeric_limits<float>::quiet_NaN()};
+    const std::vector<uint16_t> b = {0x3f80, 0x3f80};
+    ModelDirectoryContent content;
+    content.config = {{"model_type", "test"}, {"vocab_size", 257}, {"unlisted", 1}};
+    content.tensors = {view_of("layer.a", DType::kF32, {2, 2}, a), view_of("b", DType::kBF16, {2}, b)};
+    content.max_shard_bytes = 16;
+    ASSERT_TRUE(write_model_directory(path_, content).ok());
+  }
+  void TearDown() override { fs::remove_all(path_); }
+  std::string path_;
+};
+
+TEST_F(InspectCommand, ListsTensorsTotalsAndConfig) {
+  const Output output = run(path_ + " --json");
+  ASSERT_EQ(output.code, 0) << output.text;
+  const auto report = parse_json(output.text);
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_EQ((*report)["config"].dump(), R"({"model_type":"test","vocab_size":257})");
+  EXPECT_EQ((*report)["totals"].dump(),
+            R"({"bytes":20,"dtypes":{"BF16":{"bytes":4,"elements":2,"tensors":1},)"
+            R"("F32":{"bytes":16,"elements":4,"tensors":1}},"elements":6,"tensors":2})");
+  ASSERT_EQ((*report)["tensors"].size(), 2U);
+  EXPECT_EQ(
+      (*report)["tensors"][0].dump(),
+      R"({"bytes":16,"dtype":"F32","file":"model-00001-of-00002.safetensors","name":"layer.a","shape":[2,2]})");
+  EXPECT_EQ((*report)["files"][0]["metadata"]["format"], "pt");
+}
+
+TEST_F(InspectCommand, PrintsForPeople) {
+  const Output output = run(path_);
+  EXPECT_EQ(output.code, 0);
+  for (const char* part :
+       {"model_type  test", "layer.a  F32   [2,2]", "16 bytes", "2 tensors", "6 elements"}) {
+    EXPECT_NE(output.text.find(part), std::string::npos) << part << "\n" << output.text;
+  }
+}
+
+TEST_F(InspectCommand, StatisticsOfOneTensor) {
+  const Output output = run(path_ + " --tensor layer.a --json");
+  ASSERT_EQ(output.code, 0) << output.text;
+  const auto report = parse_json(output.text).value();
+  EXPECT_EQ(report["nan"], 1);
+  EXPECT_EQ(report["zeros"], 1);
+  EXPECT_EQ(report["min"], -3.0);
+  EXPECT_EQ(report["max"], 1.0);
+  EXPECT_NEAR(report["mean"].get<double>(), -2.0 / 3, 1e-12);
+}
+
+TEST_F(InspectCommand, FailuresAreOneSentence) {
+  Output output = run(path_ + " --tensor none");
+  EXPECT_EQ(output.code, 1);
+  EXPECT_EQ(output.text, "fathom: " + path_ + ": no tensor \"none\"\n");
+  ASSERT_TRUE(write_file_atomic(path_ + "/bad", "12345678").ok());
+  output = run(path_ + "/bad");
+  EXPECT_EQ(output.code, 1);
+  EXPECT_EQ(output.text,
+            "fathom: " + path_ + "/bad: header length 4050765991979987505 exceeds the limit of 100000000\n");
+  EXPECT_EQ(run("").code, 2);
+}
+
+}  // namespace
+}  // namespace fathom
