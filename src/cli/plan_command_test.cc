@@ -1,8 +1,8 @@
 // The command itself: exit codes, and that what it prints is the plan's description.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
 #include <sys/wait.h>
+
 #include <array>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -10,15 +10,15 @@
 
 namespace {
 
-struct Run {
+struct Outcome {
   int exit_code = -1;
   std::string output;  // both streams
 };
 
-Run fathom_plan(const std::string& arguments) {
+Outcome fathom_plan(const std::string& arguments) {
   const std::string command = std::string(FATHOM_BIN_DIR) + "/fathom plan " + arguments + " 2>&1";
   FILE* pipe = popen(command.c_str(), "r");
-  Run run;
+  Outcome run;
   std::array<char, 4096> buffer;
   for (size_t got; (got = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
     run.output.append(buffer.data(), got);
@@ -29,14 +29,14 @@ Run fathom_plan(const std::string& arguments) {
 using ::testing::HasSubstr;
 
 TEST(PlanCommand, PrintsABuiltInModel) {
-  const Run run = fathom_plan("mor-360m-nr3 --context 2048");
+  const Outcome run = fathom_plan("mor-360m-nr3 --context 2048");
   EXPECT_EQ(run.exit_code, 0);
   EXPECT_THAT(run.output, HasSubstr("165,177,600"));
   EXPECT_THAT(run.output, HasSubstr("x3 routed"));
 }
 
 TEST(PlanCommand, JsonIsOneObject) {
-  const Run run = fathom_plan("phi-4-mini-flash --json --context 32768");
+  const Outcome run = fathom_plan("phi-4-mini-flash --json --context 32768");
   ASSERT_EQ(run.exit_code, 0) << run.output;
   const nlohmann::json json = nlohmann::json::parse(run.output);
   EXPECT_EQ(json["parameters"]["unique"], 3852562944);
@@ -44,7 +44,8 @@ TEST(PlanCommand, JsonIsOneObject) {
 }
 
 TEST(PlanCommand, ReadsAFileAndListsItsTensors) {
-  const Run run = fathom_plan(std::string(FATHOM_SOURCE_DIR) + "/configs/models/tiny/sambay.toml --tensors");
+  const Outcome run =
+      fathom_plan(std::string(FATHOM_SOURCE_DIR) + "/configs/models/tiny/sambay.toml --tensors");
   EXPECT_EQ(run.exit_code, 0);
   EXPECT_THAT(run.output, HasSubstr("transformer.h.6.attn.gmu.in_proj.weight"));
   EXPECT_THAT(fathom_plan("tiny/sambay --params").output, HasSubstr("layers.6.gmu.in_proj"));

@@ -177,6 +177,7 @@ struct Executor::Impl {
            .rows = num_kept,
            .dim = dim},
           parallel);
+      if (trace) watch("pass." + std::to_string(depth), hidden, rows);
       std::swap(active, kept_rows);
       num_active = num_kept;
     }
