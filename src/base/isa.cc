@@ -6,6 +6,10 @@
 #include <optional>
 #include <string>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace fathom {
 
 namespace {

@@ -1,0 +1,11 @@
+// Subcommands of `fathom-train`, which `fathom` starts as a process.
+#pragma once
+
+#include "cli/command.h"
+
+namespace fathom::cli {
+
+Action declare_train_run(CLI::App& app);
+Action declare_train_verify(CLI::App& app);
+
+}  // namespace fathom::cli

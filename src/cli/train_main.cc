@@ -1,0 +1,12 @@
+// fathom-train: what needs LibTorch. `fathom train` and `fathom verify` start it.
+#include "cli/train_commands.h"
+
+int main(int argc, char** argv) {
+  using namespace fathom::cli;
+  return run_commands(
+      "fathom-train", "The training half of Fathom.",
+      {
+          {"verify", "compare one recorded case in the training executor", declare_train_verify},
+      },
+      argc, argv);
+}

@@ -1,0 +1,136 @@
+#include "cli/verify/train_half.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <algorithm>
+#include <map>
+
+#include "train/executor.h"
+#include "weights/checkpoint.h"
+
+namespace fathom::cli::verify {
+
+namespace {
+
+// Recorded gradients are sums over all uses, as ours are: the name table tells which rows of which
+// parameters.
+void compare_gradients(ModelCase& c, const train::Parameters& parameters, Report& report) {
+  std::vector<std::vector<uint8_t>> storage;
+  std::vector<std::vector<float>> zeros(c.plan.params.size());
+  const auto gradient = [&](int32_t param) -> std::span<const float> {
+    const std::span<const float> grad = parameters.gradient(param);
+    if (!grad.empty()) return grad;
+    auto& none = zeros[static_cast<size_t>(param)];
+    none.resize(static_cast<size_t>(elements_of(c.plan.params[static_cast<size_t>(param)])));
+    return none;
+  };
+  const std::vector<TensorView> views = checkpoint_views(c.plan, c.scheme, DType::kF32, gradient, storage);
+  for (const TensorView& view : views) {
+    const std::string name = "grad." + view.spec.name;
+    if (!c.io.has(name)) continue;
+    const std::span got(reinterpret_cast<const float*>(view.bytes.data()), view.bytes.size() / sizeof(float));
+    report.compare("train", name, Kind::kGradients, got, c.io.at(name).values);
+  }
+}
+
+void compare_scalar(ModelCase& c, Report& report, const std::string& name, double got) {
+  if (!c.io.has(name)) return;
+  report.compare("train", name, Kind::kLosses, got, c.io.at(name).values.front());
+}
+
+void compare_router(ModelCase& c, Report& report, const std::vector<CaseSequence>& sequences,
+                    const train::Batch& batch, const train::ForwardResult& result) {
+  const auto place = [&](int32_t row) {
+    for (size_t s = 0; s < batch.sequences.size(); ++s) {
+      if (row < batch.sequences[s].end) {
+        return static_cast<float>(sequences[s].places[static_cast<size_t>(row - batch.sequences[s].begin)]);
+      }
+    }
+    return -1.0F;
+  };
+  double accuracy = 0;
+  for (size_t r = 0; r < result.passes.size(); ++r) {
+    const train::RoutedPass& pass = result.passes[r];
+    const std::string name = "router." + std::to_string(r);
+    accuracy += pass.accuracy / static_cast<double>(result.passes.size());
+    compare_scalar(c, report, name + ".sampling_loss", pass.bce);
+    compare_scalar(c, report, name + ".sampling_acc", pass.accuracy);
+    std::vector<float> kept;
+    for (int32_t row : pass.kept) kept.push_back(place(row));
+    if (c.io.has(name + ".selected")) {
+      const std::vector<int64_t>& ids = c.io.at(name + ".selected").ids;
+      report.compare("train", name + ".selected", Kind::kSelections, kept,
+                     std::vector<float>(ids.begin(), ids.end()));
+    }
+    if (c.io.has(name + ".logits")) {
+      const std::span logits(pass.logits.const_data_ptr<float>(), static_cast<size_t>(pass.logits.numel()));
+      report.compare("train", name + ".logits", Kind::kLogits, logits, c.io.at(name + ".logits").values);
+    }
+  }
+  if (!result.passes.empty()) compare_scalar(c, report, "scalar.sampling_acc", accuracy);
+}
+
+}  // namespace
+
+Status verify_in_trainer(ModelCase& c, Report& report) {
+  train::Parameters parameters(c.plan);
+  FATHOM_TRY(train::load_parameters(c.plan, c.scheme, *c.weights, parameters));
+  FATHOM_ASSIGN(const std::vector<CaseSequence> sequences, sequences_of(c));
+
+  train::Batch batch;
+  int64_t counted = 0;
+  for (const CaseSequence& sequence : sequences) {
+    batch.add(sequence.tokens, sequence.labels);
+    batch.key_rows.push_back(sequence.key_rows);
+    for (int32_t label : sequence.labels) counted += label >= 0 ? 1 : 0;
+    // Places are the published positions, which count padding.
+    if (c.family == Family::kRecursions) {
+      for (size_t t = 0; t < sequence.places.size(); ++t) {
+        batch.positions[static_cast<size_t>(batch.sequences.back().begin) + t] =
+            static_cast<int32_t>(sequence.places[t]);
+      }
+    }
+  }
+  // The recursion family divides by all labels that are not ignored, before the shift takes one of each row
+  // away.
+  double items = static_cast<double>(counted);
+  if (c.family == Family::kRecursions && c.io.has("labels")) {
+    const std::vector<int64_t>& labels = c.io.at("labels").ids;
+    items = static_cast<double>(std::ranges::count_if(labels, [](int64_t label) { return label != -100; }));
+    if (c.record.contains("accumulation_A")) items *= c.record["accumulation_A"].get<double>();
+  }
+
+  train::ForwardOptions options;
+  options.loss_scale = 1.0 / items;
+  options.want_logits = true;
+  std::map<std::string, at::Tensor> watched;
+  options.trace = [&](const std::string& name, const at::Tensor& tensor) { watched[name] = tensor; };
+  train::Executor executor(c.plan, parameters);
+  const train::ForwardResult result = executor.forward(batch, options);
+  result.loss.backward();
+
+  RowComparison logits;
+  const int64_t vocab = c.plan.dims.vocab_size;
+  if (c.io.has("logits")) {
+    for (size_t s = 0; s < sequences.size(); ++s) {
+      logits.add(sequences[s], result.logits.const_data_ptr<float>() + batch.sequences[s].begin * vocab,
+                 sequences[s].real_rows(), vocab, c.io.at("logits"));
+    }
+    logits.report(report, "train", "logits", Kind::kLogits);
+  }
+  compare_scalar(c, report, "loss", result.loss_lm);
+  compare_scalar(c, report, "scalar.loss_lm", result.loss_lm);
+  compare_scalar(c, report, "scalar.loss_total", result.loss.item<float>());
+  compare_scalar(c, report, "scalar.sampling_loss", result.sampling_loss);
+  compare_scalar(c, report, "scalar.router_z_loss", result.z_loss);
+  compare_router(c, report, sequences, batch, result);
+  compare_gradients(c, parameters, report);
+  for (const std::string& tensor : c.io.unseen()) {
+    if (belongs_to_training(tensor)) {
+      return invalid(c.path + "/io.safetensors: nothing here answers for tensor " + tensor);
+    }
+  }
+  return {};
+}
+
+}  // namespace fathom::cli::verify

@@ -1,0 +1,48 @@
+#include "train/differentiable.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros_like.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/variable.h>
+
+namespace fathom::train {
+
+namespace {
+
+struct ClosureNode final : torch::autograd::Node {
+  ClosureNode(torch::autograd::edge_list&& edges, Backward closure)
+      : Node(std::move(edges)), backward(std::move(closure)) {}
+
+  torch::autograd::variable_list apply(torch::autograd::variable_list&& grads) override {
+    const at::NoGradGuard no_graph;
+    std::vector<Tensor> defined;
+    for (size_t i = 0; i < grads.size(); ++i) {
+      defined.push_back(grads[i].defined() ? grads[i].contiguous() : input_metadata(i).zeros_like());
+    }
+    return backward(defined);
+  }
+  void release_variables() override { backward = nullptr; }
+
+  Backward backward;
+};
+
+}  // namespace
+
+bool wants_gradient(const std::vector<Tensor>& inputs) {
+  if (!at::GradMode::is_enabled()) return false;
+  for (const Tensor& input : inputs) {
+    if (input.defined() && input.requires_grad()) return true;
+  }
+  return false;
+}
+
+void record(std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs, Backward backward) {
+  if (!wants_gradient(inputs)) return;
+  const std::shared_ptr<ClosureNode> node(
+      new ClosureNode(torch::autograd::collect_next_edges(inputs), std::move(backward)),
+      torch::autograd::deleteNode);
+  for (Tensor& output : outputs) torch::autograd::set_history(output, node);
+}
+
+}  // namespace fathom::train

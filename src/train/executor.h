@@ -1,0 +1,66 @@
+// Walks a plan over ragged rows with gradients: the training form of engine/executor.h. Products are
+// LibTorch's, the rest are our kernels (train/ops.h).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "plan/model_plan.h"
+#include "train/batch.h"
+#include "train/ops.h"
+#include "train/parameters.h"
+
+namespace fathom::train {
+
+enum class Routing : uint8_t { kTopK, kThreshold };
+
+struct ForwardOptions {
+  bool bf16 = false;  // matrix products in bfloat16
+  Routing routing = Routing::kTopK;
+  double loss_scale = 1;  // multiplies the sum of negative log-likelihoods
+  double label_smoothing = 0;
+  double capacity_warmup = 1;  // part of the capacity warm-up done, 0..1 (1: the plan's capacities)
+  bool want_logits = false;
+  // Sees "embedding", "layer.{i}", "pass.{r}", "memory", "final_norm" as the engine's trace does.
+  std::function<void(const std::string&, const Tensor&)> trace;
+};
+
+// What the router did before one pass.
+struct RoutedPass {
+  std::vector<int32_t> candidates;  // rows of the batch
+  std::vector<int32_t> kept;        // rows of the batch
+  Tensor logits;                    // [candidates], detached
+  Tensor weights;                   // [candidates], detached
+  double bce = 0;                   // mean over candidates
+  double accuracy = 0;              // share of candidates whose score at one half says what was decided
+};
+
+struct ForwardResult {
+  Tensor loss;  // what backward starts from: loss_lm + coefficient * sampling_loss + z_coefficient * z_loss
+  double loss_lm = 0;
+  double sampling_loss = 0;  // sum over passes, without coefficient
+  double z_loss = 0;
+  std::vector<RoutedPass> passes;
+  Tensor logits;  // [rows, vocab] if wanted
+};
+
+class Executor {
+ public:
+  Executor(const ModelPlan& plan, const Parameters& parameters);
+  ~Executor();
+  ForwardResult forward(const Batch& batch, const ForwardOptions& options);
+
+ private:
+  struct Pass;
+  const ModelPlan& plan_;
+  const Parameters& parameters_;
+  std::map<std::string, std::shared_ptr<const RopeTables>> rope_tables_;
+};
+
+}  // namespace fathom::train

@@ -1,0 +1,291 @@
+#include "train/ops.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+
+#include "kernels/causal_conv1d/causal_conv1d.h"
+#include "kernels/embedding/embedding.h"
+#include "kernels/gated_memory/gated_memory.h"
+#include "kernels/gather_rows/gather_rows.h"
+#include "kernels/layer_norm/layer_norm.h"
+#include "kernels/rms_norm/rms_norm.h"
+#include "kernels/rope/rope.h"
+#include "kernels/selective_scan/selective_scan.h"
+#include "kernels/swiglu/swiglu.h"
+#include "train/differentiable.h"
+#include "train/torch_parallel.h"
+
+namespace fathom::train {
+
+namespace {
+
+Tensor floats(int64_t count) { return at::empty({count}, at::kFloat); }
+Tensor like(const Tensor& x) { return at::empty(x.sizes(), at::kFloat); }
+const float* in(const Tensor& x) { return x.const_data_ptr<float>(); }
+float* out(const Tensor& x) { return x.mutable_data_ptr<float>(); }
+
+// Records and hands back the only output.
+Tensor single(Tensor output, const std::vector<Tensor>& inputs, Backward backward) {
+  std::vector<Tensor> outputs = {std::move(output)};
+  record(outputs, inputs, std::move(backward));
+  return outputs.front();
+}
+
+}  // namespace
+
+Tensor embedding(const Tensor& table, const std::vector<int32_t>& ids) {
+  const auto rows = static_cast<int64_t>(ids.size());
+  const int64_t vocab = table.size(0), dim = table.size(1);
+  Tensor y = at::empty({rows, dim}, at::kFloat);
+  kernels::embedding_fwd_cpu(
+      {.ids = ids.data(), .table = in(table), .y = out(y), .rows = rows, .dim = dim, .vocab = vocab},
+      torch_parallel());
+  return single(y, {table}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+    Tensor grad = at::empty({vocab, dim}, at::kFloat);
+    kernels::embedding_bwd_cpu({ids.data(), in(grads[0]), out(grad), rows, dim, vocab}, torch_parallel());
+    return {grad};
+  });
+}
+
+Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
+  const int64_t rows = x.size(0), dim = x.size(1);
+  Tensor y = like(x), rstd = floats(rows);
+  kernels::rms_norm_fwd_cpu({in(x), in(weight), out(y), out(rstd), rows, dim, static_cast<float>(eps)},
+                            torch_parallel());
+  return single(y, {x, weight}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+    Tensor grad_x = like(x), grad_weight = like(weight),
+           workspace = floats(kernels::rms_norm_bwd_workspace(rows, dim));
+    kernels::rms_norm_bwd_cpu(
+        {in(x), in(weight), in(rstd), in(grads[0]), out(grad_x), out(grad_weight), out(workspace), rows, dim},
+        torch_parallel());
+    return {grad_x, grad_weight};
+  });
+}
+
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  const int64_t rows = x.size(0), dim = x.size(1);
+  Tensor y = like(x), mean = floats(rows), rstd = floats(rows);
+  kernels::layer_norm_fwd_cpu(
+      {in(x), in(weight), in(bias), out(y), out(mean), out(rstd), rows, dim, static_cast<float>(eps)},
+      torch_parallel());
+  return single(y, {x, weight, bias}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+    Tensor grad_x = like(x), grad_weight = like(weight), grad_bias = like(weight),
+           workspace = floats(kernels::layer_norm_bwd_workspace(rows, dim));
+    kernels::layer_norm_bwd_cpu({in(x), in(weight), in(mean), in(rstd), in(grads[0]), out(grad_x),
+                                 out(grad_weight), out(grad_bias), out(workspace), rows, dim},
+                                torch_parallel());
+    return {grad_x, grad_weight, grad_bias};
+  });
+}
+
+void fill_rope_tables(RopeTables& tables, double theta, bool round_to_bf16) {
+  kernels::rope_table(tables.cos.data(), tables.sin.data(), tables.positions, tables.head_dim, theta,
+                      round_to_bf16);
+}
+
+Tensor rope(const Tensor& x, std::shared_ptr<const RopeTables> tables,
+            std::shared_ptr<const std::vector<int32_t>> positions, int64_t heads) {
+  const auto rotated = [=](const Tensor& from, bool inverse) {
+    Tensor y = from.clone();
+    kernels::rope_fwd_cpu({.x = out(y),
+                           .positions = positions->data(),
+                           .cos = tables->cos.data(),
+                           .sin = tables->sin.data(),
+                           .table_positions = tables->positions,
+                           .rows = y.size(0),
+                           .heads = heads,
+                           .head_dim = tables->head_dim,
+                           .x_stride = y.size(1),
+                           .inverse = inverse},
+                          torch_parallel());
+    return y;
+  };
+  return single(rotated(x.detach(), false), {x},
+                [rotated](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+                  return {rotated(grads[0], true)};
+                });
+}
+
+Tensor swiglu(const Tensor& gate, const Tensor& up) {
+  Tensor y = like(gate);
+  kernels::swiglu_fwd_cpu({in(gate), in(up), out(y), gate.numel()}, torch_parallel());
+  return single(y, {gate, up}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+    Tensor grad_gate = like(gate), grad_up = like(up);
+    kernels::swiglu_bwd_cpu({in(gate), in(up), in(grads[0]), out(grad_gate), out(grad_up), gate.numel()},
+                            torch_parallel());
+    return {grad_gate, grad_up};
+  });
+}
+
+Tensor gated_memory(const Tensor& memory, const Tensor& gate) {
+  const int64_t rows = gate.size(0), dim = gate.size(1);
+  Tensor y = like(gate);
+  kernels::gated_memory_fwd_cpu(
+      {.memory = in(memory), .gate = in(gate), .y = out(y), .rows = rows, .dim = dim}, torch_parallel());
+  return single(y, {memory, gate}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+    Tensor grad_memory = like(memory), grad_gate = like(gate);
+    kernels::gated_memory_bwd_cpu({.memory = in(memory),
+                                   .gate = in(gate),
+                                   .grad_y = in(grads[0]),
+                                   .grad_memory = out(grad_memory),
+                                   .grad_gate = out(grad_gate),
+                                   .rows = rows,
+                                   .dim = dim},
+                                  torch_parallel());
+    return {grad_memory, grad_gate};
+  });
+}
+
+Tensor causal_conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                     const std::vector<RowRange>& sequences) {
+  const int64_t channels = x.size(1), width = weight.size(1);
+  const auto count = static_cast<int64_t>(sequences.size());
+  std::vector<kernels::ConvSequence> fresh;
+  for (const RowRange& rows : sequences) fresh.push_back({rows, nullptr});
+  Tensor y = like(x);
+  kernels::causal_conv1d_fwd_cpu({in(x), in(weight), in(bias), out(y), fresh.data(), count, channels, width},
+                                 torch_parallel());
+  return single(y, {x, weight, bias}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+    Tensor grad_x = like(x), grad_weight = like(weight), grad_bias = like(bias);
+    kernels::causal_conv1d_bwd_cpu({in(x), in(weight), in(bias), in(grads[0]), sequences.data(), count,
+                                    out(grad_x), out(grad_weight), out(grad_bias), channels, width},
+                                   torch_parallel());
+    return {grad_x, grad_weight, grad_bias};
+  });
+}
+
+Tensor selective_scan(const Tensor& x, const Tensor& dt, const Tensor& dt_bias, const Tensor& a_log,
+                      const Tensor& dt_b_c, const Tensor& d, int64_t dt_rank,
+                      const std::vector<RowRange>& sequences) {
+  const int64_t rows = x.size(0), inner = x.size(1), state = a_log.size(1), stride = dt_b_c.size(1);
+  const auto count = static_cast<int64_t>(sequences.size());
+  const std::vector<Tensor> inputs = {x, dt, dt_bias, a_log, dt_b_c, d};
+  Tensor y = like(x), rates;
+  {
+    const at::NoGradGuard no_graph;
+    rates = a_log.exp().neg();
+  }
+  Tensor checkpoints;
+  if (wants_gradient(inputs)) {
+    checkpoints = floats(kernels::selective_scan_checkpoints(sequences.data(), count, inner, state));
+  }
+  std::vector<kernels::ScanSequence> fresh;
+  for (const RowRange& range : sequences) fresh.push_back({range, nullptr});
+  kernels::selective_scan_fwd_cpu({.x = in(x),
+                                   .dt = in(dt),
+                                   .dt_bias = in(dt_bias),
+                                   .a = in(rates),
+                                   .b = in(dt_b_c) + dt_rank,
+                                   .c = in(dt_b_c) + dt_rank + state,
+                                   .d = in(d),
+                                   .y = out(y),
+                                   .sequences = fresh.data(),
+                                   .num_sequences = count,
+                                   .checkpoints = checkpoints.defined() ? out(checkpoints) : nullptr,
+                                   .inner = inner,
+                                   .state = state,
+                                   .bc_stride = stride},
+                                  torch_parallel());
+  return single(y, inputs, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+    Tensor grad_x = like(x), grad_dt = like(dt), grad_bias = like(dt_bias), grad_a_log = like(a_log),
+           grad_b = at::empty({rows, state}, at::kFloat), grad_c = at::empty({rows, state}, at::kFloat),
+           grad_d = like(d), grad_dt_b_c = at::zeros({rows, stride}, at::kFloat),
+           workspace = floats(
+               kernels::selective_scan_bwd_workspace(rows, inner, state, torch_parallel().num_threads()));
+    kernels::selective_scan_bwd_cpu({.x = in(x),
+                                     .dt = in(dt),
+                                     .dt_bias = in(dt_bias),
+                                     .a = in(rates),
+                                     .b = in(dt_b_c) + dt_rank,
+                                     .c = in(dt_b_c) + dt_rank + state,
+                                     .d = in(d),
+                                     .grad_y = in(grads[0]),
+                                     .checkpoints = in(checkpoints),
+                                     .sequences = sequences.data(),
+                                     .num_sequences = count,
+                                     .grad_x = out(grad_x),
+                                     .grad_dt = out(grad_dt),
+                                     .grad_dt_bias = out(grad_bias),
+                                     .grad_a_log = out(grad_a_log),
+                                     .grad_b = out(grad_b),
+                                     .grad_c = out(grad_c),
+                                     .grad_d = out(grad_d),
+                                     .workspace = out(workspace),
+                                     .inner = inner,
+                                     .state = state,
+                                     .bc_stride = stride},
+                                    torch_parallel());
+    grad_dt_b_c.narrow(1, dt_rank, state).copy_(grad_b);
+    grad_dt_b_c.narrow(1, dt_rank + state, state).copy_(grad_c);
+    return {grad_x, grad_dt, grad_bias, grad_a_log, grad_dt_b_c, grad_d};
+  });
+}
+
+RouterScores router_scores(const Tensor& x, const Tensor& weight, double temperature, double alpha,
+                           kernels::RouterScore score) {
+  const int64_t rows = x.size(0), dim = x.size(1);
+  Tensor logits = floats(rows), weights = floats(rows);
+  const auto t = static_cast<float>(temperature), a = static_cast<float>(alpha);
+  kernels::router_fwd_cpu({in(x), in(weight), out(logits), out(weights), rows, dim, t, a, score},
+                          torch_parallel());
+  std::vector<Tensor> outputs = {logits, weights};
+  const Tensor kept_logits = logits.detach();
+  record(outputs, {x, weight}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+    Tensor grad_x = like(x), grad_weight = at::empty(weight.sizes(), at::kFloat),
+           workspace = floats(kernels::router_bwd_workspace(rows, dim));
+    kernels::router_bwd_cpu({in(x), in(weight), in(kept_logits), in(grads[1]), in(grads[0]), out(grad_x),
+                             out(grad_weight), out(workspace), rows, dim, t, a, score},
+                            torch_parallel());
+    return {grad_x, grad_weight};
+  });
+  return {outputs[0], outputs[1]};
+}
+
+Tensor router_bce(const Tensor& logits, const std::vector<int32_t>& kept) {
+  const int64_t rows = logits.numel();
+  double loss = 0;
+  Tensor grad_logits = like(logits);
+  kernels::router_bce_ref({in(logits), kept.data(), rows, static_cast<int64_t>(kept.size()),
+                           1.0F / static_cast<float>(rows), &loss, out(grad_logits)});
+  Tensor result = at::zeros({}, at::kFloat);
+  *out(result) = static_cast<float>(loss);
+  return single(result, {logits}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+    return {grad_logits * grads[0]};
+  });
+}
+
+Tensor gather_rows(const Tensor& x, const std::vector<int32_t>& index) {
+  const int64_t total = x.size(0), dim = x.size(1);
+  const auto rows = static_cast<int64_t>(index.size());
+  Tensor y = at::empty({rows, dim}, at::kFloat);
+  kernels::gather_rows_cpu({in(x), index.data(), out(y), rows, dim}, torch_parallel());
+  return single(y, {x}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+    Tensor grad = at::zeros({total, dim}, at::kFloat);
+    kernels::scatter_add_rows_cpu({in(grads[0]), index.data(), nullptr, out(grad), rows, dim},
+                                  torch_parallel());
+    return {grad};
+  });
+}
+
+Tensor scatter_add_rows(const Tensor& y, const Tensor& x, const std::vector<int32_t>& index,
+                        const Tensor& weights) {
+  const int64_t rows = x.size(0), dim = x.size(1);
+  Tensor sum = y.detach().clone();
+  kernels::scatter_add_rows_cpu(
+      {in(x), index.data(), weights.defined() ? in(weights) : nullptr, out(sum), rows, dim},
+      torch_parallel());
+  return single(sum, {y, x, weights}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+    Tensor grad_x = like(x), grad_weights = weights.defined() ? like(weights) : Tensor();
+    kernels::scatter_add_rows_bwd_cpu(
+        {in(x), index.data(), weights.defined() ? in(weights) : nullptr, in(grads[0]), out(grad_x),
+         weights.defined() ? out(grad_weights) : nullptr, rows, dim},
+        torch_parallel());
+    return {grads[0], grad_x, grad_weights};
+  });
+}
+
+}  // namespace fathom::train

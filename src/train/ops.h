@@ -1,0 +1,80 @@
+// The kernels as differentiable operations on LibTorch tensors. Tensors are float, dense, [rows, dim]; row
+// sets are described by plain vectors. Sources of the formulas: the kernels' headers.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "kernels/common/row_range.h"
+#include "kernels/router/router.h"
+
+namespace fathom::train {
+
+using at::Tensor;
+using kernels::RowRange;
+
+// Rows of the table, [rows, dim].
+Tensor embedding(const Tensor& table, const std::vector<int32_t>& ids);
+
+Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps);
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
+
+// x W^T + b by LibTorch; with `bf16` the product reads and writes bfloat16. bias may be undefined.
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool bf16);
+
+// Rotary tables, [positions, head_dim / 2] each.
+struct RopeTables {
+  std::vector<float> cos, sin;
+  int64_t positions = 0, head_dim = 0;
+};
+// Fills cos and sin, which have their sizes already.
+void fill_rope_tables(RopeTables& tables, double theta, bool round_to_bf16);
+// x [rows, heads * head_dim] rotated by each row's position.
+Tensor rope(const Tensor& x, std::shared_ptr<const RopeTables> tables,
+            std::shared_ptr<const std::vector<int32_t>> positions, int64_t heads);
+
+// Which keys each query row sees, and which rows belong together.
+struct AttentionRows {
+  std::vector<int32_t> key_begin, key_end;     // [query rows], indices in the sequence's key rows
+  std::vector<RowRange> query_rows, key_rows;  // by sequence
+  std::vector<int32_t> sequence;               // [query rows]
+};
+struct AttentionShape {
+  int64_t heads = 0, kv_heads = 0, head_dim = 0;
+  double scale = 0;
+};
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, std::shared_ptr<const AttentionRows> rows,
+                 AttentionShape shape);
+
+Tensor swiglu(const Tensor& gate, const Tensor& up);
+Tensor gated_memory(const Tensor& memory, const Tensor& gate);
+Tensor causal_conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                     const std::vector<RowRange>& sequences);
+// dt_b_c [rows, dt_rank + 2 state] holds b and c behind dt_rank columns; dt [rows, inner] is dt_proj's
+// output.
+Tensor selective_scan(const Tensor& x, const Tensor& dt, const Tensor& dt_bias, const Tensor& a_log,
+                      const Tensor& dt_b_c, const Tensor& d, int64_t dt_rank,
+                      const std::vector<RowRange>& sequences);
+
+struct RouterScores {
+  Tensor logits, weights;  // [rows] each
+};
+RouterScores router_scores(const Tensor& x, const Tensor& weight, double temperature, double alpha,
+                           kernels::RouterScore score);
+// Mean over rows of the binary cross entropy against "was kept"; a scalar.
+Tensor router_bce(const Tensor& logits, const std::vector<int32_t>& kept);
+
+Tensor gather_rows(const Tensor& x, const std::vector<int32_t>& index);
+// y with weights[i] * x[i] added to row index[i]; weights may be undefined.
+Tensor scatter_add_rows(const Tensor& y, const Tensor& x, const std::vector<int32_t>& index,
+                        const Tensor& weights);
+
+// loss_scale * sum of the rows' negative log-likelihoods; a scalar. Never holds more than chunks of logits.
+Tensor head_cross_entropy(const Tensor& hidden, const Tensor& weight, const std::vector<int32_t>& labels,
+                          double loss_scale, double label_smoothing, bool bf16);
+
+}  // namespace fathom::train
