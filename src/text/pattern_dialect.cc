@@ -94,9 +94,21 @@ class Translator {
       case 'u':
         return code_point();
       default:
-        copy(2);
-        return {};
+        return other_escape();
     }
+  }
+
+  // The same in both dialects: \p{...}, \x{...}, \n, \A, an escaped bracket, ...
+  Status other_escape() {
+    size_t size = 2;
+    if (pattern_.substr(at_ + 2).starts_with("{") &&
+        std::string_view("pPx").find(pattern_[at_ + 1]) != std::string_view::npos) {
+      const size_t close = pattern_.find('}', at_);
+      if (close == std::string_view::npos) return refuse("has a { without its }");
+      size = close + 1 - at_;
+    }
+    copy(size);
+    return {};
   }
 
   Status shorthand(std::string_view body) {
