@@ -56,7 +56,8 @@ Result<BpeTrainer> BpeTrainer::create(BpeTrainOptions options) {
     // ASCII, so that no learnt token is written like it: the byte alphabet is the identity there.
     const auto is_printable = [](char c) { return c > ' ' && c <= '~'; };
     if (token.size() < 2 || !std::ranges::all_of(token, is_printable)) {
-      return invalid("special token \"" + token + "\" must be two or more printable ASCII characters, no space");
+      return invalid("special token \"" + token +
+                     "\" must be two or more printable ASCII characters, no space");
     }
     if (!seen.insert(token).second) return invalid("special token \"" + token + "\" is given twice");
   }

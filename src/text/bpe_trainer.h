@@ -34,8 +34,8 @@ struct TrainedBpe {
 // wins.
 class BpeTrainer {
  public:
-  // Error: a vocabulary that cannot hold the bytes and special tokens, or is larger than kMaxTokenId; a special
-  // token that is given twice, or is not two or more printable ASCII characters without a space.
+  // Error: a vocabulary that cannot hold the bytes and special tokens, or is larger than kMaxTokenId; a
+  // special token that is given twice, or is not two or more printable ASCII characters without a space.
   static Result<BpeTrainer> create(BpeTrainOptions options);
 
   // More of one text. Holds back about a megabyte, and counts the words of the rest.

@@ -19,6 +19,9 @@ inline constexpr std::string_view kWordClass =
 // \s \w \d \h \S \W \D \H and \uHHHH become PCRE2 with Unicode meaning. Refused, with a sentence
 // (kNotSupported): classes inside classes, intersections (&&), complements inside a class, (?m), and {n,m}+,
 // which Oniguruma does not read as possessive.
+//
+// Which characters have which property is PCRE2's knowledge: characters newer than its version of Unicode
+// count as unassigned, so neither letters nor digits.
 Result<std::string> to_pcre2_pattern(std::string_view pattern);
 
 }  // namespace fathom::text
