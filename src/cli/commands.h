@@ -7,6 +7,7 @@ namespace fathom::cli {
 
 Action declare_inspect(CLI::App& app);
 Action declare_plan(CLI::App& app);
+Action declare_tokenize(CLI::App& app);
 Action declare_verify(CLI::App& app);
 Action declare_version(CLI::App& app);
 

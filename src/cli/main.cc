@@ -9,6 +9,7 @@ int main(int argc, char** argv) {
           {"inspect", "list the tensors and sizes of a model directory or a safetensors file",
            declare_inspect},
           {"plan", "print the layers of a model and what they cost", declare_plan},
+          {"tokenize", "text to token ids and back; --train learns a tokenizer", declare_tokenize},
           {"verify", "compare with recorded cases of the published code", declare_verify},
           {"version", "print the version; --verbose adds processor and instruction sets", declare_version},
       },

@@ -1,0 +1,176 @@
+// fathom tokenize: text to ids, ids to text, and training of a tokenizer.
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/line_reader.h"
+#include "text/bpe_trainer.h"
+#include "text/tokenizer.h"
+#include "text/tokenizer_writer.h"
+
+namespace fathom::cli {
+
+namespace {
+
+struct TokenizeFlags {
+  std::string tokenizer, file = "-", text;
+  bool has_text = false, ids = false, count = false, decode = false, special = false;
+  std::vector<std::string> train;
+  text::BpeTrainOptions training;
+  std::string output;
+};
+
+// What is done with one line; `place` names it in messages.
+using LineAction = std::function<Status(const std::string& line, const std::string& place)>;
+
+Status for_each_line(const TokenizeFlags& flags, const LineAction& action) {
+  if (flags.has_text) return action(flags.text, "the text");
+  FATHOM_ASSIGN(LineReader reader, LineReader::open(flags.file));
+  std::string line;
+  for (;;) {
+    FATHOM_ASSIGN(const bool more, reader.next(line));
+    if (!more) return {};
+    FATHOM_TRY(action(line, reader.place()));
+  }
+}
+
+Status print_ids(const std::vector<int32_t>& ids) {
+  std::string out = "[";
+  for (int32_t id : ids) (out += out.size() > 1 ? ", " : "") += std::to_string(id);
+  std::cout << out << "]\n";
+  return {};
+}
+
+// One line per token, strings quoted as in JSON.
+Status print_tokens(const text::Tokenizer& tokenizer, const std::vector<int32_t>& ids) {
+  for (int32_t id : ids) {
+    const int32_t one[] = {id};
+    std::cout << id << "\t" << nlohmann::json(tokenizer.decode(one)).dump() << "\n";
+  }
+  return {};
+}
+
+Status encode_lines(const text::Tokenizer& tokenizer, const TokenizeFlags& flags) {
+  const text::EncodeOptions options{.add_special_tokens = flags.special, .parse_special = flags.special};
+  int64_t lines = 0, bytes = 0, tokens = 0;
+  std::vector<int32_t> ids;
+  FATHOM_TRY(for_each_line(flags, [&](const std::string& line, const std::string&) -> Status {
+    ids.clear();
+    tokenizer.encode_to(line, options, ids);
+    ++lines;
+    bytes += static_cast<int64_t>(line.size());
+    tokens += static_cast<int64_t>(ids.size());
+    if (flags.count) return {};
+    return flags.ids ? print_ids(ids) : print_tokens(tokenizer, ids);
+  }));
+  if (flags.count) std::cout << tokens << " tokens, " << lines << " lines, " << bytes << " bytes\n";
+  return {};
+}
+
+Result<std::vector<int32_t>> parse_ids(const std::string& line, int32_t vocab_size) {
+  const nlohmann::json list = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!list.is_array()) return invalid("expected a JSON list of ids, such as [1, 2, 3]");
+  std::vector<int32_t> ids;
+  for (const nlohmann::json& id : list) {
+    if (!id.is_number_unsigned() || id.get<uint64_t>() >= static_cast<uint64_t>(vocab_size)) {
+      return invalid(id.dump() + " is no id of this tokenizer, expected 0 to " +
+                     std::to_string(vocab_size - 1));
+    }
+    ids.push_back(id.get<int32_t>());
+  }
+  return ids;
+}
+
+Status decode_lines(const text::Tokenizer& tokenizer, const TokenizeFlags& flags) {
+  return for_each_line(flags, [&](const std::string& line, const std::string& place) -> Status {
+    auto ids = parse_ids(line, tokenizer.vocab_size());
+    if (!ids.ok()) return at(place, std::move(ids).error());
+    std::cout << tokenizer.decode(*ids, /*skip_special=*/!flags.special) << "\n";
+    return {};
+  });
+}
+
+Status feed_file(const std::string& path, text::BpeTrainer& trainer) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return io_error(path + ": cannot be opened for reading");
+  std::vector<char> block(1 << 20);
+  while (file.read(block.data(), static_cast<std::streamsize>(block.size())), file.gcount() > 0) {
+    trainer.feed({block.data(), static_cast<size_t>(file.gcount())});
+  }
+  if (file.bad()) return io_error(path + ": reading failed");
+  trainer.end_text();
+  return {};
+}
+
+Result<int> train(const TokenizeFlags& flags) {
+  FATHOM_ASSIGN(text::BpeTrainer trainer, text::BpeTrainer::create(flags.training));
+  for (const std::string& path : flags.train) FATHOM_TRY(feed_file(path, trainer));
+  const text::TrainedBpe trained = trainer.train();
+  FATHOM_TRY(text::write_tokenizer(trained, flags.output));
+  std::cout << flags.output << ": " << trained.tokens.size() << " tokens, " << trained.merges.size()
+            << " merges\n";
+  if (static_cast<int64_t>(trained.tokens.size()) < flags.training.vocab_size) {
+    std::cout
+        << "The text has no further pair of tokens that occurs twice, so the vocabulary is smaller than "
+        << flags.training.vocab_size << ".\n";
+  }
+  return kExitOk;
+}
+
+Result<int> run(const TokenizeFlags& flags) {
+  std::ios::sync_with_stdio(false);
+  if (!flags.train.empty()) return train(flags);
+  FATHOM_ASSIGN(const text::Tokenizer tokenizer, text::Tokenizer::load(flags.tokenizer));
+  FATHOM_TRY(flags.decode ? decode_lines(tokenizer, flags) : encode_lines(tokenizer, flags));
+  std::cout.flush();
+  if (!std::cout) return io_error("standard output: writing failed");
+  return kExitOk;
+}
+
+}  // namespace
+
+Action declare_tokenize(CLI::App& app) {
+  auto flags = std::make_shared<TokenizeFlags>();
+  app.footer(
+      "Every line of the input is a text of its own, encoded without its line feed. Prints one token per "
+      "line\n"
+      "unless --ids or --count is given.");
+  auto* tokenizer =
+      app.add_option("--tokenizer", flags->tokenizer, "folder with a tokenizer.json, or the file");
+  auto* text = app.add_option("text", flags->text, "the text (default: the lines of --file)");
+  auto* file =
+      app.add_option("--file", flags->file, "file to read, - for standard input")->capture_default_str();
+  auto* ids = app.add_flag("--ids", flags->ids, "print one JSON list of ids per line of input");
+  auto* count = app.add_flag("--count", flags->count, "print how many tokens, lines and bytes there are");
+  auto* decode =
+      app.add_flag("--decode", flags->decode, "lines of input are JSON lists of ids; print their texts");
+  auto* special =
+      app.add_flag("--special", flags->special,
+                   "read special tokens in the text, add those that the tokenizer puts around a text, "
+                   "and print them when decoding; without it they are plain text");
+  auto* train = app.add_option("--train", flags->train, "learn a byte-level BPE tokenizer from these files")
+                    ->expected(1, -1);
+  auto* size =
+      app.add_option("--vocab-size", flags->training.vocab_size, "entries of the vocabulary to learn")
+          ->capture_default_str();
+  auto* names = app.add_option("--special-token", flags->training.special_tokens,
+                               "special tokens of the vocabulary to learn, in order of id")
+                    ->capture_default_str();
+  auto* output = app.add_option("--output", flags->output, "folder for the learnt tokenizer");
+  for (CLI::Option* option : {size, names, output}) option->needs(train);
+  train->needs(output);
+  text->excludes(file);
+  count->excludes(ids);
+  for (CLI::Option* option : {ids, count}) decode->excludes(option);
+  for (CLI::Option* option : {tokenizer, text, file, ids, count, decode, special}) train->excludes(option);
+  return [flags, text, train, tokenizer]() -> Result<int> {
+    flags->has_text = text->count() > 0;
+    if (train->count() + tokenizer->count() == 0) return invalid("tokenize needs --tokenizer or --train");
+    return run(*flags);
+  };
+}
+
+}  // namespace fathom::cli

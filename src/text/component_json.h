@@ -1,0 +1,35 @@
+// Readers of the components of tokenizer.json. Each takes the component's JSON and its path in the file, for
+// messages.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "text/json_fields.h"
+#include "text/normalizer.h"
+#include "text/pre_tokenizer.h"
+#include "text/token_bytes.h"
+#include "text/vocabulary.h"
+
+namespace fathom::text {
+
+Result<Normalizer> read_normalizer(const Json& json, const std::string& where);
+Result<PreTokenizer> read_pre_tokenizer(const Json& json, const std::string& where);
+Result<DecoderSpec> read_decoder(const Json& json, const std::string& where);
+
+// The ids that post-processors put before and after a single text.
+struct TemplateIds {
+  std::vector<int32_t> prefix, suffix;
+};
+Result<TemplateIds> read_post_processor(const Json& json, const std::string& where);
+
+// {"String": "..."} or {"Regex": "..."}, as normalizers and Split have it.
+Result<Regex> read_pattern(JsonFields& fields, const std::string& key);
+
+// "where.type is X; supported are ...": the answer to a component of a kind that is not known.
+Error unknown_type(const JsonFields& fields, const std::string& type, const std::string& supported);
+
+// Components nested in a Sequence deeper than this are refused.
+inline constexpr int kMaxNesting = 8;
+
+}  // namespace fathom::text

@@ -1,0 +1,19 @@
+// Roles of special tokens, from the files beside a tokenizer.json.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "text/tokenizer.h"
+
+namespace fathom::text {
+
+// Reads `bos_token`, `eos_token`, `pad_token` and `unk_token` from tokenizer_config.json in `folder`; those
+// it lacks, from special_tokens_map.json. Either file may be absent. A value is the token, or an object with
+// its `content`, or null. Error: a token without id.
+Result<SpecialIds> read_special_ids(const std::string& folder,
+                                    const std::function<std::optional<int32_t>(std::string_view)>& id_of);
+
+}  // namespace fathom::text

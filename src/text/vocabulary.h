@@ -1,0 +1,41 @@
+// Token strings and their ids.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace fathom::text {
+
+// Largest id a file may use: room for every known vocabulary, small enough to size tables by it.
+inline constexpr int64_t kMaxTokenId = (int64_t{1} << 22) - 1;
+
+class Vocabulary {
+ public:
+  Vocabulary() = default;
+  Vocabulary(Vocabulary&&) = default;
+  Vocabulary& operator=(Vocabulary&&) = default;
+  Vocabulary(const Vocabulary&) = delete;  // the index refers into tokens_
+  Vocabulary& operator=(const Vocabulary&) = delete;
+
+  // Error: an id outside [0, kMaxTokenId], an id or a token given twice. Ids may have gaps.
+  static Result<Vocabulary> create(std::vector<std::pair<std::string, int64_t>> entries);
+
+  std::optional<int32_t> find(std::string_view token) const;
+  // Nothing for ids in a gap or past the end.
+  std::optional<std::string_view> token(int32_t id) const;
+  // One more than the highest id.
+  int32_t size() const { return static_cast<int32_t>(tokens_.size()); }
+
+ private:
+  std::vector<std::optional<std::string>> tokens_;  // by id
+  std::unordered_map<std::string_view, int32_t> ids_;
+};
+
+}  // namespace fathom::text
