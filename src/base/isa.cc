@@ -29,8 +29,7 @@ bool supports(IsaLevel level) {
       return true;
     case IsaLevel::kAvx2:
       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-             __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-             supports_f16c();
+             __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") && supports_f16c();
     case IsaLevel::kAvx512:
       return supports(IsaLevel::kAvx2) && __builtin_cpu_supports("avx512f") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
