@@ -1,0 +1,124 @@
+#include "train/checkpoint.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/file.h"
+#include "io/atomic_directory.h"
+#include "io/json.h"
+#include "io/model_directory.h"
+#include "plan/naming.h"
+#include "plan/spec_io.h"
+#include "weights/checkpoint.h"
+
+namespace fathom::train {
+
+OptimizerState::OptimizerState(const ModelPlan& plan) {
+  for (const Param& param : plan.params) {
+    first.emplace_back(static_cast<size_t>(elements_of(param)));
+    second.emplace_back(static_cast<size_t>(elements_of(param)));
+  }
+}
+
+std::string checkpoint_name(int64_t step) { return "checkpoint-" + std::to_string(step); }
+
+std::vector<int64_t> list_checkpoints(const std::string& directory) {
+  std::vector<int64_t> steps;
+  std::error_code code;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, code)) {
+    const std::string name = entry.path().filename().string();
+    const std::string prefix = "checkpoint-";
+    if (!name.starts_with(prefix) || name.size() == prefix.size() || name.size() > prefix.size() + 15)
+      continue;
+    const std::string digits = name.substr(prefix.size());
+    if (!std::ranges::all_of(digits, [](char c) { return c >= '0' && c <= '9'; })) continue;
+    steps.push_back(std::stoll(digits));
+  }
+  std::ranges::sort(steps);
+  return steps;
+}
+
+namespace {
+
+// Tensors of the optimizer: "first.<parameter>", "second.<parameter>".
+std::vector<TensorView> optimizer_views(const ModelPlan& plan, const OptimizerState& optimizer) {
+  std::vector<TensorView> views;
+  for (size_t p = 0; p < plan.params.size(); ++p) {
+    views.push_back(
+        view_of("first." + plan.params[p].name, DType::kF32, plan.params[p].shape, optimizer.first[p]));
+    views.push_back(
+        view_of("second." + plan.params[p].name, DType::kF32, plan.params[p].shape, optimizer.second[p]));
+  }
+  return views;
+}
+
+Result<int64_t> integer(const nlohmann::json& json, const char* key) {
+  if (!json.contains(key) || !json[key].is_number_integer()) {
+    return invalid(std::string("trainer.json: ") + key + " is missing or no integer");
+  }
+  return json[key].get<int64_t>();
+}
+
+}  // namespace
+
+Status write_checkpoint(const std::string& path, const ModelPlan& plan, const Parameters& parameters,
+                        const OptimizerState& optimizer, const TrainerState& state, const RunData& data) {
+  FATHOM_ASSIGN(AtomicDirectory directory, AtomicDirectory::begin(path));
+  std::vector<std::vector<uint8_t>> storage;
+  ModelDirectoryContent content;
+  content.config = nlohmann::ordered_json::parse(write_config_json(plan.spec));
+  content.generation_config = nlohmann::ordered_json{{"eos_token_id", data.end_of_document}};
+  content.files = data.tokenizer_files;
+  content.tensors = checkpoint_views(
+      plan, naming_of(plan), DType::kF32, [&](int32_t param) { return parameters.values(param); }, storage);
+  FATHOM_TRY(write_model_files(directory.path(), content));
+  FATHOM_TRY(write_safetensors(directory.path() + "/trainer.safetensors", optimizer_views(plan, optimizer)));
+  const nlohmann::json json = {
+      {"format_version", kTrainerFormatVersion}, {"step", state.step},       {"tokens", state.tokens},
+      {"forward_calls", state.forward_calls},    {"threads", state.threads}, {"data", to_json(state.data)}};
+  FATHOM_TRY(directory.write_file("trainer.json", json.dump(1) + "\n"));
+  return directory.commit();
+}
+
+Status read_checkpoint(const std::string& path, const ModelPlan& plan, Parameters& parameters,
+                       OptimizerState& optimizer, TrainerState& state) {
+  FATHOM_ASSIGN(const nlohmann::json json, read_json_file(path + "/trainer.json"));
+  FATHOM_ASSIGN(const int64_t version, integer(json, "format_version"));
+  if (version != kTrainerFormatVersion) {
+    return invalid(path + "/trainer.json: format_version is " + std::to_string(version) +
+                   ", this program reads " + std::to_string(kTrainerFormatVersion));
+  }
+  FATHOM_ASSIGN(state.step, integer(json, "step"));
+  FATHOM_ASSIGN(state.tokens, integer(json, "tokens"));
+  FATHOM_ASSIGN(state.forward_calls, integer(json, "forward_calls"));
+  FATHOM_ASSIGN(const int64_t threads, integer(json, "threads"));
+  state.threads = static_cast<int>(threads);
+  if (!json.contains("data")) return invalid(path + "/trainer.json: data is missing");
+  FATHOM_ASSIGN(state.data, iteration_state_from_json(json["data"]));
+
+  FATHOM_ASSIGN(const WeightFiles weights, WeightFiles::open(path));
+  FATHOM_TRY(load_parameters(plan, naming_of(plan), weights, parameters));
+  FATHOM_ASSIGN(const SafetensorsFile moments, SafetensorsFile::open(path + "/trainer.safetensors"));
+  for (size_t p = 0; p < plan.params.size(); ++p) {
+    for (const auto& [prefix, target] :
+         {std::pair{"first.", &optimizer.first[p]}, std::pair{"second.", &optimizer.second[p]}}) {
+      const std::string name = prefix + plan.params[p].name;
+      const TensorInfo* info = moments.find(name);
+      if (info == nullptr || info->shape != plan.params[p].shape) {
+        return invalid(path + "/trainer.safetensors: tensor " + name + " is missing or has another shape");
+      }
+      FATHOM_TRY(copy_as_f32(moments, *info, *target));
+    }
+  }
+  return {};
+}
+
+Status prune_checkpoints(const std::string& directory, int64_t keep) {
+  const std::vector<int64_t> steps = list_checkpoints(directory);
+  for (size_t i = 0; i + static_cast<size_t>(keep) < steps.size(); ++i) {
+    FATHOM_TRY(remove_tree(directory + "/" + checkpoint_name(steps[i])));
+  }
+  return {};
+}
+
+}  // namespace fathom::train

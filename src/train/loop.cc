@@ -1,0 +1,311 @@
+#include "train/loop.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "kernels/selective_scan/selective_scan.h"
+#include "plan/count.h"
+#include "plan/spec_io.h"
+#include "train/adamw.h"
+#include "train/calibrate.h"
+#include "train/checkpoint.h"
+#include "train/torch_parallel.h"
+#include "weights/checkpoint.h"
+
+namespace fathom::train {
+
+namespace {
+
+bool is_routed(const ModelPlan& plan) {
+  return std::ranges::any_of(plan.segments, [](const Segment& s) { return s.router.has_value(); });
+}
+
+bool decays(DecayRule rule, const Param& param) {
+  if (rule == DecayRule::kAll) return true;
+  return param.role == ParamRole::kMatrix || param.role == ParamRole::kEmbedding ||
+         param.role == ParamRole::kHead || param.role == ParamRole::kRouter;
+}
+
+OrderSettings order_of(const RunConfig& config) {
+  switch (config.data.order) {
+    case RowOrderKind::kSequential:
+      return {.kind = OrderKind::kSequential};
+    case RowOrderKind::kAffine:
+      return {.kind = OrderKind::kAffine, .multiplier = config.data.affine_multiplier};
+    case RowOrderKind::kShuffle:
+      break;
+  }
+  return {.kind = OrderKind::kShuffled, .seed = config.train.seed};
+}
+
+// Everything a run holds between steps.
+class Run {
+ public:
+  static Status run(const RunRequest& request) {
+    FATHOM_ASSIGN(ModelPlan plan, build_plan(request.config.model));
+    FATHOM_TRY(check_executable(plan));
+    if (request.config.train.threads > 0) set_threads(request.config.train.threads);
+    FATHOM_TRY(make_directories(request.directory));
+    FATHOM_ASSIGN(RunData data, open_run_data(request.config.data, plan.dims.vocab_size, request.directory));
+    FATHOM_ASSIGN(RowOrder order, RowOrder::create(order_of(request.config), data.train->rows()));
+    Run run(request, std::move(plan), std::move(data), std::move(order));
+    FATHOM_TRY(run.start());
+    return run.loop();
+  }
+
+ private:
+  Run(const RunRequest& request, ModelPlan plan, RunData data, RowOrder order)
+      : request_(request),
+        config_(request.config),
+        plan_(std::move(plan)),
+        data_(std::move(data)),
+        iterator_(std::move(order), data_.train->stream().fingerprint()),
+        parameters_(plan_),
+        optimizer_(plan_),
+        executor_(plan_, parameters_) {}
+
+  Status start() {
+    const std::vector<int64_t> checkpoints = list_checkpoints(request_.directory);
+    if (!checkpoints.empty() && !request_.resume) {
+      return invalid(request_.directory + " holds a run already (" + checkpoint_name(checkpoints.back()) +
+                     "); continue it with --resume or choose another --out");
+    }
+    if (!checkpoints.empty()) {
+      const std::string path = request_.directory + "/" + checkpoint_name(checkpoints.back());
+      FATHOM_TRY(read_checkpoint(path, plan_, parameters_, optimizer_, state_));
+      FATHOM_TRY(iterator_.restore(state_.data));
+    } else if (!config_.init.empty()) {
+      FATHOM_ASSIGN(const WeightFiles files, WeightFiles::open(config_.init));
+      FATHOM_TRY(load_parameters(plan_, naming_of(plan_), files, parameters_));
+    } else {
+      init_parameters(plan_, config_.train.seed, parameters_);
+    }
+    state_.threads = torch_parallel().num_threads();
+    FATHOM_TRY(write_file_atomic(request_.directory + "/config.toml", to_toml(config_)));
+    FATHOM_TRY(write_file_atomic(request_.directory + "/config.json", write_config_json(plan_.spec)));
+
+    RunSummary summary;
+    summary.config = &config_;
+    summary.plan = &plan_;
+    summary.directory = request_.directory;
+    summary.parameters = count_parameters(plan_).unique;
+    summary.train_rows = data_.train->rows();
+    summary.valid_rows = data_.valid ? data_.valid->rows() : 0;
+    summary.train_tokens = data_.train->stream().tokens();
+    summary.memory_bytes =
+        summary.parameters * 16 + activation_bytes(plan_, config_.train.rows * config_.data.sequence_length);
+    summary.threads = state_.threads;
+    summary.first_step = state_.step;
+    for (TrainObserver* observer : request_.observers) observer->on_start(summary);
+    return {};
+  }
+
+  Status loop() {
+    const LoopConfig& train = config_.train;
+    while (state_.step < train.steps) {
+      FATHOM_TRY(step());
+      const bool last = state_.step == train.steps;
+      const bool stopped = request_.stop != nullptr && request_.stop->load();
+      const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
+      if (data_.valid && !stopped && (last || due(train.eval_every))) FATHOM_TRY(evaluate(last));
+      if (due(train.sample_every) && !stopped) {
+        for (TrainObserver* observer : request_.observers)
+          observer->on_sample(state_.step, plan_, parameters_);
+      }
+      if (last || stopped || due(train.save_every)) FATHOM_TRY(save());
+      if (stopped && !last) {
+        return Error{"stopped after step " + std::to_string(state_.step) + "; --resume continues from " +
+                         request_.directory + "/" + checkpoint_name(state_.step),
+                     ErrorKind::kCancelled};
+      }
+    }
+    return {};
+  }
+
+  Status step() {
+    const double start = clock_.seconds();
+    const LoopConfig& train = config_.train;
+    std::vector<Batch> batches;
+    int64_t counted = 0, tokens = 0;
+    for (int64_t m = 0; m < train.accumulation; ++m) {
+      Batch batch;
+      for (int64_t row : iterator_.next_batch(train.rows))
+        counted += add_row(config_.data, *data_.train, row, batch);
+      tokens += batch.rows();
+      batches.push_back(std::move(batch));
+    }
+    ForwardOptions options;
+    options.bf16 = train.precision == Precision::kBF16;
+    options.loss_scale =
+        1.0 / static_cast<double>(train.count_masked_labels ? tokens : std::max<int64_t>(1, counted));
+
+    StepReport report;
+    report.step = state_.step;
+    report.steps = train.steps;
+    parameters_.clear_gradients();
+    for (const Batch& batch : batches) {
+      ++state_.forward_calls;
+      options.capacity_warmup = capacity_warmup();
+      const ForwardResult result = executor_.forward(batch, options);
+      result.loss.backward();
+      add_to(report, batch, result, static_cast<double>(batches.size()));
+    }
+    state_.tokens += tokens;
+    report.tokens = state_.tokens;
+    report.learning_rate = config_.schedule.at(state_.step);
+    FATHOM_TRY(update(report));
+    report.seconds = clock_.seconds() - start;
+    ++state_.step;
+    for (TrainObserver* observer : request_.observers) observer->on_step(report);
+    return {};
+  }
+
+  double capacity_warmup() const {
+    for (const Segment& segment : plan_.segments) {
+      if (segment.router && segment.router->spec.capacity_warmup_steps > 0) {
+        return static_cast<double>(state_.forward_calls) /
+               static_cast<double>(segment.router->spec.capacity_warmup_steps);
+      }
+    }
+    return 1;
+  }
+
+  static void add_to(StepReport& report, const Batch& batch, const ForwardResult& result, double batches) {
+    report.loss += result.loss_lm;
+    report.loss_total += result.loss.item<float>();
+    report.sampling_loss += result.sampling_loss / batches;
+    report.kept.resize(std::max(report.kept.size(), result.passes.size()));
+    for (size_t r = 0; r < result.passes.size(); ++r) {
+      report.sampling_accuracy +=
+          result.passes[r].accuracy / static_cast<double>(result.passes.size()) / batches;
+      report.kept[r] +=
+          static_cast<double>(result.passes[r].kept.size()) / static_cast<double>(batch.rows()) / batches;
+    }
+  }
+
+  // Clipping and AdamW. A loss or a norm that is no number stops the run before anything is changed.
+  Status update(StepReport& report) {
+    std::vector<AdamWTensor> tensors;
+    for (size_t p = 0; p < plan_.params.size(); ++p) {
+      const std::span<float> values = parameters_.values(static_cast<int32_t>(p));
+      const std::span<const float> gradient = parameters_.gradient(static_cast<int32_t>(p));
+      tensors.push_back({.param = values.data(),
+                         .grad = gradient.empty() ? nullptr : gradient.data(),
+                         .first_moment = optimizer_.first[p].data(),
+                         .second_moment = optimizer_.second[p].data(),
+                         .count = static_cast<int64_t>(values.size()),
+                         .learning_rate = report.learning_rate,
+                         .weight_decay = decays(config_.optimizer.decay, plan_.params[p])
+                                             ? config_.optimizer.weight_decay
+                                             : 0.0});
+    }
+    report.grad_norm = global_norm(tensors, torch_parallel());
+    if (!std::isfinite(report.loss_total) || !std::isfinite(report.grad_norm)) {
+      const std::vector<int64_t> saved = list_checkpoints(request_.directory);
+      return invalid("step " + std::to_string(state_.step) + ": the loss is " +
+                     std::to_string(report.loss_total) + " and the gradient norm " +
+                     std::to_string(report.grad_norm) +
+                     (saved.empty() ? "; there is no checkpoint yet"
+                                    : "; the last good checkpoint is " + request_.directory + "/" +
+                                          checkpoint_name(saved.back())));
+    }
+    const double scale = clip_scale(report.grad_norm, config_.optimizer.clip);
+    const AdamWSettings settings{config_.optimizer.beta1, config_.optimizer.beta2, config_.optimizer.eps};
+    for (AdamWTensor& tensor : tensors) {
+      tensor.grad_scale = static_cast<float>(scale);
+      adamw_update(tensor, settings, state_.step + 1, torch_parallel());
+    }
+    return {};
+  }
+
+  std::vector<Batch> validation_batches() const {
+    std::vector<Batch> batches;
+    const int64_t rows = std::min(config_.train.eval_rows, data_.valid->rows());
+    for (int64_t first = 0; first < rows; first += config_.train.rows) {
+      Batch batch;
+      for (int64_t row = first; row < std::min(rows, first + config_.train.rows); ++row) {
+        add_row(config_.data, *data_.valid, row, batch);
+      }
+      batches.push_back(std::move(batch));
+    }
+    return batches;
+  }
+
+  Status evaluate(bool last) {
+    const at::NoGradGuard no_graph;
+    const std::vector<Batch> batches = validation_batches();
+    const bool bf16 = config_.train.precision == Precision::kBF16;
+    if (last && is_routed(plan_)) calibrate_thresholds(plan_, executor_, batches, bf16);
+    EvaluationReport report;
+    report.step = state_.step;
+    int64_t passes = 0, rows = 0;
+    for (const Batch& batch : batches) {
+      for (int32_t label : batch.labels) report.predictions += label >= 0 ? 1 : 0;
+      ForwardOptions options;
+      options.bf16 = bf16;
+      report.nll += executor_.forward(batch, options).loss_lm;
+      if (!is_routed(plan_)) continue;
+      options.routing = Routing::kThreshold;
+      const ForwardResult causal = executor_.forward(batch, options);
+      report.nll_threshold += causal.loss_lm;
+      for (const RoutedPass& pass : causal.passes) passes += static_cast<int64_t>(pass.kept.size());
+      rows += batch.rows();
+    }
+    const auto predictions = static_cast<double>(std::max<int64_t>(1, report.predictions));
+    report.nll /= predictions;
+    report.nll_threshold = is_routed(plan_) ? report.nll_threshold / predictions : report.nll;
+    report.mean_depth = rows > 0 ? static_cast<double>(passes) / static_cast<double>(rows) : 0;
+    for (TrainObserver* observer : request_.observers) observer->on_evaluation(report);
+    return {};
+  }
+
+  Status save() {
+    state_.data = iterator_.state();
+    const std::string path = request_.directory + "/" + checkpoint_name(state_.step);
+    FATHOM_TRY(write_checkpoint(path, plan_, parameters_, optimizer_, state_, data_));
+    FATHOM_TRY(prune_checkpoints(request_.directory, config_.train.keep));
+    for (TrainObserver* observer : request_.observers) observer->on_checkpoint(state_.step, path);
+    return {};
+  }
+
+  const RunRequest& request_;
+  const RunConfig& config_;
+  ModelPlan plan_;
+  RunData data_;
+  RowIterator iterator_;
+  Parameters parameters_;
+  OptimizerState optimizer_;
+  Executor executor_;
+  TrainerState state_;
+  SteadyClock clock_;
+};
+
+}  // namespace
+
+Status run_training(const RunRequest& request) { return Run::run(request); }
+
+int64_t activation_bytes(const ModelPlan& plan, int64_t rows) {
+  // Per row and layer: both norms' inputs and outputs, the mixer's inputs and outputs, gate, up and their
+  // product.
+  int64_t floats = 0;
+  for_each_unrolled_layer(plan, [&](const Segment& segment, const Layer& layer, int32_t depth) {
+    int64_t layer_floats = 4 * plan.dims.hidden_size + 3 * layer.mlp.inner;
+    if (const auto* attention = std::get_if<Attention>(&layer.mixer)) {
+      layer_floats += (3 * attention->num_heads + 3 * attention->num_kv_heads) * attention->head_dim;
+    } else if (const auto* mamba = std::get_if<Mamba>(&layer.mixer)) {
+      layer_floats += 6 * mamba->inner + mamba->inner * mamba->state / kernels::kScanChunk;
+    } else {
+      layer_floats += 2 * std::get<GatedMemory>(layer.mixer).inner;
+    }
+    const double share = segment.router ? segment.router->spec.capacity[static_cast<size_t>(depth)] : 1.0;
+    floats += static_cast<int64_t>(share * static_cast<double>(layer_floats));
+  });
+  return 4 * rows * (floats + 4 * plan.dims.hidden_size);
+}
+
+}  // namespace fathom::train

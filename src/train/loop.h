@@ -1,0 +1,77 @@
+// A training run: data, forward and backward passes, AdamW, evaluation, checkpoints. Who watches is wired by
+// the caller.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "train/executor.h"
+#include "train/run_config.h"
+
+namespace fathom::train {
+
+struct StepReport {
+  int64_t step = 0;  // from 0
+  int64_t steps = 0;
+  double loss = 0;        // language-model loss of the step, before its update
+  double loss_total = 0;  // with the router's losses
+  double sampling_loss = 0;
+  double sampling_accuracy = 0;  // of the router, mean over passes and micro-batches
+  std::vector<double> kept;      // share of rows that made each pass
+  double learning_rate = 0;
+  double grad_norm = 0;  // before clipping
+  int64_t tokens = 0;    // since the start of training
+  double seconds = 0;    // of this step
+};
+
+struct EvaluationReport {
+  int64_t step = 0;  // steps done
+  int64_t predictions = 0;
+  double nll = 0;            // mean negative log-likelihood, routing as in training
+  double nll_threshold = 0;  // with causal routing; equal to nll without a router
+  double mean_depth = 0;     // passes per token under causal routing; 0 without a router
+};
+
+// What a run will need and is, before it starts.
+struct RunSummary {
+  const RunConfig* config = nullptr;
+  const ModelPlan* plan = nullptr;
+  std::string directory;
+  int64_t parameters = 0;
+  int64_t train_rows = 0, valid_rows = 0, train_tokens = 0;
+  int64_t memory_bytes = 0;  // estimate: parameters, gradients, moments, activations of one micro-batch
+  int threads = 0;
+  int64_t first_step = 0;  // not 0 when resumed
+};
+
+class TrainObserver {
+ public:
+  virtual ~TrainObserver() = default;
+  virtual void on_start(const RunSummary& /*summary*/) {}
+  virtual void on_step(const StepReport& /*report*/) {}
+  virtual void on_evaluation(const EvaluationReport& /*report*/) {}
+  virtual void on_checkpoint(int64_t /*step*/, const std::string& /*path*/) {}
+  // Every sample_every steps, with the parameters as they stand.
+  virtual void on_sample(int64_t /*step*/, const ModelPlan& /*plan*/, const Parameters& /*parameters*/) {}
+};
+
+struct RunRequest {
+  RunConfig config;
+  std::string directory;
+  bool resume = false;
+  std::vector<TrainObserver*> observers;  // not owned
+  const std::atomic<bool>* stop =
+      nullptr;  // set from outside: finish the step, write a checkpoint, return kCancelled
+};
+
+// Runs to the end. Errors: a directory that holds another run, bad data, a loss that is no number (the last
+// good checkpoint stays and is named), disk trouble; kCancelled when stopped.
+Status run_training(const RunRequest& request);
+
+// Bytes that one micro-batch of `rows` token rows keeps for backward: an estimate from the plan.
+int64_t activation_bytes(const ModelPlan& plan, int64_t rows);
+
+}  // namespace fathom::train

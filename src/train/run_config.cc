@@ -1,0 +1,335 @@
+#include "train/run_config.h"
+
+#include <toml++/toml.h>
+
+#include <filesystem>
+#include <set>
+#include <sstream>
+
+#include "base/file.h"
+#include "plan/spec_io.h"
+
+namespace fathom::train {
+
+namespace {
+
+// Reads the fields of one table; what is left over afterwards is unknown.
+class Section {
+ public:
+  Section(const toml::table& root, std::string name) : name_(std::move(name)) {
+    if (const toml::node* node = root.get(name_)) {
+      table_ = node->as_table();
+      if (table_ == nullptr) error_ = invalid(name_ + " is not a table");
+    }
+  }
+
+  void read(const char* key, std::string& value) { take<std::string>(key, value, "a string"); }
+  void read(const char* key, bool& value) { take<bool>(key, value, "true or false"); }
+  void read(const char* key, double& value) { take<double>(key, value, "a number"); }
+  void read(const char* key, int64_t& value, int64_t least) {
+    take<int64_t>(key, value, "an integer");
+    if (!error_ && value < least) {
+      error_ = invalid(name_ + "." + key + " is " + std::to_string(value) + ", expected at least " +
+                       std::to_string(least));
+    }
+  }
+  void read(const char* key, std::vector<std::string>& value) {
+    const toml::node* node = find(key);
+    if (node == nullptr) return;
+    value.clear();
+    if (const auto* text = node->as_string()) {
+      value.push_back(text->get());
+    } else if (const auto* list = node->as_array()) {
+      for (const toml::node& entry : *list) {
+        if (!entry.is_string()) return fail(key, "a list of strings");
+        value.push_back(entry.as_string()->get());
+      }
+    } else {
+      fail(key, "a string or a list of strings");
+    }
+  }
+  // A word out of a list.
+  template <class Enum>
+  void read_word(const char* key, Enum& value, const std::vector<std::pair<const char*, Enum>>& words) {
+    std::string word;
+    take<std::string>(key, word, "a string");
+    if (error_ || word.empty()) return;
+    std::string expected;
+    for (const auto& [name, meaning] : words) {
+      if (word == name) {
+        value = meaning;
+        return;
+      }
+      expected += (expected.empty() ? "" : ", ") + std::string(name);
+    }
+    error_ = invalid(name_ + "." + key + " is \"" + word + "\", expected one of " + expected);
+  }
+
+  Status finish() {
+    if (error_) return *error_;
+    if (table_ == nullptr) return {};
+    for (const auto& [key, node] : *table_) {
+      if (!seen_.contains(std::string(key.str())))
+        return invalid("unknown key " + name_ + "." + std::string(key.str()));
+    }
+    return {};
+  }
+
+ private:
+  const toml::node* find(const char* key) {
+    seen_.insert(key);
+    return error_ || table_ == nullptr ? nullptr : table_->get(key);
+  }
+  void fail(const char* key, const char* expected) {
+    if (!error_) error_ = invalid(name_ + "." + key + " is not " + expected);
+  }
+  template <class T>
+  void take(const char* key, T& value, const char* expected) {
+    const toml::node* node = find(key);
+    if (node == nullptr) return;
+    if (const auto got = node->value<T>()) {
+      value = *got;
+    } else {
+      fail(key, expected);
+    }
+  }
+
+  std::string name_;
+  const toml::table* table_ = nullptr;
+  std::optional<Error> error_;
+  std::set<std::string> seen_;
+};
+
+const std::vector<std::pair<const char*, ScheduleKind>> kSchedules = {{"constant", ScheduleKind::kConstant},
+                                                                      {"linear", ScheduleKind::kLinear},
+                                                                      {"cosine", ScheduleKind::kCosine},
+                                                                      {"wsd", ScheduleKind::kWsd}};
+const std::vector<std::pair<const char*, Precision>> kPrecisions = {{"f32", Precision::kF32},
+                                                                    {"bf16", Precision::kBF16}};
+const std::vector<std::pair<const char*, DecayRule>> kDecayRules = {{"matrices", DecayRule::kMatrices},
+                                                                    {"all", DecayRule::kAll}};
+const std::vector<std::pair<const char*, RowOrderKind>> kOrders = {{"shuffle", RowOrderKind::kShuffle},
+                                                                   {"sequential", RowOrderKind::kSequential},
+                                                                   {"affine", RowOrderKind::kAffine}};
+
+template <class Enum>
+const char* word_of(Enum value, const std::vector<std::pair<const char*, Enum>>& words) {
+  for (const auto& [name, meaning] : words) {
+    if (meaning == value) return name;
+  }
+  return "?";
+}
+
+// "section.key=value": the value as TOML, or as a string if it is a bare word.
+Status apply_override(toml::table& root, const std::string& override_text) {
+  const size_t equals = override_text.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    return invalid("override \"" + override_text + "\" is not of the form section.key=value");
+  }
+  const std::string path = override_text.substr(0, equals), text = override_text.substr(equals + 1);
+  toml::table parsed;
+  try {
+    parsed = toml::parse("value = " + text);
+  } catch (const toml::parse_error&) {
+    parsed.insert("value", text);
+  }
+  toml::table* table = &root;
+  size_t begin = 0;
+  for (size_t dot = path.find('.'); dot != std::string::npos; dot = path.find('.', begin)) {
+    const std::string part = path.substr(begin, dot - begin);
+    if (table->get(part) == nullptr) table->insert(part, toml::table{});
+    table = table->get(part)->as_table();
+    if (table == nullptr) return invalid("override " + path + ": " + part + " is not a table");
+    begin = dot + 1;
+  }
+  table->insert_or_assign(path.substr(begin), *parsed.get("value"));
+  return {};
+}
+
+// `model` is a file (from here or from beside the recipe) or a table of a spec's fields.
+Result<ModelSpec> read_model(const toml::table& root, const std::string& directory) {
+  const toml::node* node = root.get("model");
+  if (node == nullptr)
+    return invalid("the key model is missing: a specification file, or a table of its fields");
+  if (const auto* path = node->as_string()) {
+    const std::string beside = directory + "/" + path->get();
+    return load_spec(std::filesystem::exists(path->get()) ? path->get() : beside);
+  }
+  if (const auto* table = node->as_table()) {
+    std::ostringstream text;
+    text << *table;
+    return parse_spec_toml(text.str(), "model");
+  }
+  return invalid("model is neither a file name nor a table");
+}
+
+Status check(const RunConfig& config) {
+  if (config.data.train.empty())
+    return invalid("data.train is missing: text files, directories or token shards");
+  if (config.schedule.kind == ScheduleKind::kWsd &&
+      config.schedule.warmup_steps + config.schedule.decay_steps > config.train.steps) {
+    return invalid("schedule.warmup_steps and schedule.decay_steps are together more than train.steps");
+  }
+  if (config.schedule.warmup_steps > config.train.steps) {
+    return invalid("schedule.warmup_steps is " + std::to_string(config.schedule.warmup_steps) +
+                   ", more than train.steps " + std::to_string(config.train.steps));
+  }
+  if (config.data.label_inside_row && config.data.sequence_length < 2) {
+    return invalid("data.sequence_length is " + std::to_string(config.data.sequence_length) +
+                   ", a row that predicts inside itself has at least 2 tokens");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std::string>& overrides,
+                                   const std::string& directory) {
+  toml::table root;
+  try {
+    root = toml::parse(text);
+  } catch (const toml::parse_error& error) {
+    std::ostringstream place;
+    place << "line " << error.source().begin.line << ": " << error.description();
+    return invalid(place.str());
+  }
+  for (const std::string& override_text : overrides) FATHOM_TRY(apply_override(root, override_text));
+
+  RunConfig config;
+  for (const auto& [key, node] : root) {
+    static const std::set<std::string_view> kKnown = {"name",      "init",     "model", "data",
+                                                      "optimizer", "schedule", "train"};
+    if (!kKnown.contains(key.str())) return invalid("unknown key " + std::string(key.str()));
+  }
+  for (const auto& [key, target] : {std::pair{"name", &config.name}, std::pair{"init", &config.init}}) {
+    if (root.get(key) == nullptr) continue;
+    if (!root.get(key)->is_string()) return invalid(std::string(key) + " is not a string");
+    *target = root.get(key)->as_string()->get();
+  }
+  FATHOM_ASSIGN(config.model, read_model(root, directory));
+
+  Section data(root, "data");
+  DataConfig& d = config.data;
+  data.read("train", d.train);
+  data.read("valid", d.valid);
+  data.read("tokenizer", d.tokenizer);
+  data.read("document_separator", d.document_separator);
+  data.read("sequence_length", d.sequence_length, 1);
+  data.read("label_inside_row", d.label_inside_row);
+  data.read("keep_documents_apart", d.keep_documents_apart);
+  data.read_word("order", d.order, kOrders);
+  data.read("affine_multiplier", d.affine_multiplier, 1);
+  FATHOM_TRY(data.finish());
+
+  Section optimizer(root, "optimizer");
+  OptimizerConfig& o = config.optimizer;
+  optimizer.read("beta1", o.beta1);
+  optimizer.read("beta2", o.beta2);
+  optimizer.read("eps", o.eps);
+  optimizer.read("weight_decay", o.weight_decay);
+  optimizer.read_word("decay", o.decay, kDecayRules);
+  optimizer.read("clip", o.clip);
+  FATHOM_TRY(optimizer.finish());
+
+  Section train(root, "train");
+  LoopConfig& t = config.train;
+  auto seed = static_cast<int64_t>(t.seed);
+  int64_t threads = t.threads;
+  train.read("steps", t.steps, 1);
+  train.read("rows", t.rows, 1);
+  train.read("accumulation", t.accumulation, 1);
+  train.read("seed", seed, 0);
+  train.read_word("precision", t.precision, kPrecisions);
+  train.read("threads", threads, 0);
+  train.read("log_every", t.log_every, 1);
+  train.read("eval_every", t.eval_every, 0);
+  train.read("eval_rows", t.eval_rows, 1);
+  train.read("save_every", t.save_every, 0);
+  train.read("keep", t.keep, 1);
+  train.read("sample_every", t.sample_every, 0);
+  train.read("sample_prompt", t.sample_prompt);
+  train.read("sample_tokens", t.sample_tokens, 1);
+  train.read("count_masked_labels", t.count_masked_labels);
+  FATHOM_TRY(train.finish());
+  t.seed = static_cast<uint64_t>(seed);
+  t.threads = static_cast<int>(threads);
+
+  Section schedule(root, "schedule");
+  Schedule& s = config.schedule;
+  schedule.read_word("kind", s.kind, kSchedules);
+  schedule.read("learning_rate", s.peak);
+  schedule.read("warmup_steps", s.warmup_steps, 0);
+  schedule.read("decay_steps", s.decay_steps, 0);
+  schedule.read("final_ratio", s.final_ratio);
+  s.total_steps = t.steps;
+  schedule.read("total_steps", s.total_steps, 1);
+  FATHOM_TRY(schedule.finish());
+  FATHOM_TRY(check(config));
+  return config;
+}
+
+Result<RunConfig> read_run_config(const std::string& path, const std::vector<std::string>& overrides) {
+  FATHOM_ASSIGN(const std::string text, read_file(path, uint64_t{1} << 20));
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  Result<RunConfig> config = parse_run_config(text, overrides, parent.empty() ? "." : parent);
+  if (!config.ok()) return at(path, config.error());
+  return config;
+}
+
+std::string to_toml(const RunConfig& config) {
+  const auto list = [](const std::vector<std::string>& values) {
+    toml::array array;
+    for (const std::string& value : values) array.push_back(value);
+    return array;
+  };
+  const DataConfig& d = config.data;
+  const OptimizerConfig& o = config.optimizer;
+  const Schedule& s = config.schedule;
+  const LoopConfig& t = config.train;
+  toml::table root;
+  root.insert("name", config.name);
+  if (!config.init.empty()) root.insert("init", config.init);
+  // Beside the resolved configuration lies config.json, the model as a checkpoint holds it.
+  root.insert("model", "config.json");
+  root.insert("data", toml::table{{"train", list(d.train)},
+                                  {"valid", list(d.valid)},
+                                  {"tokenizer", d.tokenizer},
+                                  {"document_separator", d.document_separator},
+                                  {"sequence_length", d.sequence_length},
+                                  {"label_inside_row", d.label_inside_row},
+                                  {"keep_documents_apart", d.keep_documents_apart},
+                                  {"order", word_of(d.order, kOrders)},
+                                  {"affine_multiplier", d.affine_multiplier}});
+  root.insert("optimizer", toml::table{{"beta1", o.beta1},
+                                       {"beta2", o.beta2},
+                                       {"eps", o.eps},
+                                       {"weight_decay", o.weight_decay},
+                                       {"decay", word_of(o.decay, kDecayRules)},
+                                       {"clip", o.clip}});
+  root.insert("schedule", toml::table{{"kind", word_of(s.kind, kSchedules)},
+                                      {"learning_rate", s.peak},
+                                      {"warmup_steps", s.warmup_steps},
+                                      {"decay_steps", s.decay_steps},
+                                      {"final_ratio", s.final_ratio},
+                                      {"total_steps", s.total_steps}});
+  root.insert("train", toml::table{{"steps", t.steps},
+                                   {"rows", t.rows},
+                                   {"accumulation", t.accumulation},
+                                   {"seed", static_cast<int64_t>(t.seed)},
+                                   {"precision", word_of(t.precision, kPrecisions)},
+                                   {"threads", t.threads},
+                                   {"log_every", t.log_every},
+                                   {"eval_every", t.eval_every},
+                                   {"eval_rows", t.eval_rows},
+                                   {"save_every", t.save_every},
+                                   {"keep", t.keep},
+                                   {"sample_every", t.sample_every},
+                                   {"sample_prompt", t.sample_prompt},
+                                   {"sample_tokens", t.sample_tokens},
+                                   {"count_masked_labels", t.count_masked_labels}});
+  std::ostringstream text;
+  text << root << "\n";
+  return text.str();
+}
+
+}  // namespace fathom::train

@@ -1,0 +1,149 @@
+#include "train/run_data.h"
+
+#include <filesystem>
+#include <optional>
+
+#include "base/file.h"
+#include "data/text_documents.h"
+#include "text/tokenizer.h"
+
+namespace fathom::train {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int32_t kIgnored = -100;
+
+struct Encoder {
+  Tokenize encode;
+  int64_t vocab_size = 0;
+  std::optional<int32_t> end_of_document;
+};
+
+Result<Encoder> open_encoder(const DataConfig& config) {
+  Encoder encoder;
+  if (config.tokenizer == "bytes") {
+    encoder.encode = [](std::string_view text) -> Result<std::vector<int32_t>> {
+      return tokenize_bytes(text);
+    };
+    encoder.vocab_size = kByteVocabSize;
+    encoder.end_of_document = kByteEndOfDocument;
+    return encoder;
+  }
+  FATHOM_ASSIGN(text::Tokenizer loaded, text::Tokenizer::load(config.tokenizer));
+  auto tokenizer = std::make_shared<const text::Tokenizer>(std::move(loaded));
+  encoder.encode = [tokenizer](std::string_view piece) -> Result<std::vector<int32_t>> {
+    return tokenizer->encode(piece, {.add_special_tokens = false, .parse_special = false});
+  };
+  encoder.vocab_size = tokenizer->vocab_size();
+  encoder.end_of_document = tokenizer->special_ids().eos;
+  return encoder;
+}
+
+bool is_shard(const std::string& path) { return path.ends_with(".tokens"); }
+bool is_raw(const std::string& path) { return path.ends_with(".bin"); }
+
+// Newest change among the text files.
+Result<fs::file_time_type> newest(const std::vector<std::string>& files) {
+  fs::file_time_type time = fs::file_time_type::min();
+  std::error_code code;
+  for (const std::string& file : files) {
+    time = std::max(time, fs::last_write_time(file, code));
+    if (code) return io_error(file + ": " + code.message());
+  }
+  return time;
+}
+
+Result<std::shared_ptr<const TokenStream>> open_stream(const std::vector<std::string>& paths,
+                                                       const DataConfig& config, const Encoder& encoder,
+                                                       const std::string& shard) {
+  std::vector<TokenFile> files;
+  std::vector<std::string> text;
+  for (const std::string& path : paths) {
+    if (is_shard(path)) {
+      FATHOM_ASSIGN(TokenFile file, TokenFile::open(path));
+      files.push_back(std::move(file));
+    } else if (is_raw(path)) {
+      FATHOM_ASSIGN(TokenFile file, TokenFile::open_raw(path, width_for(encoder.vocab_size),
+                                                        encoder.vocab_size, encoder.end_of_document));
+      files.push_back(std::move(file));
+    } else {
+      text.push_back(path);
+    }
+  }
+  if (!text.empty()) {
+    TextSettings settings;
+    if (!config.document_separator.empty()) settings.separator = config.document_separator;
+    FATHOM_ASSIGN(const std::vector<std::string> listed, list_text_files(text, settings));
+    FATHOM_ASSIGN(const fs::file_time_type changed, newest(listed));
+    std::error_code code;
+    const fs::file_time_type made = fs::last_write_time(shard, code);
+    if (code || made < changed) {
+      FATHOM_TRY(make_directories(fs::path(shard).parent_path().string()));
+      FATHOM_ASSIGN(const ShardSummary summary,
+                    write_shard_from_text(text, settings, encoder.encode,
+                                          {encoder.vocab_size, encoder.end_of_document}, shard));
+      static_cast<void>(summary);
+    }
+    FATHOM_ASSIGN(TokenFile file, TokenFile::open(shard));
+    files.push_back(std::move(file));
+  }
+  FATHOM_ASSIGN(TokenStream stream, TokenStream::create(std::move(files)));
+  return std::make_shared<const TokenStream>(std::move(stream));
+}
+
+}  // namespace
+
+Result<RunData> open_run_data(const DataConfig& config, int64_t vocab_size, const std::string& directory) {
+  FATHOM_ASSIGN(const Encoder encoder, open_encoder(config));
+  if (encoder.vocab_size > vocab_size) {
+    return invalid("data.tokenizer has " + std::to_string(encoder.vocab_size) +
+                   " tokens, the model's vocab_size is " + std::to_string(vocab_size));
+  }
+  RunData data;
+  data.end_of_document = encoder.end_of_document.value_or(0);
+  const int64_t stride = config.sequence_length;
+  const int64_t length = config.label_inside_row ? stride : stride + 1;
+  FATHOM_ASSIGN(auto train, open_stream(config.train, config, encoder, directory + "/data/train.tokens"));
+  FATHOM_ASSIGN(PackedRows rows, PackedRows::create(train, length, stride));
+  data.train = std::make_shared<const PackedRows>(std::move(rows));
+  if (!config.valid.empty()) {
+    FATHOM_ASSIGN(auto valid, open_stream(config.valid, config, encoder, directory + "/data/valid.tokens"));
+    FATHOM_ASSIGN(PackedRows valid_rows, PackedRows::create(valid, length, stride));
+    data.valid = std::make_shared<const PackedRows>(std::move(valid_rows));
+  }
+  if (config.tokenizer != "bytes") {
+    const fs::path folder = fs::is_directory(config.tokenizer) ? fs::path(config.tokenizer)
+                                                               : fs::path(config.tokenizer).parent_path();
+    for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
+      if (!fs::exists(folder / name)) continue;
+      FATHOM_ASSIGN(std::string content, read_file((folder / name).string(), uint64_t{256} << 20));
+      data.tokenizer_files.emplace_back(name, std::move(content));
+    }
+  }
+  return data;
+}
+
+int64_t add_row(const DataConfig& config, const PackedRows& rows, int64_t row, Batch& batch) {
+  const std::vector<int32_t> tokens = rows.row(row);
+  const auto inputs = static_cast<size_t>(config.sequence_length);
+  std::vector<int32_t> labels(inputs, kIgnored);
+  for (size_t t = 0; t < inputs && t + 1 < tokens.size(); ++t) labels[t] = tokens[t + 1];
+  std::vector<int32_t> cuts = {0};
+  if (config.keep_documents_apart) cuts = rows.document_cuts(row);
+  int64_t counted = 0;
+  for (size_t c = 0; c < cuts.size(); ++c) {
+    const auto begin = static_cast<size_t>(cuts[c]);
+    const size_t end = c + 1 < cuts.size() ? std::min(inputs, static_cast<size_t>(cuts[c + 1])) : inputs;
+    if (begin >= end) continue;
+    // What follows a document's end cannot be known from the document.
+    if (end < inputs) labels[end - 1] = kIgnored;
+    batch.add({tokens.begin() + static_cast<int64_t>(begin), tokens.begin() + static_cast<int64_t>(end)},
+              {labels.begin() + static_cast<int64_t>(begin), labels.begin() + static_cast<int64_t>(end)});
+  }
+  for (int32_t label : labels) counted += label != kIgnored ? 1 : 0;
+  return counted;
+}
+
+}  // namespace fathom::train
