@@ -6,6 +6,9 @@
 namespace fathom::cli {
 
 Action declare_inspect(CLI::App& app);
+Action declare_compare(CLI::App& app);
+Action declare_generate(CLI::App& app);
+Action declare_train(CLI::App& app);
 Action declare_plan(CLI::App& app);
 Action declare_tokenize(CLI::App& app);
 Action declare_verify(CLI::App& app);

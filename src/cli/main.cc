@@ -6,10 +6,13 @@ int main(int argc, char** argv) {
   return run_commands(
       "fathom", "Language models that spend compute where it is needed.",
       {
+          {"compare", "training runs side by side, and a text from each", declare_compare},
+          {"generate", "text from a model", declare_generate},
           {"inspect", "list the tensors and sizes of a model directory or a safetensors file",
            declare_inspect},
           {"plan", "print the layers of a model and what they cost", declare_plan},
           {"tokenize", "text to token ids and back; --train learns a tokenizer", declare_tokenize},
+          {"train", "train a model by a recipe", declare_train},
           {"verify", "compare with recorded cases of the published code", declare_verify},
           {"version", "print the version; --verbose adds processor and instruction sets", declare_version},
       },

@@ -6,6 +6,7 @@ int main(int argc, char** argv) {
   return run_commands(
       "fathom-train", "The training half of Fathom.",
       {
+          {"run", "one training run", declare_train_run},
           {"verify", "compare one recorded case in the training executor", declare_train_verify},
       },
       argc, argv);

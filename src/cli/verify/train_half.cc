@@ -1,9 +1,6 @@
 #include "cli/verify/train_half.h"
 
-#include <ATen/core/Tensor.h>
-
 #include <algorithm>
-#include <map>
 
 #include "train/executor.h"
 #include "weights/checkpoint.h"
@@ -103,8 +100,6 @@ Status verify_in_trainer(ModelCase& c, Report& report) {
   train::ForwardOptions options;
   options.loss_scale = 1.0 / items;
   options.want_logits = true;
-  std::map<std::string, at::Tensor> watched;
-  options.trace = [&](const std::string& name, const at::Tensor& tensor) { watched[name] = tensor; };
   train::Executor executor(c.plan, parameters);
   const train::ForwardResult result = executor.forward(batch, options);
   result.loss.backward();

@@ -1,0 +1,173 @@
+// fathom compare: training runs side by side, and a text from each.
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/parallel.h"
+#include "cli/commands.h"
+#include "cli/depth_colors.h"
+#include "cli/loaded_model.h"
+#include "engine/generate.h"
+#include "io/json.h"
+#include "plan/count.h"
+
+namespace fathom::cli {
+
+namespace {
+
+struct RunFigures {
+  std::string name;
+  int64_t steps = 0;
+  double first_loss = 0, last_loss = 0, tokens_per_second = 0;
+  double valid = 0, valid_causal = 0, mean_depth = 0;
+};
+
+// From run.json and metrics.jsonl; tokens per second is the median over steps.
+Result<RunFigures> read_figures(const std::string& directory) {
+  FATHOM_ASSIGN(const nlohmann::json run, read_json_file(directory + "/run.json"));
+  RunFigures figures;
+  figures.name = run.value("name", directory);
+  std::ifstream file(directory + "/metrics.jsonl");
+  if (!file) return not_found(directory + "/metrics.jsonl does not exist");
+  std::vector<double> rates;
+  int64_t tokens = 0;
+  for (std::string line; std::getline(file, line);) {
+    const nlohmann::json entry = nlohmann::json::parse(line, nullptr, false);
+    if (entry.is_discarded()) return invalid(directory + "/metrics.jsonl: a line that is not JSON");
+    const std::string kind = entry.value("kind", "");
+    if (kind == "step") {
+      if (figures.steps == 0) figures.first_loss = entry.value("loss", 0.0);
+      ++figures.steps;
+      figures.last_loss = entry.value("loss", 0.0);
+      const int64_t now = entry.value("tokens", int64_t{0});
+      rates.push_back(static_cast<double>(now - tokens) / std::max(1e-9, entry.value("seconds", 0.0)));
+      tokens = now;
+    } else if (kind == "evaluation") {
+      figures.valid = entry.value("nll", 0.0);
+      figures.valid_causal = entry.value("nll_threshold", 0.0);
+      figures.mean_depth = entry.value("mean_depth", 0.0);
+    }
+  }
+  if (rates.empty()) return invalid(directory + "/metrics.jsonl holds no step");
+  std::nth_element(rates.begin(), rates.begin() + static_cast<int64_t>(rates.size() / 2), rates.end());
+  figures.tokens_per_second = rates[rates.size() / 2];
+  return figures;
+}
+
+std::string format(const char* pattern, double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, pattern, value);
+  return text;
+}
+
+void print_table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<size_t> width(rows.front().size());
+  for (const auto& row : rows) {
+    for (size_t c = 0; c < row.size(); ++c) width[c] = std::max(width[c], row[c].size());
+  }
+  for (const auto& row : rows) {
+    for (size_t c = 0; c < row.size(); ++c) {
+      const std::string pad(width[c] - row[c].size(), ' ');
+      std::cout << (c == 0 ? row[c] + pad : "  " + pad + row[c]);
+    }
+    std::cout << "\n";
+  }
+}
+
+int most_depth(const ModelPlan& plan) {
+  int most = 0;
+  for (const Segment& segment : plan.segments) {
+    if (segment.router) most = std::max(most, static_cast<int>(segment.repeat));
+  }
+  return most;
+}
+
+// A text from the model; tokens of routed models in the colour of their depth.
+std::string sample_text(const LoadedModel& model, const std::string& prompt, int64_t tokens, uint64_t seed,
+                        bool color) {
+  std::vector<int32_t> ids = model.codec.encode(prompt);
+  if (ids.empty()) ids.push_back(model.codec.end_of_text());
+  ThreadPool pool(available_cores());
+  const auto rows = static_cast<int64_t>(ids.size());
+  Executor executor(model.plan, *model.weights, rows, rows + tokens, pool);
+  Generator generator(executor, model.plan, rows);
+  SequenceState state = executor.make_state(DType::kF32);
+  const int most = most_depth(model.plan);
+  GenerateRequest request;
+  request.prompt = ids;
+  request.max_tokens = tokens;
+  request.sampling = {.temperature = 0.7F, .top_k = 40, .top_p = 0.95F, .seed = seed};
+  request.stop_tokens = model.end_ids;
+  request.want_depths = most > 0;
+  const GenerateResult result = generator.run(state, request, [](const GeneratedToken&) { return true; });
+  for (const GeneratedToken& token : result.tokens) ids.push_back(token.token);
+  TextCodec::Stream stream(model.codec);
+  std::string text;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const std::string piece = stream.push(ids[i]);
+    const bool known = most > 0 && color && i < result.depths.size();
+    text += known ? in_depth_color(piece, result.depths[i], most) : piece;
+  }
+  text += stream.finish();
+  if (most > 0 && color) text += "\n(" + depth_legend(most) + ")";
+  return text;
+}
+
+struct Flags {
+  std::vector<std::string> runs;
+  std::string prompt = "once upon a time", color = "always";
+  int64_t tokens = 120, seed = 1, context = 256;
+};
+
+Result<int> run(const Flags& flags) {
+  std::vector<std::vector<std::string>> table = {{"model", "parameters", "unique", "FLOPs/token",
+                                                  "state B/token", "state B/seq", "tokens/s", "first loss",
+                                                  "valid loss", "of first", "mean depth"}};
+  std::vector<LoadedModel> models;
+  std::vector<std::string> names;
+  for (const std::string& directory : flags.runs) {
+    FATHOM_ASSIGN(const RunFigures figures, read_figures(directory));
+    FATHOM_ASSIGN(LoadedModel model, load_model(directory, DType::kF32));
+    const ParameterCount count = count_parameters(model.plan);
+    const StateBytes state = count_state(model.plan, DType::kBF16);
+    table.push_back({figures.name, format("%.2f M", static_cast<double>(count.total) / 1e6),
+                     format("%.2f M", static_cast<double>(count.unique) / 1e6),
+                     format("%.2f M", count_flops(model.plan, flags.context).total() / 1e6),
+                     std::to_string(state.per_token), std::to_string(state.per_sequence),
+                     format("%.0f", figures.tokens_per_second), format("%.3f", figures.first_loss),
+                     format("%.3f", figures.valid_causal),
+                     format("%.0f %%", 100 * figures.valid_causal / figures.first_loss),
+                     figures.mean_depth > 0 ? format("%.2f", figures.mean_depth) : "-"});
+    models.push_back(std::move(model));
+    names.push_back(figures.name);
+  }
+  print_table(table);
+  std::cout << "parameters: as if unrolled; FLOPs: forward at " << flags.context
+            << " tokens; state: bf16 cache; tokens/s: training, median step; valid loss: causal routing\n";
+  for (size_t i = 0; i < models.size(); ++i) {
+    std::cout << "\n--- " << names[i] << "\n"
+              << sample_text(models[i], flags.prompt, flags.tokens, static_cast<uint64_t>(flags.seed),
+                             flags.color == "always")
+              << "\n";
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+Action declare_compare(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  app.add_option("RUN", flags->runs, "directories of training runs")->required();
+  app.add_option("--prompt,-p", flags->prompt, "where the texts begin");
+  app.add_option("--max-tokens,-n", flags->tokens, "length of the texts; 0 prints the table only")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--seed", flags->seed, "of the texts")->check(CLI::NonNegativeNumber);
+  app.add_option("--context", flags->context, "for the count of FLOPs")->check(CLI::PositiveNumber);
+  app.add_option("--color", flags->color, "depths in colour")->check(CLI::IsMember({"always", "never"}));
+  return [flags] { return run(*flags); };
+}
+
+}  // namespace fathom::cli

@@ -1,0 +1,227 @@
+// fathom generate: text from a model.
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "base/parallel.h"
+#include "cli/commands.h"
+#include "cli/depth_colors.h"
+#include "cli/loaded_model.h"
+#include "engine/generate.h"
+
+namespace fathom::cli {
+
+namespace {
+
+std::atomic<bool> interrupted{false};
+
+struct Flags {
+  std::string model, prompt, file, dtype = "f32", kv_type = "f32", color = "auto";
+  std::vector<std::string> stop;
+  int64_t max_tokens = 128, context = 0, seed = 0, chunk = 256;
+  int threads = 0, max_depth = 0, top_k = 0;
+  float temperature = 0.8F, top_p = 1, min_p = 0;
+  bool json = false, return_depths = false, ignore_eos = false;
+  bool has_prompt = false;
+};
+
+Result<std::string> prompt_of(const Flags& flags) {
+  if (flags.has_prompt && !flags.file.empty()) return invalid("--prompt and --file exclude each other");
+  if (flags.has_prompt) return flags.prompt;
+  if (!flags.file.empty()) return read_file(flags.file, uint64_t{64} << 20);
+  return std::string(std::istreambuf_iterator<char>(std::cin), {});
+}
+
+// Cuts generated text at the first stop string and holds back what may still become one.
+class StopStrings {
+ public:
+  explicit StopStrings(const std::vector<std::string>& stops) : stops_(stops) {}
+
+  // The text that is certain now; `stopped()` once a stop string was met.
+  std::string push(const std::string& text) {
+    held_ += text;
+    size_t cut = std::string::npos;
+    for (const std::string& stop : stops_) cut = std::min(cut, held_.find(stop));
+    if (cut != std::string::npos) {
+      stopped_ = true;
+      return std::exchange(held_, "").substr(0, cut);
+    }
+    size_t keep = 0;
+    for (const std::string& stop : stops_) {
+      for (size_t n = std::min(stop.size() - 1, held_.size()); n > keep; --n) {
+        if (held_.ends_with(std::string_view(stop).substr(0, n))) keep = n;
+      }
+    }
+    const std::string ready = held_.substr(0, held_.size() - keep);
+    held_.erase(0, ready.size());
+    return ready;
+  }
+  std::string finish() { return std::exchange(held_, ""); }
+  bool stopped() const { return stopped_; }
+
+ private:
+  const std::vector<std::string>& stops_;
+  std::string held_;
+  bool stopped_ = false;
+};
+
+int most_depth(const ModelPlan& plan) {
+  int most = 0;
+  for (const Segment& segment : plan.segments) {
+    if (segment.router) most = std::max(most, static_cast<int>(segment.repeat));
+  }
+  return most;
+}
+
+const char* word_of(FinishReason reason, bool stop_string) {
+  if (stop_string || reason == FinishReason::kStop) return "stop";
+  return reason == FinishReason::kLength ? "length" : "cancelled";
+}
+
+Result<int> run(const Flags& flags) {
+  for (const std::string& stop : flags.stop) {
+    if (stop.empty()) return invalid("--stop: an empty stop string");
+  }
+  FATHOM_ASSIGN(const std::string prompt, prompt_of(flags));
+  FATHOM_ASSIGN(const LoadedModel model,
+                load_model(flags.model, flags.dtype == "bf16" ? DType::kBF16 : DType::kF32));
+  std::vector<int32_t> ids = model.codec.encode(prompt);
+  if (ids.empty()) {
+    if (model.end_ids.empty()) return invalid("an empty prompt, and the model has no token to start from");
+    ids.push_back(model.end_ids.front());
+  }
+  const int most = most_depth(model.plan);
+  if (flags.return_depths && most == 0) return invalid("--return-depths: this model has no routed recursion");
+  if (flags.max_depth > 0 && most == 0) return invalid("--max-depth: this model has no routed recursion");
+
+  const int64_t wanted = static_cast<int64_t>(ids.size()) + flags.max_tokens;
+  const int64_t context =
+      flags.context > 0
+          ? flags.context
+          : std::min(wanted, std::max(model.plan.dims.max_positions, static_cast<int64_t>(ids.size())));
+  if (static_cast<int64_t>(ids.size()) > context) {
+    return invalid("the prompt has " + std::to_string(ids.size()) + " tokens, more than --context " +
+                   std::to_string(context));
+  }
+  ThreadPool pool(flags.threads > 0 ? flags.threads : available_cores());
+  const int64_t rows = std::min(flags.chunk, static_cast<int64_t>(ids.size()));
+  Executor executor(model.plan, *model.weights, rows, context, pool);
+  SequenceState state = executor.make_state(flags.kv_type == "bf16" ? DType::kBF16 : DType::kF32);
+
+  GenerateRequest request;
+  request.prompt = ids;
+  request.max_tokens = std::min(flags.max_tokens, context - static_cast<int64_t>(ids.size()));
+  request.sampling = {flags.temperature, flags.top_k, flags.top_p, flags.min_p,
+                      static_cast<uint64_t>(flags.seed)};
+  if (!flags.ignore_eos) request.stop_tokens = model.end_ids;
+  request.max_depth = flags.max_depth;
+  request.want_depths = flags.return_depths;
+
+  TextCodec::Stream stream(model.codec);
+  StopStrings stops(flags.stop);
+  std::string text;
+  std::signal(SIGINT, [](int) {
+    interrupted.store(true);
+    std::signal(SIGINT, SIG_DFL);
+  });
+  const bool streaming = !flags.json && !flags.return_depths;
+  if (streaming) std::cout << prompt << std::flush;
+  Generator generator(executor, model.plan, rows);
+  const GenerateResult result = generator.run(state, request, [&](const GeneratedToken& token) {
+    const std::string ready = stops.push(stream.push(token.token));
+    text += ready;
+    if (streaming) std::cout << ready << std::flush;
+    return !stops.stopped() && !interrupted.load();
+  });
+  if (!stops.stopped()) {
+    std::string rest = stops.push(stream.finish());
+    if (!stops.stopped()) rest += stops.finish();
+    text += rest;
+    if (streaming) std::cout << rest;
+  }
+
+  if (flags.json) {
+    nlohmann::ordered_json json = {{"model", model.path},
+                                   {"text", text},
+                                   {"prompt_tokens", ids.size()},
+                                   {"finish_reason", word_of(result.finish, stops.stopped())},
+                                   {"seed", flags.seed},
+                                   {"prefill_seconds", result.prefill_seconds},
+                                   {"decode_seconds", result.decode_seconds},
+                                   {"state_bytes", state.bytes()}};
+    nlohmann::ordered_json tokens = nlohmann::json::array();
+    for (size_t i = 0; i < result.tokens.size(); ++i) {
+      nlohmann::ordered_json entry = {{"id", result.tokens[i].token},
+                                      {"logprob", result.tokens[i].log_probability}};
+      if (flags.return_depths && ids.size() + i < result.depths.size()) {
+        entry["depth"] = result.depths[ids.size() + i];
+        entry["score"] = result.scores[ids.size() + i];
+      }
+      tokens.push_back(std::move(entry));
+    }
+    json["tokens"] = std::move(tokens);
+    if (flags.return_depths) {
+      json["prompt_depths"] = std::vector<int>(
+          result.depths.begin(),
+          result.depths.begin() + static_cast<int64_t>(std::min(ids.size(), result.depths.size())));
+    }
+    std::cout << json.dump() << "\n";
+  } else if (flags.return_depths) {
+    std::vector<int32_t> all = ids;
+    for (const GeneratedToken& token : result.tokens) all.push_back(token.token);
+    const bool color = flags.color == "always" || (flags.color == "auto" && ::isatty(STDOUT_FILENO) != 0);
+    TextCodec::Stream pieces(model.codec);
+    for (size_t i = 0; i < all.size(); ++i) {
+      const int depth = i < result.depths.size() ? result.depths[i] : most;
+      const std::string piece = pieces.push(all[i]);
+      std::cout << (color ? in_depth_color(piece, depth, most) : piece + "[" + std::to_string(depth) + "]");
+    }
+    std::cout << pieces.finish() << "\n" << (color ? depth_legend(most) + "\n" : "");
+  } else {
+    std::cout << "\n";
+  }
+  return interrupted.load() ? kExitInterrupted : kExitOk;
+}
+
+}  // namespace
+
+Action declare_generate(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  app.add_option("MODEL", flags->model, "model directory, or the directory of a run")->required();
+  CLI::Option* prompt =
+      app.add_option("--prompt,-p", flags->prompt, "text to go on from (else --file, else stdin)");
+  app.add_option("--file,-f", flags->file, "read the prompt from a file");
+  app.add_option("--max-tokens,-n", flags->max_tokens, "tokens to generate at most")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--temperature", flags->temperature, "0 takes the most probable token")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--top-k", flags->top_k, "0: off")->check(CLI::NonNegativeNumber);
+  app.add_option("--top-p", flags->top_p, "1: off")->check(CLI::Range(0.0, 1.0));
+  app.add_option("--min-p", flags->min_p, "0: off")->check(CLI::Range(0.0, 1.0));
+  app.add_option("--seed", flags->seed, "the same seed gives the same text")->check(CLI::NonNegativeNumber);
+  app.add_option("--stop", flags->stop, "end at this text; may be given more than once");
+  app.add_option("--context", flags->context, "most tokens of prompt and text")->check(CLI::PositiveNumber);
+  app.add_option("--chunk", flags->chunk, "rows of the prompt per call")->check(CLI::PositiveNumber);
+  app.add_option("--threads,-t", flags->threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  app.add_option("--dtype", flags->dtype, "of the matrices")->check(CLI::IsMember({"f32", "bf16"}));
+  app.add_option("--kv-type", flags->kv_type, "of the key-value cache")
+      ->check(CLI::IsMember({"f32", "bf16"}));
+  app.add_option("--max-depth", flags->max_depth, "recursion passes at most")->check(CLI::PositiveNumber);
+  app.add_flag("--return-depths", flags->return_depths, "show each token's recursion depth (causal routing)");
+  app.add_option("--color", flags->color, "of depths")->check(CLI::IsMember({"auto", "always", "never"}));
+  app.add_flag("--ignore-eos", flags->ignore_eos, "do not end at the end-of-text token");
+  app.add_flag("--json", flags->json, "one JSON object instead of text");
+  return [flags, prompt]() -> Result<int> {
+    flags->has_prompt = prompt->count() > 0;
+    return run(*flags);
+  };
+}
+
+}  // namespace fathom::cli

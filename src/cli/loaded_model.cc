@@ -1,0 +1,53 @@
+#include "cli/loaded_model.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "io/model_directory.h"
+#include "plan/naming.h"
+#include "plan/spec_io.h"
+#include "weights/checkpoint.h"
+
+namespace fathom::cli {
+
+namespace fs = std::filesystem;
+
+Result<std::string> resolve_model(const std::string& path) {
+  if (!fs::is_directory(path)) return not_found(path + " is not a directory");
+  if (fs::exists(fs::path(path) / "model.safetensors") ||
+      fs::exists(fs::path(path) / "model.safetensors.index.json")) {
+    return path;
+  }
+  int64_t last = -1;
+  for (const auto& entry : fs::directory_iterator(path)) {
+    const std::string name = entry.path().filename().string();
+    const std::string digits = name.starts_with("checkpoint-") ? name.substr(11) : "";
+    if (digits.empty() || digits.size() > 15 ||
+        !std::ranges::all_of(digits, [](char c) { return c >= '0' && c <= '9'; }))
+      continue;
+    last = std::max<int64_t>(last, std::stoll(digits));
+  }
+  if (last < 0) return not_found(path + " holds neither model.safetensors nor a checkpoint of a run");
+  return (fs::path(path) / ("checkpoint-" + std::to_string(last))).string();
+}
+
+Result<LoadedModel> load_model(const std::string& path, DType matrix_type) {
+  LoadedModel model;
+  FATHOM_ASSIGN(model.path, resolve_model(path));
+  FATHOM_ASSIGN(const ModelSpec spec, load_spec(model.path));
+  FATHOM_ASSIGN(model.plan, build_plan(spec));
+  FATHOM_TRY(check_executable(model.plan));
+  FATHOM_ASSIGN(const ModelDirectory directory, ModelDirectory::open(model.path));
+  FATHOM_ASSIGN(WeightFiles files, directory.open_weights());
+  FATHOM_ASSIGN(Weights weights,
+                load_weights(model.plan, naming_of(model.plan),
+                             std::make_shared<const WeightFiles>(std::move(files)), matrix_type));
+  model.weights = std::make_unique<const Weights>(std::move(weights));
+  FATHOM_ASSIGN(model.codec, TextCodec::of_model(model.path, model.plan.dims.vocab_size));
+  FATHOM_ASSIGN(model.end_ids, directory.end_of_text_ids());
+  if (model.end_ids.empty() && model.codec.end_of_text() >= 0)
+    model.end_ids.push_back(model.codec.end_of_text());
+  return model;
+}
+
+}  // namespace fathom::cli

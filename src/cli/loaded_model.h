@@ -1,0 +1,27 @@
+// A model directory opened for generation: plan, weights, tokenizer.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/text_codec.h"
+#include "plan/model_plan.h"
+#include "weights/weights.h"
+
+namespace fathom::cli {
+
+struct LoadedModel {
+  std::string path;
+  ModelPlan plan;
+  std::unique_ptr<const Weights> weights;
+  TextCodec codec;
+  std::vector<int32_t> end_ids;  // tokens that end a text
+};
+
+// A model directory, or the directory of a run, whose last checkpoint is taken.
+Result<std::string> resolve_model(const std::string& path);
+Result<LoadedModel> load_model(const std::string& path, DType matrix_type);
+
+}  // namespace fathom::cli

@@ -1,0 +1,66 @@
+#include "cli/text_codec.h"
+
+#include <filesystem>
+
+#include "data/text_documents.h"
+#include "text/utf8.h"
+
+namespace fathom::cli {
+
+Result<TextCodec> TextCodec::open(const std::string& where) {
+  TextCodec codec;
+  codec.end_of_text_ = kByteEndOfDocument;
+  if (where == "bytes") return codec;
+  FATHOM_ASSIGN(text::Tokenizer tokenizer, text::Tokenizer::load(where));
+  codec.end_of_text_ = tokenizer.special_ids().eos.value_or(-1);
+  codec.tokenizer_ = std::make_shared<const text::Tokenizer>(std::move(tokenizer));
+  return codec;
+}
+
+Result<TextCodec> TextCodec::of_model(const std::string& directory, int64_t vocab_size) {
+  if (std::filesystem::exists(directory + "/tokenizer.json")) return open(directory);
+  if (vocab_size == kByteVocabSize) return open("bytes");
+  return not_found(directory + "/tokenizer.json does not exist, and a vocabulary of " +
+                   std::to_string(vocab_size) + " is not that of bytes (257)");
+}
+
+std::vector<int32_t> TextCodec::encode(std::string_view text) const {
+  return tokenizer_ ? tokenizer_->encode(text, {}) : tokenize_bytes(text);
+}
+
+std::string TextCodec::decode(const std::vector<int32_t>& ids) const {
+  Stream stream(*this);
+  std::string text;
+  for (int32_t id : ids) text += stream.push(id);
+  return text + stream.finish();
+}
+
+TextCodec::Stream::Stream(const TextCodec& codec) {
+  if (codec.tokenizer_) decoder_ = std::make_unique<text::IncrementalDecoder>(*codec.tokenizer_, true);
+}
+
+std::string TextCodec::Stream::push(int32_t id) {
+  if (decoder_) return decoder_->push(id);
+  if (id < 256) pending_ += static_cast<char>(static_cast<uint8_t>(id));
+  std::string complete;
+  size_t at = 0;
+  while (at < pending_.size()) {
+    const std::string_view rest = std::string_view(pending_).substr(at);
+    const text::Utf8Unit unit = text::next_unit(rest);
+    if (unit.kind == text::Utf8Kind::kIncomplete) break;
+    complete +=
+        unit.kind == text::Utf8Kind::kCharacter ? rest.substr(0, unit.size) : text::kReplacementCharacter;
+    at += unit.size;
+  }
+  pending_.erase(0, at);
+  return complete;
+}
+
+std::string TextCodec::Stream::finish() {
+  if (decoder_) return decoder_->finish();
+  const std::string rest = text::replace_invalid_utf8(pending_);
+  pending_.clear();
+  return rest;
+}
+
+}  // namespace fathom::cli

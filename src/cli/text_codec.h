@@ -1,0 +1,44 @@
+// Text to ids and back for the commands: a tokenizer directory, or bytes (0-255, 256 ends a document).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "text/incremental_decoder.h"
+#include "text/tokenizer.h"
+
+namespace fathom::cli {
+
+class TextCodec {
+ public:
+  // "bytes", or a directory or file for Tokenizer::load.
+  static Result<TextCodec> open(const std::string& where);
+  // The tokenizer of a model directory; bytes if it has none and the model's vocabulary has 257 entries.
+  static Result<TextCodec> of_model(const std::string& directory, int64_t vocab_size);
+
+  std::vector<int32_t> encode(std::string_view text) const;
+  std::string decode(const std::vector<int32_t>& ids) const;
+  int32_t end_of_text() const { return end_of_text_; }
+
+  // Text of ids one at a time, whole characters only.
+  class Stream {
+   public:
+    explicit Stream(const TextCodec& codec);
+    std::string push(int32_t id);
+    std::string finish();
+
+   private:
+    std::unique_ptr<text::IncrementalDecoder> decoder_;  // null for bytes
+    std::string pending_;
+  };
+
+ private:
+  std::shared_ptr<const text::Tokenizer> tokenizer_;  // null for bytes
+  int32_t end_of_text_ = 256;
+};
+
+}  // namespace fathom::cli

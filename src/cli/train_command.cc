@@ -1,0 +1,37 @@
+// fathom train: starts fathom-train, which does the work.
+#include <iostream>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/trainer_process.h"
+
+namespace fathom::cli {
+
+Action declare_train(CLI::App& app) {
+  struct Flags {
+    std::string recipe, out;
+    bool resume = false, quiet = false;
+  };
+  auto flags = std::make_shared<Flags>();
+  app.add_option("RECIPE", flags->recipe, "the run as a TOML file (configs/recipes/)")->required();
+  app.add_option("--out", flags->out, "directory of the run")->required();
+  app.add_flag("--resume", flags->resume, "go on from the last checkpoint");
+  app.add_flag("--quiet,-q", flags->quiet, "no progress");
+  app.footer("Any key of the recipe can be given as --section.key=value.");
+  app.allow_extras();
+  return [flags, &app]() -> Result<int> {
+    const Result<std::string> trainer = find_trainer();
+    if (!trainer.ok()) {
+      std::cerr << "fathom: " << trainer.error().message << "\n";
+      return kExitNoTrainer;
+    }
+    std::vector<std::string> arguments = {"run", flags->recipe, "--out", flags->out};
+    if (flags->resume) arguments.push_back("--resume");
+    if (flags->quiet) arguments.push_back("--quiet");
+    for (const std::string& word : app.remaining()) arguments.push_back(word);
+    FATHOM_ASSIGN(const ProcessOutput output, run_trainer(*trainer, arguments, false));
+    return output.exit_code;
+  };
+}
+
+}  // namespace fathom::cli

@@ -1,0 +1,123 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+#include <string>
+
+#include "base/clock.h"
+#include "cli/train_observers.h"
+
+namespace fathom::cli {
+
+namespace {
+
+std::string rounded(double value, int digits) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", digits, value);
+  return text;
+}
+
+std::string short_count(double count) {
+  if (count >= 1e9) return rounded(count / 1e9, 2) + " G";
+  if (count >= 1e6) return rounded(count / 1e6, 2) + " M";
+  if (count >= 1e4) return rounded(count / 1e3, 1) + " k";
+  return rounded(count, 0);
+}
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<int64_t>(seconds);
+  char text[64];
+  if (whole >= 3600) {
+    std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
+  } else {
+    std::snprintf(text, sizeof text, "%ld:%02ld", whole / 60, whole % 60);
+  }
+  return text;
+}
+
+class Progress final : public train::TrainObserver {
+ public:
+  explicit Progress(bool quiet) : quiet_(quiet), terminal_(::isatty(STDERR_FILENO) != 0) {}
+
+  void on_start(const train::RunSummary& summary) override {
+    steps_ = summary.config->train.steps;
+    log_every_ = summary.config->train.log_every;
+    first_step_ = summary.first_step;
+    tokens_before_ = -1;
+    start_ = clock_.seconds();
+    if (quiet_) return;
+    std::cerr << summary.config->name << ": " << short_count(static_cast<double>(summary.parameters))
+              << " parameters, " << short_count(static_cast<double>(summary.train_tokens))
+              << " training tokens in " << summary.train_rows << " rows, " << summary.threads
+              << " threads, about " << rounded(static_cast<double>(summary.memory_bytes) / (1 << 20), 0)
+              << " MiB of memory";
+    if (first_step_ > 0) std::cerr << ", going on at step " << first_step_;
+    std::cerr << "\n";
+  }
+
+  void on_step(const train::StepReport& report) override {
+    if (quiet_) return;
+    const int64_t done = report.step + 1;
+    const double now = clock_.seconds();
+    if (tokens_before_ < 0)
+      tokens_before_ = report.tokens - report.tokens / std::max<int64_t>(1, done - first_step_);
+    const double elapsed = now - start_;
+    const double left =
+        elapsed / static_cast<double>(done - first_step_) * static_cast<double>(steps_ - done);
+    const double rate = static_cast<double>(report.tokens - tokens_before_) / std::max(1e-9, elapsed);
+    std::string line = "step " + std::to_string(done) + "/" + std::to_string(steps_) + "  loss " +
+                       rounded(report.loss, 4) + "  norm " + rounded(report.grad_norm, 2) + "  " +
+                       short_count(rate) + " tokens/s";
+    if (!report.kept.empty()) line += "  router " + rounded(100 * report.sampling_accuracy, 1) + " %";
+    if (terminal_) {
+      if (now - last_drawn_ < 0.1 && done < steps_) return;
+      last_drawn_ = now;
+      constexpr int kWidth = 24;
+      const auto filled = static_cast<size_t>(kWidth * done / std::max<int64_t>(1, steps_));
+      std::cerr << "\r\033[K[" << std::string(filled, '#') << std::string(kWidth - filled, '.') << "] "
+                << line << "  " << duration(left) << " left" << std::flush;
+      drawn_ = true;
+    } else if (done % std::max(log_every_, steps_ / 20) == 0 || done == steps_ ||
+               report.step == first_step_) {
+      std::cerr << line << "  " << duration(left) << " left\n";
+    }
+  }
+
+  void on_evaluation(const train::EvaluationReport& report) override {
+    if (quiet_) return;
+    end_bar();
+    std::cerr << "after " << report.step << " steps: validation loss " << rounded(report.nll, 4);
+    if (report.mean_depth > 0) {
+      std::cerr << " (causal routing " << rounded(report.nll_threshold, 4) << ", mean depth "
+                << rounded(report.mean_depth, 2) << ")";
+    }
+    std::cerr << " over " << report.predictions << " predictions\n";
+  }
+
+  void on_checkpoint(int64_t /*step*/, const std::string& path) override {
+    if (quiet_) return;
+    end_bar();
+    std::cerr << "saved " << path << "\n";
+  }
+
+ private:
+  void end_bar() {
+    if (drawn_) std::cerr << "\n";
+    drawn_ = false;
+  }
+
+  bool quiet_, terminal_, drawn_ = false;
+  SteadyClock clock_;
+  double start_ = 0, last_drawn_ = -1;
+  int64_t steps_ = 0, log_every_ = 1, first_step_ = 0, tokens_before_ = -1;
+};
+
+}  // namespace
+
+std::unique_ptr<train::TrainObserver> make_progress_observer(bool quiet) {
+  return std::make_unique<Progress>(quiet);
+}
+
+}  // namespace fathom::cli

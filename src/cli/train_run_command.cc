@@ -1,0 +1,65 @@
+// fathom-train run: one training run, with its watchers.
+#include <atomic>
+#include <csignal>
+#include <iostream>
+#include <memory>
+
+#include "cli/train_commands.h"
+#include "cli/train_observers.h"
+#include "train/loop.h"
+
+namespace fathom::cli {
+
+namespace {
+
+std::atomic<bool> stop_requested{false};
+
+// The first Ctrl-C finishes the step and writes a checkpoint, the second ends the process.
+void request_stop(int /*signal*/) {
+  stop_requested.store(true);
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
+}
+
+}  // namespace
+
+Action declare_train_run(CLI::App& app) {
+  struct Flags {
+    std::string recipe, out;
+    bool resume = false, quiet = false;
+  };
+  auto flags = std::make_shared<Flags>();
+  app.add_option("RECIPE", flags->recipe, "the run as a TOML file")->required();
+  app.add_option("--out", flags->out, "directory of the run")->required();
+  app.add_flag("--resume", flags->resume, "go on from the last checkpoint");
+  app.add_flag("--quiet,-q", flags->quiet, "no progress, only the result");
+  app.allow_extras();
+  return [flags, &app]() -> Result<int> {
+    std::vector<std::string> overrides;
+    for (const std::string& word : app.remaining()) {
+      if (!word.starts_with("--") || word.find('=') == std::string::npos ||
+          word.find('.') == std::string::npos) {
+        std::cerr << "fathom train: unknown flag " << word
+                  << ", expected --section.key=value or a flag of --help\n";
+        return kExitUsage;
+      }
+      overrides.push_back(word.substr(2));
+    }
+    train::RunRequest request;
+    FATHOM_ASSIGN(request.config, train::read_run_config(flags->recipe, overrides));
+    request.directory = flags->out;
+    request.resume = flags->resume;
+    request.stop = &stop_requested;
+    const std::unique_ptr<train::TrainObserver> progress = make_progress_observer(flags->quiet);
+    MetricsLog metrics(flags->out);
+    const std::unique_ptr<train::TrainObserver> samples = make_sample_observer(request.config);
+    request.observers = {progress.get(), &metrics, samples.get()};
+    std::signal(SIGINT, request_stop);
+    std::signal(SIGTERM, request_stop);
+    FATHOM_TRY(train::run_training(request));
+    FATHOM_TRY(metrics.status());
+    return kExitOk;
+  };
+}
+
+}  // namespace fathom::cli
