@@ -167,12 +167,13 @@ Status check(const RunConfig& config) {
   if (config.data.train.empty())
     return invalid("data.train is missing: text files, directories or token shards");
   if (config.schedule.kind == ScheduleKind::kWsd &&
-      config.schedule.warmup_steps + config.schedule.decay_steps > config.train.steps) {
-    return invalid("schedule.warmup_steps and schedule.decay_steps are together more than train.steps");
+      config.schedule.warmup_steps + config.schedule.decay_steps > config.schedule.total_steps) {
+    return invalid("schedule.warmup_steps and schedule.decay_steps are together more than schedule.total_steps " +
+                   std::to_string(config.schedule.total_steps));
   }
-  if (config.schedule.warmup_steps > config.train.steps) {
+  if (config.schedule.warmup_steps > config.schedule.total_steps) {
     return invalid("schedule.warmup_steps is " + std::to_string(config.schedule.warmup_steps) +
-                   ", more than train.steps " + std::to_string(config.train.steps));
+                   ", more than schedule.total_steps " + std::to_string(config.schedule.total_steps));
   }
   if (config.data.label_inside_row && config.data.sequence_length < 2) {
     return invalid("data.sequence_length is " + std::to_string(config.data.sequence_length) +
