@@ -1,0 +1,137 @@
+// The engine gives the same bits for a prompt in one call, in any chunks, token by token, and with any number
+// of threads, for every model and both precisions.
+#include "base/half.h"
+#include "base/isa.h"
+#include "engine/executor.h"
+#include "kernels/common/testing.h"
+#include "tests/parity/tiny_models.h"
+#include "weights/checkpoint.h"
+
+namespace fathom {
+namespace {
+
+using testing::TinyModel;
+
+Weights weights_of(const TinyModel& model, DType type) {
+  Weights weights(model.plan.params.size());
+  for (size_t p = 0; p < model.plan.params.size(); ++p) {
+    const Param& param = model.plan.params[p];
+    const std::vector<float>& values = model.values[p];
+    const auto index = static_cast<int32_t>(p);
+    if (type == DType::kBF16 && may_be_bf16(param.role)) {
+      auto* out = static_cast<BFloat16*>(weights.allocate(index, DType::kBF16, elements_of(param)));
+      for (size_t i = 0; i < values.size(); ++i) out[i] = to_bfloat16(values[i]);
+    } else {
+      std::copy(values.begin(), values.end(),
+                static_cast<float*>(weights.allocate(index, DType::kF32, elements_of(param))));
+    }
+  }
+  return weights;
+}
+
+struct Outcome {
+  std::vector<float> logits;  // of every row
+  std::vector<uint8_t> depths;
+  friend bool operator==(const Outcome& a, const Outcome& b) {
+    return a.depths == b.depths && a.logits.size() == b.logits.size() &&
+           std::memcmp(a.logits.data(), b.logits.data(), a.logits.size() * sizeof(float)) == 0;
+  }
+};
+
+// Feeds the tokens in calls of `next()` rows.
+Outcome feed(const TinyModel& model, const Weights& weights, DType kv_type,
+             const std::vector<int32_t>& tokens, Parallel& parallel, const std::function<int64_t()>& next) {
+  const auto count = static_cast<int64_t>(tokens.size());
+  Executor executor(model.plan, weights, count, count, parallel);
+  SequenceState state = executor.make_state(kv_type);
+  Outcome outcome;
+  for (int64_t at = 0; at < count;) {
+    const int64_t rows = std::min(count - at, next());
+    ForwardOptions options;
+    options.all_logits = true;
+    const ForwardResult result = executor.forward(
+        state, std::span(tokens).subspan(static_cast<size_t>(at), static_cast<size_t>(rows)), options);
+    outcome.logits.insert(outcome.logits.end(), result.logits,
+                          result.logits + rows * model.plan.dims.vocab_size);
+    outcome.depths.insert(outcome.depths.end(), result.depths.begin(), result.depths.end());
+    at += rows;
+  }
+  return outcome;
+}
+
+TEST(EngineParity, BitsDoNotDependOnChunksOrThreads) {
+  ThreadPool pool(3);
+  SerialParallel serial;
+  kernels::testing::for_each_level([&] {
+    testing::for_each_tiny_model([&](const TinyModel& model) {
+      for (DType type : {DType::kF32, DType::kBF16}) {
+        const Weights weights = weights_of(model, type);
+        const std::vector<int32_t> tokens = testing::random_tokens(75, model.plan.dims.vocab_size, 1);
+        const Outcome whole = feed(model, weights, type, tokens, pool, [] { return int64_t{75}; });
+        for (float logit : whole.logits) ASSERT_TRUE(std::isfinite(logit));
+        EXPECT_TRUE(feed(model, weights, type, tokens, serial, [] { return int64_t{1}; }) == whole)
+            << "token by token";
+        uint64_t draw = 0;
+        EXPECT_TRUE(feed(model, weights, type, tokens, serial,
+                         [&] { return 1 + static_cast<int64_t>(philox(9, 9, draw++)[0] % 20); }) == whole)
+            << "random chunks";
+      }
+    });
+  });
+}
+
+TEST(EngineParity, AStateCopiedInTheMiddleGoesOnTheSame) {
+  SerialParallel serial;
+  testing::for_each_tiny_model([&](const TinyModel& model) {
+    const Weights weights = weights_of(model, DType::kF32);
+    const std::vector<int32_t> tokens = testing::random_tokens(40, model.plan.dims.vocab_size, 2);
+    Executor executor(model.plan, weights, 40, 40, serial);
+    SequenceState first = executor.make_state(DType::kF32), second = executor.make_state(DType::kF32);
+    executor.forward(first, std::span(tokens).first(33), {});
+    second.copy_from(first);
+    const float* logits = executor.forward(first, std::span(tokens).subspan(33), {}).logits;
+    const std::vector<float> expected(logits, logits + model.plan.dims.vocab_size);
+    logits = executor.forward(second, std::span(tokens).subspan(33), {}).logits;
+    EXPECT_EQ(std::memcmp(logits, expected.data(), expected.size() * sizeof(float)), 0);
+  });
+}
+
+TEST(EngineParity, ReplayedDepthsGiveTheSameBits) {
+  SerialParallel serial;
+  testing::for_each_tiny_model([&](const TinyModel& model) {
+    const Weights weights = weights_of(model, DType::kF32);
+    const std::vector<int32_t> tokens = testing::random_tokens(40, model.plan.dims.vocab_size, 3);
+    Executor executor(model.plan, weights, 40, 40, serial);
+    SequenceState state = executor.make_state(DType::kF32), again = executor.make_state(DType::kF32);
+    const ForwardResult free = executor.forward(state, tokens, {});
+    if (free.depths.empty()) return;
+    const std::vector<uint8_t> depths(free.depths.begin(), free.depths.end());
+    const std::vector<float> expected(free.logits, free.logits + model.plan.dims.vocab_size);
+    ForwardOptions options;
+    options.routing = RoutingMode::kReplay;
+    options.replay_depths = depths;
+    const ForwardResult replayed = executor.forward(again, tokens, options);
+    EXPECT_EQ(std::memcmp(replayed.logits, expected.data(), expected.size() * sizeof(float)), 0);
+    // Depths differ among tokens, or the test says nothing.
+    EXPECT_GT(*std::max_element(depths.begin(), depths.end()),
+              *std::min_element(depths.begin(), depths.end()));
+  });
+}
+
+TEST(EngineParity, TooManyRowsOrTokensEndTheCall) {
+  SerialParallel serial;
+  testing::for_each_tiny_model([&](const TinyModel& model) {
+    const Weights weights = weights_of(model, DType::kF32);
+    const std::vector<int32_t> tokens = testing::random_tokens(11, model.plan.dims.vocab_size, 3);
+    Executor executor(model.plan, weights, 8, 10, serial);
+    SequenceState state = executor.make_state(DType::kF32);
+    EXPECT_THROW(executor.forward(state, std::span(tokens).first(9), {}), CheckFailure);
+    executor.forward(state, std::span(tokens).first(8), {});
+    EXPECT_THROW(executor.forward(state, std::span(tokens).subspan(8), {}), CheckFailure);
+    const std::vector<int32_t> bad = {static_cast<int32_t>(model.plan.dims.vocab_size)};
+    EXPECT_THROW(executor.forward(state, bad, {}), CheckFailure);
+  });
+}
+
+}  // namespace
+}  // namespace fathom
