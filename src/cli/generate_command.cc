@@ -168,6 +168,7 @@ Result<int> run(const Flags& flags) {
     }
     json["tokens"] = std::move(tokens);
     if (flags.return_depths) {
+      json["prompt_pieces"] = std::move(prompt_pieces);
       json["prompt_depths"] = std::vector<int>(
           result.depths.begin(),
           result.depths.begin() + static_cast<int64_t>(std::min(ids.size(), result.depths.size())));
