@@ -10,6 +10,9 @@ namespace {
 // From this many queries on, a block of keys is first copied to dense floats in scratch.
 constexpr int64_t kPackFrom = 4;
 
+// How many keys ahead of their use unpacked keys are asked for.
+constexpr int64_t kAhead = 16;
+
 // Entries of one KV head in one block: `stride` elements apart. Packed entries lie in scratch: float, and
 // readable (zero) up to whole vectors. Both forms give the same bits.
 struct Entries {
@@ -34,6 +37,17 @@ FATHOM_INLINE int64_t group_of(int64_t j) { return j / kLanes * kLanes; }
 FATHOM_INLINE IVec seen(int64_t j, int64_t lo, int64_t hi) {
   const IVec index = lane_numbers() + (int32_t)j;
   return (IVec)(index >= (int32_t)lo) & (IVec)(index < (int32_t)hi);
+}
+
+// Asks for entries j .. j + kLanes - 1 ahead of their use: one head's share of an entry is too short, and too
+// far from the next, for the hardware to foresee. Addresses behind the block do no harm.
+template <bool kBf16>
+FATHOM_INLINE void prefetch(Entries entries, int64_t j, int64_t dim) {
+  constexpr int64_t kElement = kBf16 ? 2 : 4, kLine = 64;
+  for (int i = 0; i < kLanes; ++i) {
+    const char* const entry = (const char*)entries.data + (j + i) * entries.stride * kElement;
+    for (int64_t at = 0; at < dim * kElement; at += kLine) __builtin_prefetch(entry + at);
+  }
 }
 
 // q . k of the entries j .. j + kLanes - 1, one sum a lane; lanes outside [lo, hi) hold anything. q is
@@ -94,14 +108,18 @@ FATHOM_INLINE void weigh(const float* p, Entries v, int64_t lo, int64_t hi, floa
   }
 }
 
-// One query and the entries [lo, hi) of a block. Entries outside count as logits of minus infinity; whole
-// vectors of them would add exact zeros and are left out.
+// One query and the entries [lo, hi) of a block, `first` of those that read them. Entries outside count as
+// logits of minus infinity; whole vectors of them would add exact zeros and are left out.
 template <bool kBf16, bool kPacked>
 FATHOM_INLINE void attend(const float* q, Entries k, Entries v, int64_t lo, int64_t hi, int64_t dim,
-                          float scale, float* scores, SoftmaxPart* part, float* acc) {
+                          float scale, bool first, float* scores, SoftmaxPart* part, float* acc) {
   const Vec nothing = broadcast(-__builtin_inff());
   Vec largest = nothing;
   for (int64_t j = group_of(lo); j < hi; j += kLanes) {
+    if (!kPacked && first) {
+      prefetch<kBf16>(k, j + kAhead, dim);
+      prefetch<kBf16>(v, j, dim);
+    }
     const Vec logits = select(seen(j, lo, hi), dots<kBf16, kPacked>(q, k, j, lo, hi, dim) * scale, nothing);
     store(scores + j, logits);
     largest = max(largest, logits);
@@ -174,7 +192,7 @@ FATHOM_INLINE void tile_block(const AttentionFwd& args, const AttentionTile& til
     if (lo >= hi) continue;
     for (int64_t i = (r - tile.row_begin) * group; i < (r - tile.row_begin + 1) * group; ++i) {
       attend<kBf16, kPacked>(scratch.q + i * tile.padded, k, v, lo, hi, args.head_dim, args.scale,
-                             scratch.scores, parts + i, acc + i * tile.padded);
+                             i % group == 0, scratch.scores, parts + i, acc + i * tile.padded);
     }
   }
 }
