@@ -18,6 +18,9 @@ struct Shape {
 const Shape kShapes[] = {{1, 1, 1, 1, 0},   {2, 1, 6, 5, 0},      {4, 2, 8, 70, 5},    {3, 3, 24, 130, 64},
                          {6, 2, 64, 65, 0}, {2, 2, 96, 700, 300}, {4, 1, 20, 1100, 0}, {2, 1, 8, 600, 1}};
 
+// Scratch is full of NaN: what a kernel has not written must not matter, not even times zero.
+constexpr uint8_t kNaNByte = 0xff;
+
 // One sequence of `keys` entries, each attended from its own row; blocks lie scattered in memory.
 struct Case {
   Case(Shape s, DType kv_type) : shape(s), type(kv_type) {
@@ -46,7 +49,8 @@ struct Case {
       key_end.push_back(static_cast<int32_t>(r + 1));
     }
     list = {k_blocks.data(), v_blocks.data()};
-    workspace.resize(static_cast<size_t>(attention_fwd_workspace(s.keys, s.heads, s.head_dim, s.keys, 4)));
+    workspace.resize(static_cast<size_t>(attention_fwd_workspace(s.keys, s.heads, s.head_dim, s.keys, 4)),
+                     kNaNByte);
   }
   void put(uint8_t* block, int64_t i, float value) const {
     if (type == DType::kF32) {
@@ -267,6 +271,32 @@ TEST(Attention, ARingGivesTheBitsOfAllKeys) {
   });
 }
 
+// Neighbouring rows that see keys far apart: what lies between them may not exist.
+TEST(Attention, BlocksThatNobodySeesMayBeNull) {
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    Case all({4, 2, 8, 1100, 0}, DType::kF32);
+    for (size_t r = 0; r < all.key_begin.size(); ++r) {
+      all.key_begin[r] = r % 2 == 0 ? 5 : 1030;
+      all.key_end[r] = r % 2 == 0 ? 60 : 1090;
+    }
+    Case holes = all;
+    holes.list = {holes.k_blocks.data(), holes.v_blocks.data()};
+    for (size_t b = 1; b < 16; ++b) holes.k_blocks[b] = holes.v_blocks[b] = nullptr;
+    for (int64_t rows : {2, 20}) {
+      Buffer out(all.out.size());
+      AttentionFwd args = all.fwd();
+      args.rows = rows;
+      attention_fwd_ref(args);
+      AttentionFwd with_holes = holes.fwd();
+      with_holes.rows = rows;
+      with_holes.out = out.data();
+      attention_fwd_cpu(with_holes, serial);
+      for (int64_t i = 0; i < rows * 32; ++i) ASSERT_NEAR(out[i], all.out[i], 1e-5) << i;
+    }
+  });
+}
+
 // Keys beside a row's range may hold anything, even in the block that the row reads.
 TEST(Attention, UnseenKeysAreNotTouched) {
   SerialParallel serial;
@@ -306,7 +336,8 @@ struct BackwardCase {
         grad_k(fwd.k.size()),
         grad_v(fwd.v.size()),
         rows{0, s.keys},
-        workspace(static_cast<size_t>(attention_bwd_workspace(s.keys, s.heads, s.head_dim, s.keys, 4))) {
+        workspace(static_cast<size_t>(attention_bwd_workspace(s.keys, s.heads, s.head_dim, s.keys, 4)),
+                  kNaNByte) {
     attention_fwd_ref(fwd.fwd());
   }
   AttentionBwd bwd() {
@@ -421,7 +452,7 @@ TEST(Attention, BackwardOfSequencesWithAnyRanges) {
                          .head_dim = dim,
                          .scale = 0.4F});
       std::vector<uint8_t> workspace(
-          static_cast<size_t>(attention_bwd_workspace(rows, heads, dim, key_rows, 3)));
+          static_cast<size_t>(attention_bwd_workspace(rows, heads, dim, key_rows, 3)), kNaNByte);
       struct Grads {
         Buffer q, k, v;
       };
