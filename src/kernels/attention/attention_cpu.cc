@@ -11,23 +11,69 @@ namespace fathom::kernels {
 
 namespace {
 
-// Calls of so few rows share out the splits of a row; larger ones share out rows.
+// Calls of so few rows share out the splits of a row; larger ones share out tiles of rows.
 constexpr int64_t kFewRows = 8;
+// Queries that share one reading of the keys, where the heads of one row are not more than that already.
+constexpr int64_t kTileQueries = 32;
+// A tile is made smaller while there would be fewer tasks than this for each thread.
+constexpr int64_t kTasksPerThread = 4;
+
+constexpr int64_t kAlignment = 64;
+
+int64_t padded_dim(int64_t head_dim) { return round_up(head_dim, 16); }
+int64_t most_queries(int64_t heads) { return std::max(kTileQueries, heads); }
 
 // Splits that a range of n keys can touch.
 int64_t max_splits(int64_t keys) { return ceil_div(keys, kKeySplit) + 1; }
-
-// Floats of one worker: two accumulators and a block of scores.
-int64_t worker_floats(int64_t head_dim) { return 2 * round_up(head_dim, 16) + kKeyBlock; }
-
-// Where split number `s` (from the one that holds `begin`) starts and ends within [begin, end).
-int64_t split_begin(int64_t begin, int64_t s) { return s == 0 ? begin : (begin / kKeySplit + s) * kKeySplit; }
-int64_t split_end(int64_t begin, int64_t end, int64_t s) {
-  return std::min(end, (begin / kKeySplit + s + 1) * kKeySplit);
-}
 int64_t num_splits(int64_t begin, int64_t end) {
   return end > begin ? ceil_div(end, kKeySplit) - begin / kKeySplit : 0;
 }
+
+// Hands out pieces of the workspace, each beginning on a cache line.
+class Pieces {
+ public:
+  explicit Pieces(void* workspace)
+      : next_(reinterpret_cast<float*>(
+            round_up(static_cast<int64_t>(reinterpret_cast<uintptr_t>(workspace)), kAlignment))) {}
+  float* take(int64_t floats) {
+    float* const piece = next_;
+    next_ += round_up(floats, kAlignment / static_cast<int64_t>(sizeof(float)));
+    return piece;
+  }
+  SoftmaxPart* take_parts(int64_t count) { return reinterpret_cast<SoftmaxPart*>(take(2 * count)); }
+
+ private:
+  float* next_;
+};
+
+int64_t rounded(int64_t floats) { return round_up(floats, kAlignment / static_cast<int64_t>(sizeof(float))); }
+int64_t bytes_of(int64_t floats) { return floats * static_cast<int64_t>(sizeof(float)) + kAlignment; }
+
+// What a worker of the forward pass holds: a tile's scratch, the softmax of one split and of all so far.
+struct FwdWorker {
+  static int64_t floats(int64_t queries, int64_t padded) {
+    return 3 * rounded(queries * padded) + 2 * rounded(kKeyBlock * padded) + rounded(kKeyBlock) +
+           2 * rounded(2 * queries);
+  }
+  FwdWorker(float* memory, int64_t queries, int64_t padded) {
+    Pieces pieces(memory);
+    scratch.q = pieces.take(queries * padded);
+    acc = pieces.take(queries * padded);
+    total_acc = pieces.take(queries * padded);
+    scratch.k = pieces.take(kKeyBlock * padded);
+    scratch.v = pieces.take(kKeyBlock * padded);
+    scratch.scores = pieces.take(kKeyBlock);
+    parts = pieces.take_parts(queries);
+    totals = pieces.take_parts(queries);
+  }
+  AttentionFwdScratch scratch;
+  float* acc;
+  float* total_acc;
+  SoftmaxPart* parts;
+  SoftmaxPart* totals;
+};
+
+constexpr SoftmaxPart kNoKeys = {-std::numeric_limits<float>::infinity(), 0.0F};
 
 void write_out(const AttentionFwd& args, int64_t row, int64_t head, SoftmaxPart part, const float* acc) {
   const int64_t at = row * args.heads + head;
@@ -40,102 +86,186 @@ void write_out(const AttentionFwd& args, int64_t row, int64_t head, SoftmaxPart 
   if (args.lse != nullptr) args.lse[at] = part.max + std::log(part.total);
 }
 
-constexpr SoftmaxPart kNoKeys = {-std::numeric_limits<float>::infinity(), 0.0F};
+// Every (row, KV head, split) by itself, then the parts of a row merged in order.
+void run_splits(const AttentionFwd& args, int64_t most_splits, float* workers, int64_t worker_floats,
+                float* part_memory, Parallel& parallel) {
+  const auto tile_fn = FATHOM_SIMD_SELECT(attention_tile);
+  const auto merge_fn = FATHOM_SIMD_SELECT(attention_merge);
+  const int64_t padded = padded_dim(args.head_dim), group = args.heads / args.kv_heads;
+  Pieces pieces(part_memory);
+  SoftmaxPart* const parts = pieces.take_parts(args.rows * most_splits * args.heads);
+  float* const accs = pieces.take(args.rows * most_splits * args.heads * padded);
+  const auto part_index = [&](int64_t row, int64_t s, int64_t head) {
+    return (row * most_splits + s) * args.heads + head;
+  };
+  parallel.run(args.rows * most_splits * args.kv_heads, 1, [&](int64_t first, int64_t last, int worker) {
+    const FwdWorker mine(workers + worker * worker_floats, most_queries(args.heads), padded);
+    for (int64_t task = first; task < last; ++task) {
+      const int64_t row = task / (most_splits * args.kv_heads);
+      const int64_t s = task / args.kv_heads % most_splits, kv_head = task % args.kv_heads;
+      const int64_t begin = args.key_begin[row], end = args.key_end[row];
+      if (s >= num_splits(begin, end)) continue;
+      const int64_t split = (begin / kKeySplit + s) * kKeySplit;
+      const int64_t at = part_index(row, s, kv_head * group);
+      tile_fn(args, {row, row + 1, kv_head, padded}, std::max(begin, split), std::min(end, split + kKeySplit),
+              mine.scratch, parts + at, accs + at * padded);
+    }
+  });
+  parallel.run(args.rows * args.heads, 1, [&](int64_t first, int64_t last, int) {
+    for (int64_t task = first; task < last; ++task) {
+      const int64_t row = task / args.heads, head = task % args.heads;
+      const int64_t splits = num_splits(args.key_begin[row], args.key_end[row]);
+      const int64_t at = part_index(row, 0, head);
+      SoftmaxPart merged = splits > 0 ? parts[at] : kNoKeys;
+      for (int64_t s = 1; s < splits; ++s) {
+        const int64_t later = part_index(row, s, head);
+        merged = merge_fn(merged, accs + at * padded, parts[later], accs + later * padded, args.head_dim);
+      }
+      write_out(args, row, head, merged, accs + at * padded);
+    }
+  });
+}
+
+// One tile over all its keys, split after split.
+void run_tile(const AttentionFwd& args, const AttentionTile& tile, const FwdWorker& mine) {
+  const auto tile_fn = FATHOM_SIMD_SELECT(attention_tile);
+  const auto merge_fn = FATHOM_SIMD_SELECT(attention_merge);
+  const int64_t group = args.heads / args.kv_heads, queries = (tile.row_end - tile.row_begin) * group;
+  std::fill_n(mine.totals, queries, kNoKeys);
+  int64_t begin = std::numeric_limits<int64_t>::max(), end = 0;
+  for (int64_t r = tile.row_begin; r < tile.row_end; ++r) {
+    if (args.key_begin[r] >= args.key_end[r]) continue;
+    begin = std::min<int64_t>(begin, args.key_begin[r]);
+    end = std::max<int64_t>(end, args.key_end[r]);
+  }
+  for (int64_t s = begin / kKeySplit; s * kKeySplit < end; ++s) {
+    const int64_t from = std::max(begin, s * kKeySplit), to = std::min(end, (s + 1) * kKeySplit);
+    tile_fn(args, tile, from, to, mine.scratch, mine.parts, mine.acc);
+    for (int64_t i = 0; i < queries; ++i) {
+      const int64_t row = tile.row_begin + i / group;
+      if (args.key_begin[row] >= to || args.key_end[row] <= from ||
+          args.key_begin[row] >= args.key_end[row]) {
+        continue;
+      }
+      float* const total_acc = mine.total_acc + i * tile.padded;
+      const float* const acc = mine.acc + i * tile.padded;
+      if (args.key_begin[row] >= from) {  // the row's first split
+        mine.totals[i] = mine.parts[i];
+        std::copy_n(acc, args.head_dim, total_acc);
+      } else {
+        mine.totals[i] = merge_fn(mine.totals[i], total_acc, mine.parts[i], acc, args.head_dim);
+      }
+    }
+  }
+  for (int64_t i = 0; i < queries; ++i) {
+    write_out(args, tile.row_begin + i / group, tile.kv_head * group + i % group, mine.totals[i],
+              mine.total_acc + i * tile.padded);
+  }
+}
+
+// Rows of a tile: enough to share the keys, few enough to keep the threads busy.
+int64_t rows_of_tile(int64_t rows, int64_t kv_heads, int64_t group, int threads) {
+  int64_t tile_rows = std::max<int64_t>(1, kTileQueries / group);
+  while (tile_rows > 1 && ceil_div(rows, tile_rows) * kv_heads < kTasksPerThread * threads) tile_rows /= 2;
+  return tile_rows;
+}
 
 }  // namespace
 
 int64_t attention_fwd_workspace(int64_t rows, int64_t heads, int64_t head_dim, int64_t max_keys,
                                 int threads) {
-  const int64_t parts = std::min(rows, kFewRows) * heads * max_splits(max_keys);
-  return (parts * (2 + round_up(head_dim, 16)) + threads * worker_floats(head_dim)) *
-         static_cast<int64_t>(sizeof(float));
+  const int64_t parts = std::min(rows, kFewRows) * heads * max_splits(max_keys),
+                padded = padded_dim(head_dim);
+  return bytes_of(threads * FwdWorker::floats(most_queries(heads), padded) + rounded(2 * parts) +
+                  rounded(parts * padded));
 }
 
 void attention_fwd_cpu(const AttentionFwd& args, Parallel& parallel) {
   FATHOM_CHECK(args.kv_heads > 0 && args.heads % args.kv_heads == 0,
                "query heads are a multiple of KV heads");
-  const auto part_fn = FATHOM_SIMD_SELECT(attention_part);
-  const auto merge_fn = FATHOM_SIMD_SELECT(attention_merge);
-  const int64_t padded = round_up(args.head_dim, 16), group = args.heads / args.kv_heads;
-  auto* const workspace = static_cast<float*>(args.workspace);
-  const auto worker_scratch = [&](int worker) { return workspace + worker * worker_floats(args.head_dim); };
+  const int64_t padded = padded_dim(args.head_dim), group = args.heads / args.kv_heads;
+  const int64_t worker_floats = FwdWorker::floats(most_queries(args.heads), padded);
+  Pieces pieces(args.workspace);
+  float* const workers = pieces.take(parallel.num_threads() * worker_floats);
 
   int64_t most_splits = 0;
   for (int64_t r = 0; r < args.rows; ++r) {
     most_splits = std::max(most_splits, num_splits(args.key_begin[r], args.key_end[r]));
   }
   if (args.rows <= kFewRows && most_splits > 1) {
-    // Every (row, head, split) by itself, then the parts of a row merged in order.
-    float* const parts = worker_scratch(parallel.num_threads());
-    const int64_t part_floats = 2 + padded;
-    const auto part_at = [&](int64_t row, int64_t head, int64_t s) {
-      return parts + ((row * args.heads + head) * most_splits + s) * part_floats;
-    };
-    parallel.run(args.rows * most_splits * args.kv_heads, 1, [&](int64_t first, int64_t last, int worker) {
-      float* const scratch = worker_scratch(worker);
-      for (int64_t task = first; task < last; ++task) {
-        const int64_t row = task / (most_splits * args.kv_heads);
-        const int64_t s = task / args.kv_heads % most_splits, kv_head = task % args.kv_heads;
-        const int64_t begin = args.key_begin[row], end = args.key_end[row];
-        if (s >= num_splits(begin, end)) continue;
-        for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-          float* const part = part_at(row, head, s);
-          const SoftmaxPart found = part_fn(args, row, head, split_begin(begin, s), split_end(begin, end, s),
-                                            part + 2, scratch + 2 * padded);
-          part[0] = found.max;
-          part[1] = found.total;
-        }
-      }
-    });
-    parallel.run(args.rows * args.heads, 1, [&](int64_t first, int64_t last, int) {
-      for (int64_t task = first; task < last; ++task) {
-        const int64_t row = task / args.heads, head = task % args.heads;
-        const int64_t splits = num_splits(args.key_begin[row], args.key_end[row]);
-        float* const total = part_at(row, head, 0);
-        SoftmaxPart merged = splits > 0 ? SoftmaxPart{total[0], total[1]} : kNoKeys;
-        for (int64_t s = 1; s < splits; ++s) {
-          const float* const part = part_at(row, head, s);
-          merged = merge_fn(merged, total + 2, {part[0], part[1]}, part + 2, args.head_dim);
-        }
-        write_out(args, row, head, merged, total + 2);
-      }
-    });
+    run_splits(args, most_splits, workers, worker_floats, pieces.take(0), parallel);
     return;
   }
-  // Neighbouring rows of one KV head go to one worker: they read the same keys.
-  parallel.run(args.kv_heads * args.rows, 4, [&](int64_t first, int64_t last, int worker) {
-    float* const total = worker_scratch(worker);
-    float* const more = total + padded;
-    float* const scores = more + padded;
+  const int64_t tile_rows = rows_of_tile(args.rows, args.kv_heads, group, parallel.num_threads());
+  const int64_t tiles = ceil_div(args.rows, tile_rows);
+  const auto sequence_of = [&](int64_t row) {
+    return args.row_sequence != nullptr ? args.row_sequence[row] : 0;
+  };
+  parallel.run(args.kv_heads * tiles, 1, [&](int64_t first, int64_t last, int worker) {
+    const FwdWorker mine(workers + worker * worker_floats, most_queries(args.heads), padded);
     for (int64_t task = first; task < last; ++task) {
-      const int64_t row = task % args.rows, kv_head = task / args.rows;
-      const int64_t begin = args.key_begin[row], end = args.key_end[row];
-      for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-        SoftmaxPart merged = kNoKeys;
-        for (int64_t s = 0; s < num_splits(begin, end); ++s) {
-          const SoftmaxPart part = part_fn(args, row, head, split_begin(begin, s), split_end(begin, end, s),
-                                           s == 0 ? total : more, scores);
-          merged = s == 0 ? part : merge_fn(merged, total, part, more, args.head_dim);
-        }
-        write_out(args, row, head, merged, total);
+      const int64_t kv_head = task / tiles, begin = task % tiles * tile_rows;
+      const int64_t end = std::min(args.rows, begin + tile_rows);
+      // Rows of other sequences are tiles of their own.
+      for (int64_t from = begin, to = begin; from < end; from = to) {
+        while (to < end && sequence_of(to) == sequence_of(from)) ++to;
+        run_tile(args, {from, to, kv_head, padded}, mine);
       }
     }
   });
 }
 
-int64_t attention_bwd_workspace(int64_t /*rows*/, int64_t /*heads*/, int64_t /*head_dim*/,
-                                int64_t /*max_keys*/, int threads) {
-  return threads * 2 * kKeyBlock * static_cast<int64_t>(sizeof(float));
+namespace {
+
+struct BwdWorker {
+  static int64_t floats(int64_t queries, int64_t padded) {
+    return 3 * rounded(queries * padded) + 2 * rounded(kKeyBlock * padded) +
+           2 * rounded(queries * kKeyBlock) + rounded(queries);
+  }
+  BwdWorker(float* memory, int64_t queries, int64_t padded) {
+    Pieces pieces(memory);
+    scratch.q = pieces.take(queries * padded);
+    scratch.grad_out = pieces.take(queries * padded);
+    scratch.grad_q = pieces.take(queries * padded);
+    scratch.k = pieces.take(kKeyBlock * padded);
+    scratch.v = pieces.take(kKeyBlock * padded);
+    scratch.p = pieces.take(queries * kKeyBlock);
+    scratch.ds = pieces.take(queries * kKeyBlock);
+    scratch.delta = pieces.take(queries);
+  }
+  AttentionBwdScratch scratch;
+};
+
+}  // namespace
+
+int64_t attention_bwd_workspace(int64_t /*rows*/, int64_t heads, int64_t head_dim, int64_t /*max_keys*/,
+                                int threads) {
+  return bytes_of(threads * BwdWorker::floats(most_queries(heads), padded_dim(head_dim)));
 }
 
 void attention_bwd_cpu(const AttentionBwd& args, Parallel& parallel) {
   FATHOM_CHECK(args.kv_heads > 0 && args.heads % args.kv_heads == 0,
                "query heads are a multiple of KV heads");
-  const auto head_fn = FATHOM_SIMD_SELECT(attention_bwd_head);
+  const auto tile_fn = FATHOM_SIMD_SELECT(attention_bwd_tile);
+  const int64_t padded = padded_dim(args.head_dim), group = args.heads / args.kv_heads;
+  const int64_t worker_floats = BwdWorker::floats(most_queries(args.heads), padded);
+  const int64_t tile_rows = std::max<int64_t>(1, kTileQueries / group), entry = args.kv_heads * args.head_dim;
+  Pieces pieces(args.workspace);
+  float* const workers = pieces.take(parallel.num_threads() * worker_floats);
+  // The keys of one sequence and KV head belong to one worker: their gradients are summed in row order.
   parallel.run(args.num_sequences * args.kv_heads, 1, [&](int64_t first, int64_t last, int worker) {
+    const BwdWorker mine(workers + worker * worker_floats, most_queries(args.heads), padded);
     for (int64_t task = first; task < last; ++task) {
-      head_fn(args, task / args.kv_heads, task % args.kv_heads,
-              static_cast<float*>(args.workspace) + worker * 2 * kKeyBlock);
+      const int64_t kv_head = task % args.kv_heads;
+      const RowRange queries = args.query_rows[task / args.kv_heads];
+      const RowRange keys = args.key_rows[task / args.kv_heads];
+      for (int64_t j = keys.begin; j < keys.end; ++j) {
+        std::fill_n(args.grad_k + j * entry + kv_head * args.head_dim, args.head_dim, 0.0F);
+        std::fill_n(args.grad_v + j * entry + kv_head * args.head_dim, args.head_dim, 0.0F);
+      }
+      for (int64_t r = queries.begin; r < queries.end; r += tile_rows) {
+        tile_fn(args, {r, std::min(queries.end, r + tile_rows), kv_head, padded}, keys.begin, mine.scratch);
+      }
     }
   });
 }

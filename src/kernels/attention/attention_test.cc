@@ -18,6 +18,9 @@ struct Shape {
 const Shape kShapes[] = {{1, 1, 1, 1, 0},   {2, 1, 6, 5, 0},      {4, 2, 8, 70, 5},    {3, 3, 24, 130, 64},
                          {6, 2, 64, 65, 0}, {2, 2, 96, 700, 300}, {4, 1, 20, 1100, 0}, {2, 1, 8, 600, 1}};
 
+// Scratch is full of NaN: what a kernel has not written must not matter, not even times zero.
+constexpr uint8_t kNaNByte = 0xff;
+
 // One sequence of `keys` entries, each attended from its own row; blocks lie scattered in memory.
 struct Case {
   Case(Shape s, DType kv_type) : shape(s), type(kv_type) {
@@ -46,7 +49,8 @@ struct Case {
       key_end.push_back(static_cast<int32_t>(r + 1));
     }
     list = {k_blocks.data(), v_blocks.data()};
-    workspace.resize(static_cast<size_t>(attention_fwd_workspace(s.keys, s.heads, s.head_dim, s.keys, 4)));
+    workspace.resize(static_cast<size_t>(attention_fwd_workspace(s.keys, s.heads, s.head_dim, s.keys, 4)),
+                     kNaNByte);
   }
   void put(uint8_t* block, int64_t i, float value) const {
     if (type == DType::kF32) {
@@ -117,7 +121,7 @@ TEST(Attention, BitsDoNotDependOnChunksOrThreads) {
   SerialParallel serial;
   testing::for_each_level([&] {
     for (Shape shape : kShapes) {
-      Case whole(shape, DType::kF32);
+      Case whole(shape, shape.keys % 3 == 1 ? DType::kBF16 : DType::kF32);
       attention_fwd_cpu(whole.fwd(), pool);
       const int64_t row_size = shape.heads * shape.head_dim;
       uint64_t draw = 0;
@@ -164,6 +168,166 @@ TEST(Attention, SequencesDoNotSeeEachOther) {
   }
 }
 
+// Ranges that no causal mask would give: cross-attention (all rows see all keys), rows of a router (few rows,
+// many keys between them), windows that jump, nothing at all. Fixed by `kind` and drawn per row.
+void set_ranges(Case& c, int kind) {
+  const auto keys = static_cast<int32_t>(c.shape.keys);
+  for (size_t r = 0; r < c.key_begin.size(); ++r) {
+    const auto words = philox(9, static_cast<uint64_t>(kind), r);
+    const auto a = static_cast<int32_t>(words[0] % static_cast<uint32_t>(keys + 1));
+    const auto b = static_cast<int32_t>(words[1] % static_cast<uint32_t>(keys + 1));
+    if (kind == 0) {
+      c.key_begin[r] = 0;
+      c.key_end[r] = keys;
+    } else if (kind == 1) {
+      c.key_begin[r] = std::min(a, b);
+      c.key_end[r] = r % 5 == 3 ? c.key_begin[r] : std::max(a, b);
+    } else {  // also backwards: nothing
+      c.key_begin[r] = a;
+      c.key_end[r] = b;
+    }
+  }
+}
+
+TEST(Attention, CpuEqualsRefForAnyRanges) {
+  ThreadPool pool(3);
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    for (Shape shape : {Shape{4, 2, 8, 70, 0}, Shape{3, 1, 24, 130, 0}, Shape{2, 1, 20, 1100, 0}}) {
+      for (int kind : {0, 1, 2}) {
+        Case ref(shape, DType::kF32), cpu(shape, DType::kF32);
+        set_ranges(ref, kind);
+        set_ranges(cpu, kind);
+        attention_fwd_ref(ref.fwd());
+        attention_fwd_cpu(cpu.fwd(), pool);
+        EXPECT_LE(testing::relative_error(cpu.out, ref.out), 3e-6) << shape.keys << " kind " << kind;
+        for (int64_t i = 0; i < cpu.lse.size(); ++i) {
+          if (std::isinf(ref.lse[i])) {
+            EXPECT_EQ(cpu.lse[i], ref.lse[i]);
+          } else {
+            EXPECT_NEAR(cpu.lse[i], ref.lse[i], 1e-5);
+          }
+        }
+        // Each row alone gives the bits that it has among neighbours with other ranges.
+        const int64_t row_size = shape.heads * shape.head_dim;
+        Buffer alone(row_size);
+        for (int64_t r = 0; r < shape.keys; r += 7) {
+          AttentionFwd args = cpu.fwd();
+          args.q += r * row_size;
+          args.key_begin += r;
+          args.key_end += r;
+          args.out = alone.data();
+          args.lse = nullptr;
+          args.rows = 1;
+          attention_fwd_cpu(args, serial);
+          ASSERT_EQ(std::memcmp(alone.data(), cpu.out.data() + r * row_size,
+                                static_cast<size_t>(row_size) * sizeof(float)),
+                    0)
+              << "row " << r << " kind " << kind;
+        }
+      }
+    }
+  });
+}
+
+// A window over a ring of blocks: the table names the same few blocks again and again, and those that have
+// left the window are null.
+TEST(Attention, ARingGivesTheBitsOfAllKeys) {
+  const Shape shape = {4, 2, 24, 1100, 100};
+  const int64_t entry = shape.kv_heads * shape.head_dim, block = kKeyBlock * entry, ring_blocks = 3;
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    Case whole(shape, DType::kF32);
+    attention_fwd_cpu(whole.fwd(), serial);
+    std::vector<float> k_ring(static_cast<size_t>(ring_blocks * block), -1.0F), v_ring(k_ring);
+    std::vector<const void*> k_table(whole.k_blocks.size()), v_table(k_table.size());
+    const KeyList list = {k_table.data(), v_table.data()};
+    const int64_t row_size = shape.heads * shape.head_dim;
+    Buffer out(row_size);
+    for (int64_t r = 0; r < shape.keys; ++r) {
+      const int64_t b = r / kKeyBlock, slot = b % ring_blocks;
+      const int64_t at = slot * block + (r % kKeyBlock) * entry;
+      std::copy_n(whole.k.data() + r * entry, entry, k_ring.data() + at);
+      std::copy_n(whole.v.data() + r * entry, entry, v_ring.data() + at);
+      k_table[static_cast<size_t>(b)] = k_ring.data() + slot * block;
+      v_table[static_cast<size_t>(b)] = v_ring.data() + slot * block;
+      if (b >= ring_blocks)
+        k_table[static_cast<size_t>(b - ring_blocks)] = v_table[static_cast<size_t>(b - ring_blocks)] =
+            nullptr;
+      AttentionFwd args = whole.fwd();
+      args.q += r * row_size;
+      args.key_begin += r;
+      args.key_end += r;
+      args.sequences = &list;
+      args.out = out.data();
+      args.lse = nullptr;
+      args.rows = 1;
+      attention_fwd_cpu(args, serial);
+      ASSERT_EQ(std::memcmp(out.data(), whole.out.data() + r * row_size,
+                            static_cast<size_t>(row_size) * sizeof(float)),
+                0)
+          << "row " << r;
+    }
+  });
+}
+
+// Neighbouring rows that see keys far apart: what lies between them may not exist.
+TEST(Attention, BlocksThatNobodySeesMayBeNull) {
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    Case all({4, 2, 8, 1100, 0}, DType::kF32);
+    for (size_t r = 0; r < all.key_begin.size(); ++r) {
+      all.key_begin[r] = r % 2 == 0 ? 5 : 1030;
+      all.key_end[r] = r % 2 == 0 ? 60 : 1090;
+    }
+    Case holes = all;
+    holes.list = {holes.k_blocks.data(), holes.v_blocks.data()};
+    for (size_t b = 1; b < 16; ++b) holes.k_blocks[b] = holes.v_blocks[b] = nullptr;
+    for (int64_t rows : {2, 20}) {
+      Buffer out(all.out.size());
+      AttentionFwd args = all.fwd();
+      args.rows = rows;
+      attention_fwd_ref(args);
+      AttentionFwd with_holes = holes.fwd();
+      with_holes.rows = rows;
+      with_holes.out = out.data();
+      attention_fwd_cpu(with_holes, serial);
+      for (int64_t i = 0; i < rows * 32; ++i) ASSERT_NEAR(out[i], all.out[i], 1e-5) << i;
+    }
+  });
+}
+
+// Keys beside a row's range may hold anything, even in the block that the row reads.
+TEST(Attention, UnseenKeysAreNotTouched) {
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    for (int64_t rows : {int64_t{1}, int64_t{6}}) {
+      Case clean({4, 2, 8, 130, 0}, DType::kF32), dirty({4, 2, 8, 130, 0}, DType::kF32);
+      for (int64_t j = 0; j < 130; ++j) {
+        if (j >= 70 && j < 90) continue;
+        for (int64_t d = 0; d < 16; ++d) {
+          for (const auto& table : {dirty.k_blocks, dirty.v_blocks}) {
+            auto* block = static_cast<uint8_t*>(const_cast<void*>(table[static_cast<size_t>(j / kKeyBlock)]));
+            dirty.put(block, j % kKeyBlock * 16 + d, std::numeric_limits<float>::quiet_NaN());
+          }
+        }
+      }
+      for (Case* c : {&clean, &dirty}) {
+        for (int32_t r = 0; r < rows; ++r) {
+          c->key_begin[static_cast<size_t>(r)] = 70 + r;
+          c->key_end[static_cast<size_t>(r)] = 90 - 2 * r;
+        }
+        AttentionFwd args = c->fwd();
+        args.rows = rows;
+        attention_fwd_cpu(args, serial);
+      }
+      EXPECT_EQ(
+          std::memcmp(clean.out.data(), dirty.out.data(), static_cast<size_t>(rows * 32) * sizeof(float)), 0);
+      EXPECT_FALSE(std::isnan(clean.out[rows * 32 - 1]));
+    }
+  });
+}
+
 struct BackwardCase {
   explicit BackwardCase(Shape s)
       : fwd(s, DType::kF32),
@@ -172,7 +336,8 @@ struct BackwardCase {
         grad_k(fwd.k.size()),
         grad_v(fwd.v.size()),
         rows{0, s.keys},
-        workspace(static_cast<size_t>(attention_bwd_workspace(s.keys, s.heads, s.head_dim, s.keys, 4))) {
+        workspace(static_cast<size_t>(attention_bwd_workspace(s.keys, s.heads, s.head_dim, s.keys, 4)),
+                  kNaNByte) {
     attention_fwd_ref(fwd.fwd());
   }
   AttentionBwd bwd() {
@@ -238,6 +403,103 @@ TEST(Attention, CpuBackwardEqualsRefForAnyThreads) {
                   testing::same_bits(cpu.grad_k, alone.grad_k) &&
                   testing::same_bits(cpu.grad_v, alone.grad_v));
       EXPECT_TRUE(cpu.grad_q.intact() && cpu.grad_k.intact() && cpu.grad_v.intact());
+    }
+  });
+}
+
+// Two sequences with ranges of their own in one call, a gap of key rows that belongs to none, rows without
+// keys; compared with ref, with one thread and with one sequence alone.
+TEST(Attention, BackwardOfSequencesWithAnyRanges) {
+  const int64_t heads = 4, kv_heads = 2, rows = 61, key_rows = 175;
+  const RowRange queries[] = {{0, 23}, {23, 61}}, keys[] = {{0, 70}, {75, 175}};
+  ThreadPool pool(3);
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    for (int64_t dim : {6, 8, 24, 64}) {
+      const int64_t entry = kv_heads * dim;
+      const Buffer q = Buffer::normal(rows * heads * dim, 1, 0.5F),
+                   k = Buffer::normal(key_rows * entry, 2, 0.5F), v = Buffer::normal(key_rows * entry, 3),
+                   grad_out = Buffer::normal(q.size(), 4);
+      std::vector<int32_t> begin, end, sequence;
+      for (int64_t r = 0; r < rows; ++r) {
+        const size_t s = r < queries[0].end ? 0 : 1;
+        const auto words = philox(11, 0, static_cast<uint64_t>(r));
+        const auto size = static_cast<uint32_t>(keys[s].size());
+        begin.push_back(static_cast<int32_t>(words[0] % size));
+        end.push_back(static_cast<int32_t>(words[1] % (size + 1)));  // often before begin: no keys
+        sequence.push_back(static_cast<int32_t>(s));
+      }
+      const void* k_table[2][2];
+      const void* v_table[2][2];
+      for (int s : {0, 1}) {
+        for (int b : {0, 1}) {
+          k_table[s][b] = k.data() + (keys[s].begin + b * kKeyBlock) * entry;
+          v_table[s][b] = v.data() + (keys[s].begin + b * kKeyBlock) * entry;
+        }
+      }
+      const KeyList lists[] = {{k_table[0], v_table[0]}, {k_table[1], v_table[1]}};
+      Buffer out(q.size()), lse(rows * heads);
+      attention_fwd_ref({.q = q.data(),
+                         .row_sequence = sequence.data(),
+                         .key_begin = begin.data(),
+                         .key_end = end.data(),
+                         .sequences = lists,
+                         .out = out.data(),
+                         .lse = lse.data(),
+                         .rows = rows,
+                         .heads = heads,
+                         .kv_heads = kv_heads,
+                         .head_dim = dim,
+                         .scale = 0.4F});
+      std::vector<uint8_t> workspace(
+          static_cast<size_t>(attention_bwd_workspace(rows, heads, dim, key_rows, 3)), kNaNByte);
+      struct Grads {
+        Buffer q, k, v;
+      };
+      const auto args = [&](Grads& grads) {
+        return AttentionBwd{.q = q.data(),
+                            .k = k.data(),
+                            .v = v.data(),
+                            .out = out.data(),
+                            .lse = lse.data(),
+                            .grad_out = grad_out.data(),
+                            .key_begin = begin.data(),
+                            .key_end = end.data(),
+                            .query_rows = queries,
+                            .key_rows = keys,
+                            .num_sequences = 2,
+                            .grad_q = grads.q.data(),
+                            .grad_k = grads.k.data(),
+                            .grad_v = grads.v.data(),
+                            .heads = heads,
+                            .kv_heads = kv_heads,
+                            .head_dim = dim,
+                            .scale = 0.4F,
+                            .workspace = workspace.data()};
+      };
+      // The gap keeps what it held.
+      const auto fresh = [&] {
+        return Grads{Buffer(q.size()), Buffer(k.size(), 0.5F), Buffer(v.size(), 0.5F)};
+      };
+      Grads ref = fresh(), many = fresh(), one = fresh(), second = fresh();
+      attention_bwd_ref(args(ref));
+      attention_bwd_cpu(args(many), pool);
+      attention_bwd_cpu(args(one), serial);
+      EXPECT_LE(testing::relative_error(many.q, ref.q), 1e-5) << dim;
+      EXPECT_LE(testing::relative_error(many.k, ref.k), 1e-5) << dim;
+      EXPECT_LE(testing::relative_error(many.v, ref.v), 1e-5) << dim;
+      EXPECT_TRUE(many.q.intact() && many.k.intact() && many.v.intact());
+      EXPECT_TRUE(testing::same_bits(many.q, one.q) && testing::same_bits(many.k, one.k) &&
+                  testing::same_bits(many.v, one.v));
+      EXPECT_EQ(many.k[72 * entry], 0.5F);
+      AttentionBwd alone = args(second);
+      alone.query_rows = queries + 1;
+      alone.key_rows = keys + 1;
+      alone.num_sequences = 1;
+      attention_bwd_cpu(alone, serial);
+      EXPECT_EQ(std::memcmp(second.k.data() + 75 * entry, many.k.data() + 75 * entry,
+                            static_cast<size_t>(100 * entry) * sizeof(float)),
+                0);
     }
   });
 }

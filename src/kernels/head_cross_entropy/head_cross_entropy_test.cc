@@ -106,12 +106,63 @@ TEST(HeadCrossEntropy, WithoutGradientsOnlyTheLoss) {
   EXPECT_EQ(c.grad_weight[0], 0.0F);
 }
 
-TEST(HeadCrossEntropy, ALabelOutsideTheVocabularyIsRefused) {
-  Case c(4, 3, 7, 0);
-  c.labels[1] = 7;
+// grad_weight is left out: it is summed by the products, chunk after chunk.
+TEST(HeadCrossEntropy, BitsDoNotDependOnChunksOrThreads) {
+  ThreadPool pool(4);
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    Case whole(29, 9, 67, 0.1F);
+    PlainHeadProducts whole_products = whole.products();
+    head_cross_entropy_cpu(whole.args(29), whole_products, serial);
+    for (int64_t chunk : {1, 5, 28, 40}) {
+      Case cut(29, 9, 67, 0.1F);
+      PlainHeadProducts products = cut.products();
+      head_cross_entropy_cpu(cut.args(chunk), products, pool);
+      EXPECT_EQ(cut.loss, whole.loss) << chunk;
+      EXPECT_TRUE(testing::same_bits(cut.nll, whole.nll)) << chunk;
+      EXPECT_TRUE(testing::same_bits(cut.grad_hidden, whole.grad_hidden)) << chunk;
+    }
+  });
+}
+
+// Logits of many thousands: exponentials are taken of differences only.
+TEST(HeadCrossEntropy, LargeLogitsDoNotOverflow) {
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    Case ref(13, 9, 31, 0.1F), cpu(13, 9, 31, 0.1F);
+    for (Case* c : {&ref, &cpu}) {
+      for (int64_t i = 0; i < c->hidden.size(); ++i) c->hidden[i] *= 10000.0F;
+    }
+    PlainHeadProducts ref_products = ref.products(), cpu_products = cpu.products();
+    head_cross_entropy_ref(ref.args(1), ref_products);
+    head_cross_entropy_cpu(cpu.args(5), cpu_products, serial);
+    ASSERT_TRUE(std::isfinite(ref.loss));
+    EXPECT_NEAR(cpu.loss, ref.loss, 1e-6 * std::fabs(ref.loss));
+    EXPECT_LE(testing::relative_error(cpu.grad_hidden, ref.grad_hidden), 3e-6);
+  });
+}
+
+TEST(HeadCrossEntropy, RowsWithoutLabelsGiveNothing) {
+  Case c(5, 9, 31, 0.1F);
+  for (int32_t& label : c.labels) label = kIgnoredLabel;
   SerialParallel serial;
   PlainHeadProducts products = c.products();
-  EXPECT_THROW(head_cross_entropy_cpu(c.args(2), products, serial), CheckFailure);
+  head_cross_entropy_cpu(c.args(2), products, serial);
+  EXPECT_EQ(c.loss, 0.0);
+  for (int64_t i = 0; i < c.nll.size(); ++i) EXPECT_EQ(c.nll[i], 0.0F);
+  for (int64_t i = 0; i < c.grad_hidden.size(); ++i) ASSERT_EQ(c.grad_hidden[i], 0.0F);
+  for (int64_t i = 0; i < c.grad_weight.size(); ++i) ASSERT_EQ(c.grad_weight[i], 0.0F);
+}
+
+TEST(HeadCrossEntropy, ALabelOutsideTheVocabularyIsRefused) {
+  SerialParallel serial;
+  for (int32_t label : {7, -1, -99, 2147483647}) {
+    Case c(4, 3, 7, 0);
+    c.labels[1] = label;
+    PlainHeadProducts products = c.products();
+    EXPECT_THROW(head_cross_entropy_cpu(c.args(2), products, serial), CheckFailure) << label;
+    EXPECT_THROW(head_cross_entropy_ref(c.args(1), products), CheckFailure) << label;
+  }
 }
 
 }  // namespace

@@ -1,7 +1,11 @@
-// Choosing the next token from a row of logits. Order of the steps, as common engines do it: temperature,
-// top-k, top-p, min-p, draw. temperature 0 is the arg max (the lowest id among equals). The draw inverts the
-// cumulative sum of the surviving probabilities in descending order at the uniform number keyed by (seed,
-// stream, position), so a sequence's tokens do not depend on what else is in the batch.
+// Choosing the next token from a row of logits. Order of the steps, as common engines do it: (bias, mask and
+// penalties, which are the caller's) temperature, top-k, top-p, min-p, draw. temperature 0 is the arg max
+// (the lowest id among equals). The draw inverts the cumulative sum of the surviving probabilities in
+// descending order at the uniform number keyed by (seed, stream, position), so a sequence's tokens do not
+// depend on what else is in the batch.
+//
+// A logit of minus infinity is a token that must not come: it is never drawn. NaN, plus infinity, a row
+// without a finite logit and a negative or infinite temperature are refused (FATHOM_CHECK).
 #pragma once
 
 #include <cstdint>
@@ -13,7 +17,7 @@ namespace fathom::kernels {
 struct SamplingParams {
   float temperature = 1;
   int32_t top_k = 0;  // 0: off
-  float top_p = 1;    // 1: off
+  float top_p = 1;    // 1: off; the smallest set that reaches it stays, at least one token
   float min_p = 0;    // 0: off; relative to the largest probability
   uint64_t seed = 0;
 };
