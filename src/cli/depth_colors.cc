@@ -21,8 +21,10 @@ std::string in_depth_color(std::string_view text, int depth, int most) {
 
 std::string depth_legend(int most) {
   std::string legend = "depth";
-  for (int depth = 1; depth <= most; ++depth)
-    legend += " " + in_depth_color(std::to_string(depth), depth, most);
+  for (int depth = 1; depth <= most; ++depth) {
+    legend += ' ';  // apart: g++ 12 misreads the sum of a literal and a temporary string
+    legend += in_depth_color(std::to_string(depth), depth, most);
+  }
   return legend;
 }
 
