@@ -156,9 +156,13 @@ Result<int> run(const Flags& flags) {
                                    {"prefill_seconds", result.prefill_seconds},
                                    {"decode_seconds", result.decode_seconds},
                                    {"state_bytes", state.bytes()}};
+    TextCodec::Stream pieces(model.codec);
+    std::vector<std::string> prompt_pieces;
+    for (int32_t id : ids) prompt_pieces.push_back(pieces.push(id));
     nlohmann::ordered_json tokens = nlohmann::json::array();
     for (size_t i = 0; i < result.tokens.size(); ++i) {
       nlohmann::ordered_json entry = {{"id", result.tokens[i].token},
+                                      {"text", pieces.push(result.tokens[i].token)},
                                       {"logprob", result.tokens[i].log_probability}};
       if (flags.return_depths && ids.size() + i < result.depths.size()) {
         entry["depth"] = result.depths[ids.size() + i];
@@ -168,7 +172,7 @@ Result<int> run(const Flags& flags) {
     }
     json["tokens"] = std::move(tokens);
     if (flags.return_depths) {
-      json["prompt_pieces"] = std::move(prompt_pieces);
+      json["prompt_pieces"] = prompt_pieces;
       json["prompt_depths"] = std::vector<int>(
           result.depths.begin(),
           result.depths.begin() + static_cast<int64_t>(std::min(ids.size(), result.depths.size())));
