@@ -5,7 +5,7 @@
 //   Vec            kLanes floats; + - * / and comparisons work lane by lane
 //   load/store     unaligned; the *_n forms touch the first n lanes only (missing lanes load as 0)
 //   fma(a, b, c)   a * b + c, rounded once where the level has the instruction
-//   sum(v)         one fixed tree order per level
+//   sum(v)         one fixed tree order per level; sum_each: the sums of kLanes vectors, in that order
 #pragma once
 
 #include <stdint.h>
@@ -42,12 +42,14 @@ FATHOM_INLINE Vec load(const float* p) {
 }
 FATHOM_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
 
-// Lanes 0..n-1 all ones, the rest zero.
-FATHOM_INLINE IVec first_lanes(int64_t n) {
+// The number of each lane.
+FATHOM_INLINE IVec lane_numbers() {
   IVec index;
   for (int i = 0; i < kLanes; ++i) index[i] = i;
-  return (IVec)(index < (int32_t)n);
+  return index;
 }
+// Lanes 0..n-1 all ones, the rest zero.
+FATHOM_INLINE IVec first_lanes(int64_t n) { return (IVec)(lane_numbers() < (int32_t)n); }
 
 FATHOM_INLINE Vec load_n(const float* p, int64_t n) {
 #if defined(FATHOM_HAS_AVX512)
@@ -91,8 +93,26 @@ FATHOM_INLINE Vec fma(Vec a, Vec b, Vec c) {
 FATHOM_INLINE Vec select(IVec mask, Vec yes, Vec no) {
   return (Vec)((mask & (IVec)yes) | (~mask & (IVec)no));
 }
-FATHOM_INLINE Vec max(Vec a, Vec b) { return select(a > b, a, b); }
-FATHOM_INLINE Vec min(Vec a, Vec b) { return select(a < b, a, b); }
+// a > b ? a : b and a < b ? a : b: the second argument where either is NaN, which is what the instructions
+// do.
+FATHOM_INLINE Vec max(Vec a, Vec b) {
+#if defined(FATHOM_HAS_AVX512)
+  return (Vec)_mm512_maskz_max_ps((__mmask16)0xffff, (__m512)a, (__m512)b);
+#elif defined(FATHOM_SIMD_avx2)
+  return (Vec)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+  return select(a > b, a, b);
+#endif
+}
+FATHOM_INLINE Vec min(Vec a, Vec b) {
+#if defined(FATHOM_HAS_AVX512)
+  return (Vec)_mm512_maskz_min_ps((__mmask16)0xffff, (__m512)a, (__m512)b);
+#elif defined(FATHOM_SIMD_avx2)
+  return (Vec)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+  return select(a < b, a, b);
+#endif
+}
 
 // How many lanes a step may touch when `remaining` elements are left: the count the *_n forms expect.
 FATHOM_INLINE int64_t lanes_left(int64_t remaining) { return remaining < kLanes ? remaining : kLanes; }
@@ -104,6 +124,47 @@ FATHOM_INLINE float sum(Vec v) {
     for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
   }
   return lanes[0];
+}
+// Lane i is sum(v[i]), in the same tree order, by halving vectors two at a time.
+FATHOM_INLINE Vec sum_each(const Vec* v) {
+#define FATHOM_FOLD(a, b, low, high) \
+  (__builtin_shufflevector(a, b, FATHOM_LIST low) + __builtin_shufflevector(a, b, FATHOM_LIST high))
+#define FATHOM_LIST(...) __VA_ARGS__
+#if defined(FATHOM_HAS_AVX512)
+  Vec eights[8], quads[4], pairs[2];
+  for (int i = 0; i < 8; ++i) {
+    eights[i] = FATHOM_FOLD(v[i], v[i + 8], (0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+                            (8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31));
+  }
+  for (int i = 0; i < 4; ++i) {
+    quads[i] =
+        FATHOM_FOLD(eights[i], eights[i + 4], (0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
+                    (4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31));
+  }
+  for (int i = 0; i < 2; ++i) {
+    pairs[i] = FATHOM_FOLD(quads[2 * i], quads[2 * i + 1],
+                           (0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
+                           (2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31));
+  }
+  return FATHOM_FOLD(pairs[0], pairs[1], (0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30),
+                     (1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31));
+#elif defined(FATHOM_SIMD_avx2)
+  Vec quads[4], pairs[2];
+  for (int i = 0; i < 4; ++i) {
+    quads[i] = FATHOM_FOLD(v[i], v[i + 4], (0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15));
+  }
+  for (int i = 0; i < 2; ++i) {
+    pairs[i] =
+        FATHOM_FOLD(quads[2 * i], quads[2 * i + 1], (0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15));
+  }
+  return FATHOM_FOLD(pairs[0], pairs[1], (0, 2, 8, 10, 4, 6, 12, 14), (1, 3, 9, 11, 5, 7, 13, 15));
+#else
+  const Vec first = FATHOM_FOLD(v[0], v[1], (0, 1, 4, 5), (2, 3, 6, 7));
+  const Vec second = FATHOM_FOLD(v[2], v[3], (0, 1, 4, 5), (2, 3, 6, 7));
+  return FATHOM_FOLD(first, second, (0, 2, 4, 6), (1, 3, 5, 7));
+#endif
+#undef FATHOM_FOLD
+#undef FATHOM_LIST
 }
 FATHOM_INLINE float max_lane(Vec v) {
   float lanes[kLanes];
@@ -174,6 +235,25 @@ FATHOM_INLINE Vec exp(Vec x) {
   return select(x != x, x, result);
 }
 
+// 2^t for t <= 0, to about 1 ulp; t below -126.5 gives 0, NaN stays NaN. A third of the instructions of exp:
+// no split of ln 2, no large results, and one shift builds the power of two (an exponent field of 0 is the
+// zero).
+FATHOM_INLINE Vec exp2_nonpositive(Vec t) {
+  const Vec magic = broadcast(12582912.0F + 127.0F);  // 1.5 * 2^23 rounds; 127 biases the exponent
+  t = max(broadcast(-127.0F), t);
+  const Vec biased = t + magic;
+  const Vec f = t - (biased - magic);  // in [-1/2, 1/2], exact
+  // Interpolates (2^f - 1) / f at the Chebyshev nodes: 1 at f = 0, so that slow decays have no bias.
+  Vec p = broadcast(1.5453163360e-4F);
+  p = fma(p, f, broadcast(1.3390863314e-3F));
+  p = fma(p, f, broadcast(9.6180830151e-3F));
+  p = fma(p, f, broadcast(5.5503569543e-2F));
+  p = fma(p, f, broadcast(2.4022650719e-1F));
+  p = fma(p, f, broadcast(6.9314718246e-1F));
+  p = fma(p, f, broadcast(1.0F));
+  return p * (Vec)((IVec)biased << 23);
+}
+
 // Natural logarithm of positive normal numbers to about 1 ulp: x = m 2^e with m in [sqrt(1/2), sqrt(2)), a
 // polynomial in m - 1 (coefficients of the Cephes library's logf), e ln 2 in two parts.
 FATHOM_INLINE Vec log(Vec x) {
@@ -206,9 +286,9 @@ FATHOM_INLINE Vec log1p(Vec u) {
   return log(w) - ((w - 1.0F) - u) / w;
 }
 
-// log(1 + e^x), x itself above 20.
+// log(1 + e^x), x itself above 20. NaN stays NaN, hence the order of the arguments of min.
 FATHOM_INLINE Vec softplus(Vec x) {
-  return select((IVec)(x > 20.0F), x, log1p(exp(min(x, broadcast(20.0F)))));
+  return select((IVec)(x > 20.0F), x, log1p(exp(min(broadcast(20.0F), x))));
 }
 
 FATHOM_INLINE Vec sigmoid(Vec x) { return 1.0F / (1.0F + exp(-x)); }
