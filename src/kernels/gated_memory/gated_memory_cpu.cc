@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/check.h"
 #include "kernels/common/row_blocks.h"
 #include "kernels/gated_memory/gated_memory_levels.h"
 
@@ -16,6 +17,8 @@ int64_t gated_memory_bwd_workspace(int64_t rows, int64_t dim) { return row_block
 void gated_memory_bwd_cpu(const GatedMemoryBwd& args, Parallel& parallel) {
   const auto rows_fn = FATHOM_SIMD_SELECT(gated_memory_bwd_rows);
   const bool normalised = args.weight != nullptr;
+  FATHOM_CHECK(!normalised || (args.rstd != nullptr && args.grad_weight != nullptr),
+               "the normalised form needs the forward pass's rstd and a place for grad_weight");
   parallel.run(row_blocks(args.rows), 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t block = begin; block < end; ++block) {
       float* partial = normalised ? args.workspace + block * args.dim : nullptr;

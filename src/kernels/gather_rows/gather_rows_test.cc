@@ -80,6 +80,11 @@ TEST(GatherRows, IndicesThatRepeatAreRefused) {
   ScatterAddRows args = c.scatter();
   args.index = twice;
   EXPECT_THROW(scatter_add_rows_cpu(args, serial), CheckFailure);
+  ScatterAddRowsBwd backward = c.backward();
+  backward.index = twice;
+  EXPECT_THROW(scatter_add_rows_bwd_cpu(backward, serial), CheckFailure);
+  const int32_t negative[] = {-1, 2, 3, 7};
+  EXPECT_THROW(gather_rows_cpu({c.y.data(), negative, c.x.data(), 4, 3}, serial), CheckFailure);
 }
 
 }  // namespace

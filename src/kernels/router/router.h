@@ -5,7 +5,8 @@
 //   score[r]  = sigmoid(logit), tanh(logit) or logit;   w[r] = alpha * score[r]   (w = logit for kIdentity)
 //
 // Selection is hierarchical: the candidates of depth r are the rows kept at depth r - 1, and of each sequence
-// the k rows with the largest w stay. Equal w: the larger logit, then the earlier row.
+// the k rows with the largest w stay. Equal w: the larger logit, then the earlier row. NaN counts as minus
+// infinity, so that a selection is defined whatever the model computes.
 #pragma once
 
 #include <cstdint>
@@ -79,7 +80,8 @@ void router_bwd_cpu(const RouterBwd& args, Parallel& parallel);
 void router_top_k_cpu(const RouterTopK& args, Parallel& parallel);
 int64_t router_bwd_workspace(int64_t rows, int64_t dim);
 
-// k_r = max(1, floor(capacity * length)), capped by the candidates there are (3.2).
+// k_r = max(1, floor(capacity * length)), capped by the candidates there are (3.2). The product and its floor
+// are double, as in the reference.
 int64_t router_capacity(double capacity, int64_t length, int64_t candidates);
 
 }  // namespace fathom::kernels

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <string>
 
@@ -31,6 +32,8 @@ double slope_of(RouterScore kind, double z) {
 }
 
 double alpha_of(RouterScore kind, float alpha) { return kind == RouterScore::kIdentity ? 1.0 : alpha; }
+
+float rank(float value) { return std::isnan(value) ? -std::numeric_limits<float>::infinity() : value; }
 
 }  // namespace
 
@@ -76,8 +79,9 @@ void router_top_k_cpu(const RouterTopK& args, Parallel& /*parallel*/) {
     int32_t* const order = args.workspace;
     std::iota(order, order + rows.size(), static_cast<int32_t>(rows.begin));
     const auto before = [&](int32_t a, int32_t b) {
-      if (args.weights[a] != args.weights[b]) return args.weights[a] > args.weights[b];
-      if (args.logits[a] != args.logits[b]) return args.logits[a] > args.logits[b];
+      if (rank(args.weights[a]) != rank(args.weights[b]))
+        return rank(args.weights[a]) > rank(args.weights[b]);
+      if (rank(args.logits[a]) != rank(args.logits[b])) return rank(args.logits[a]) > rank(args.logits[b]);
       return a < b;
     };
     std::nth_element(order, order + args.keep[s], order + rows.size(), before);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -34,6 +35,8 @@ double slope_of(RouterScore kind, double z) {
   }
   return 1.0;
 }
+
+float rank(float value) { return std::isnan(value) ? -std::numeric_limits<float>::infinity() : value; }
 
 }  // namespace
 
@@ -70,8 +73,9 @@ void router_top_k_ref(const RouterTopK& args) {
     std::vector<int32_t> order(static_cast<size_t>(args.sequences[s].size()));
     std::iota(order.begin(), order.end(), static_cast<int32_t>(args.sequences[s].begin));
     std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
-      if (args.weights[a] != args.weights[b]) return args.weights[a] > args.weights[b];
-      return args.logits[a] > args.logits[b];
+      if (rank(args.weights[a]) != rank(args.weights[b]))
+        return rank(args.weights[a]) > rank(args.weights[b]);
+      return rank(args.logits[a]) > rank(args.logits[b]);
     });
     order.resize(static_cast<size_t>(args.keep[s]));
     std::sort(order.begin(), order.end());
@@ -95,8 +99,8 @@ void router_bce_ref(const RouterBce& args) {
 }
 
 int64_t router_capacity(double capacity, int64_t length, int64_t candidates) {
-  const auto wanted = static_cast<int64_t>(std::floor(capacity * static_cast<double>(length)));
-  return std::min(candidates, std::max<int64_t>(1, wanted));
+  const double wanted = std::max(1.0, std::floor(capacity * static_cast<double>(length)));
+  return wanted < static_cast<double>(candidates) ? static_cast<int64_t>(wanted) : candidates;
 }
 
 }  // namespace fathom::kernels

@@ -1,5 +1,6 @@
 #include "kernels/router/router.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "base/check.h"
@@ -113,6 +114,34 @@ TEST(Router, AmongEqualsTheEarlierRowStays) {
   EXPECT_EQ(kept, (std::vector<int32_t>{0, 1}));
 }
 
+TEST(Router, AmongEqualWeightsTheLargerLogitStays) {
+  SerialParallel serial;
+  const std::vector<float> saturated(6, 0.1F), logits = {30, 31, 34, 33, 34, 32};
+  const RowRange all{0, 6};
+  const int64_t keep = 3;
+  std::vector<int32_t> kept(3), workspace(6);
+  router_top_k_cpu({saturated.data(), logits.data(), &all, &keep, 1, kept.data(), workspace.data()}, serial);
+  EXPECT_EQ(kept, (std::vector<int32_t>{2, 3, 4}));
+}
+
+TEST(Router, NaNIsKeptLast) {
+  SerialParallel serial;
+  const int64_t n = 300;
+  Buffer weights = Buffer::normal(n, 11);
+  for (int64_t i = 0; i < n; i += 3) weights[i] = std::numeric_limits<float>::quiet_NaN();
+  const RowRange all{0, n};
+  for (int64_t keep : {0, 1, 57, 200, 230, 300}) {
+    std::vector<int32_t> ref(static_cast<size_t>(keep)), cpu(ref.size()), workspace(300);
+    RouterTopK args{weights.data(), weights.data(), &all, &keep, 1, ref.data(), workspace.data()};
+    router_top_k_ref(args);
+    args.kept = cpu.data();
+    router_top_k_cpu(args, serial);
+    EXPECT_EQ(cpu, ref) << keep;
+    const auto unknown = std::count_if(cpu.begin(), cpu.end(), [](int32_t r) { return r % 3 == 0; });
+    EXPECT_EQ(unknown, std::max<int64_t>(0, keep - 200)) << keep;
+  }
+}
+
 TEST(Router, BceIsTheCrossEntropyOfTheDecision) {
   Buffer logits = Buffer::normal(5, 1), grad(5), ones(1, 1.0F);
   const int32_t kept[] = {1, 4};
@@ -137,6 +166,9 @@ TEST(Router, CapacityIsTheFloorAndAtLeastOne) {
   EXPECT_EQ(router_capacity(0.75, 17, 17), 12);
   EXPECT_EQ(router_capacity(0.25, 3, 3), 1);
   EXPECT_EQ(router_capacity(1.0, 8, 5), 5);
+  EXPECT_EQ(router_capacity(0.29, 100, 100), 28);  // 0.29 * 100 = 28.999999999999996 in double
+  EXPECT_EQ(router_capacity(0.5, 8, 0), 0);
+  EXPECT_EQ(router_capacity(1e300, 8, 5), 5);
 }
 
 }  // namespace

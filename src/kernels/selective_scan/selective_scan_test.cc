@@ -159,21 +159,79 @@ TEST(SelectiveScan, CpuEqualsRefForAnyThreads) {
 TEST(SelectiveScan, CutsDoNotChangeABit) {
   SerialParallel serial;
   testing::for_each_level([&] {
-    Case whole(19, 16), cut(19, 16);
-    whole.carry_states();
-    cut.carry_states();
-    selective_scan_fwd_cpu(whole.fwd(), serial);
-    const int64_t cuts[] = {34, 35, 37, 70, 71, 104};
-    for (size_t i = 0; i + 1 < std::size(cuts); ++i) {
-      ScanSequence piece{{cuts[i], cuts[i + 1]}, cut.sequences[2].state};
-      SelectiveScanFwd args = cut.fwd();
-      args.sequences = &piece;
-      args.num_sequences = 1;
-      args.checkpoints = nullptr;
-      selective_scan_fwd_cpu(args, serial);
+    for (int64_t states : {16, 19}) {
+      for (uint64_t draw = 0; draw < 10; ++draw) {
+        Case whole(83, states), cut(83, states);
+        whole.carry_states();
+        cut.carry_states();
+        selective_scan_fwd_cpu(whole.fwd(), serial);
+        RandomStream random(draw, static_cast<uint64_t>(states));
+        for (size_t s = 0; s < 3; ++s) {
+          for (int64_t from = kSequences[s].begin; from < kSequences[s].end;) {
+            const auto length = 1 + static_cast<int64_t>(random.next_uniform() * 40);
+            const int64_t to = std::min(from + length, kSequences[s].end);
+            ScanSequence piece{{from, to}, cut.sequences[s].state};
+            SelectiveScanFwd args = cut.fwd();
+            args.sequences = &piece;
+            args.num_sequences = 1;
+            args.checkpoints = nullptr;
+            selective_scan_fwd_cpu(args, serial);
+            from = to;
+          }
+        }
+        EXPECT_TRUE(testing::same_bits(cut.y, whole.y)) << states << " " << draw;
+        EXPECT_TRUE(testing::same_bits(cut.states, whole.states)) << states << " " << draw;
+      }
     }
-    EXPECT_EQ(std::memcmp(cut.y.data() + 34 * 19, whole.y.data() + 34 * 19, 70 * 19 * sizeof(float)), 0);
-    EXPECT_EQ(std::memcmp(cut.sequences[2].state, whole.sequences[2].state, 19 * 16 * sizeof(float)), 0);
+  });
+}
+
+TEST(SelectiveScan, ADecayThatUnderflowsForgetsTheState) {
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    Case c(9, 4);
+    c.carry_states();
+    for (int64_t i = 0; i < c.a.size(); ++i) c.a[i] = -1e6F;
+    for (int64_t r = 0; r < kRows; ++r) {
+      for (int64_t i = 0; i < 9; ++i) c.dt[r * 9 + i] = 1.0F;
+    }
+    for (int64_t i = 0; i < 9; ++i) c.dt_bias[i] = 0.0F;
+    Case ref = c;
+    for (size_t s = 0; s < 3; ++s) ref.sequences[s].state = nullptr;  // zeros instead of what was carried
+    selective_scan_fwd_cpu(c.fwd(), serial);
+    selective_scan_fwd_ref(ref.fwd());
+    EXPECT_LE(testing::relative_error(c.y, ref.y), 2e-6);
+  });
+}
+
+// A decay a little below 1 sums thousands of rows, so its own rounding (2^-24) counts 1 / (1 - decay) = 1100
+// times. The bound leaves room for that and for nothing like a bias of the exponential.
+TEST(SelectiveScan, SlowDecaysKeepTheirAccuracy) {
+  SerialParallel serial;
+  const int64_t rows = 4000;
+  testing::for_each_level([&] {
+    Buffer x = Buffer::normal(rows, 1, 0.1F, 1.0F), dt(rows, -7.0F), a(1, -1.0F), bc(2 * rows, 1.0F),
+           zero(1, 0.0F), ref(rows), cpu(rows);
+    const ScanSequence all{{0, rows}, nullptr};
+    SelectiveScanFwd args{x.data(),      dt.data(),   zero.data(), a.data(), bc.data(),
+                          bc.data() + 1, zero.data(), ref.data(),  &all,     1,
+                          nullptr,       1,           1,           2};
+    selective_scan_fwd_ref(args);
+    args.y = cpu.data();
+    selective_scan_fwd_cpu(args, serial);
+    EXPECT_LE(testing::relative_error(cpu, ref), 1e-4);
+  });
+}
+
+TEST(SelectiveScan, NaNDoesNotVanish) {
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    Case c(9, 4);
+    c.dt[40 * 9 + 2] = std::numeric_limits<float>::quiet_NaN();
+    selective_scan_fwd_cpu(c.fwd(), serial);
+    EXPECT_FALSE(std::isnan(c.y[39 * 9 + 2]));
+    for (int64_t r = 40; r < kRows; ++r) EXPECT_TRUE(std::isnan(c.y[r * 9 + 2])) << r;
+    EXPECT_FALSE(std::isnan(c.y[40 * 9 + 1]));
   });
 }
 

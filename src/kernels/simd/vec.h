@@ -93,8 +93,26 @@ FATHOM_INLINE Vec fma(Vec a, Vec b, Vec c) {
 FATHOM_INLINE Vec select(IVec mask, Vec yes, Vec no) {
   return (Vec)((mask & (IVec)yes) | (~mask & (IVec)no));
 }
-FATHOM_INLINE Vec max(Vec a, Vec b) { return select(a > b, a, b); }
-FATHOM_INLINE Vec min(Vec a, Vec b) { return select(a < b, a, b); }
+// a > b ? a : b and a < b ? a : b: the second argument where either is NaN, which is what the instructions
+// do.
+FATHOM_INLINE Vec max(Vec a, Vec b) {
+#if defined(FATHOM_HAS_AVX512)
+  return (Vec)_mm512_maskz_max_ps((__mmask16)0xffff, (__m512)a, (__m512)b);
+#elif defined(FATHOM_SIMD_avx2)
+  return (Vec)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+  return select(a > b, a, b);
+#endif
+}
+FATHOM_INLINE Vec min(Vec a, Vec b) {
+#if defined(FATHOM_HAS_AVX512)
+  return (Vec)_mm512_maskz_min_ps((__mmask16)0xffff, (__m512)a, (__m512)b);
+#elif defined(FATHOM_SIMD_avx2)
+  return (Vec)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+  return select(a < b, a, b);
+#endif
+}
 
 // How many lanes a step may touch when `remaining` elements are left: the count the *_n forms expect.
 FATHOM_INLINE int64_t lanes_left(int64_t remaining) { return remaining < kLanes ? remaining : kLanes; }
@@ -217,6 +235,25 @@ FATHOM_INLINE Vec exp(Vec x) {
   return select(x != x, x, result);
 }
 
+// 2^t for t <= 0, to about 1 ulp; t below -126.5 gives 0, NaN stays NaN. A third of the instructions of exp:
+// no split of ln 2, no large results, and one shift builds the power of two (an exponent field of 0 is the
+// zero).
+FATHOM_INLINE Vec exp2_nonpositive(Vec t) {
+  const Vec magic = broadcast(12582912.0F + 127.0F);  // 1.5 * 2^23 rounds; 127 biases the exponent
+  t = max(broadcast(-127.0F), t);
+  const Vec biased = t + magic;
+  const Vec f = t - (biased - magic);  // in [-1/2, 1/2], exact
+  // Interpolates (2^f - 1) / f at the Chebyshev nodes: 1 at f = 0, so that slow decays have no bias.
+  Vec p = broadcast(1.5453163360e-4F);
+  p = fma(p, f, broadcast(1.3390863314e-3F));
+  p = fma(p, f, broadcast(9.6180830151e-3F));
+  p = fma(p, f, broadcast(5.5503569543e-2F));
+  p = fma(p, f, broadcast(2.4022650719e-1F));
+  p = fma(p, f, broadcast(6.9314718246e-1F));
+  p = fma(p, f, broadcast(1.0F));
+  return p * (Vec)((IVec)biased << 23);
+}
+
 // Natural logarithm of positive normal numbers to about 1 ulp: x = m 2^e with m in [sqrt(1/2), sqrt(2)), a
 // polynomial in m - 1 (coefficients of the Cephes library's logf), e ln 2 in two parts.
 FATHOM_INLINE Vec log(Vec x) {
@@ -249,9 +286,9 @@ FATHOM_INLINE Vec log1p(Vec u) {
   return log(w) - ((w - 1.0F) - u) / w;
 }
 
-// log(1 + e^x), x itself above 20.
+// log(1 + e^x), x itself above 20. NaN stays NaN, hence the order of the arguments of min.
 FATHOM_INLINE Vec softplus(Vec x) {
-  return select((IVec)(x > 20.0F), x, log1p(exp(min(x, broadcast(20.0F)))));
+  return select((IVec)(x > 20.0F), x, log1p(exp(min(broadcast(20.0F), x))));
 }
 
 FATHOM_INLINE Vec sigmoid(Vec x) { return 1.0F / (1.0F + exp(-x)); }
