@@ -202,7 +202,7 @@ struct Executor::Pass {
       const Tensor x = whole ? hidden : gather_rows(hidden, active);
       const RouterScores scores = router_scores(x, parameters.at(segment.router->weight, depth),
                                                 spec.temperature, spec.alpha, score_of(spec));
-      const std::vector<int32_t> kept = choose(spec, depth, candidates, everything, scores);
+      const std::vector<int32_t> kept = choose(spec, depth, active, candidates, everything, scores);
       std::vector<int32_t> kept_rows;
       for (int32_t i : kept) kept_rows.push_back(active[static_cast<size_t>(i)]);
       note_pass(spec, scores, active, kept, kept_rows);
@@ -223,11 +223,19 @@ struct Executor::Pass {
     return hidden;
   }
 
-  // Candidates, as indices among them, that make pass `depth`.
-  std::vector<int32_t> choose(const RouterSpec& spec, int32_t depth, const Rows& candidates,
-                              const Rows& everything, const RouterScores& scores) const {
+  // Candidates, as indices among them, that make pass `depth`. `active` holds their rows in the batch.
+  std::vector<int32_t> choose(const RouterSpec& spec, int32_t depth, const std::vector<int32_t>& active,
+                              const Rows& candidates, const Rows& everything,
+                              const RouterScores& scores) const {
     const float* logits = scores.logits.const_data_ptr<float>();
     std::vector<int32_t> kept;
+    if (options.routing == Routing::kReplay) {
+      for (size_t i = 0; i < active.size(); ++i) {
+        if (options.replay_depths[static_cast<size_t>(active[i])] > depth)
+          kept.push_back(static_cast<int32_t>(i));
+      }
+      return kept;
+    }
     if (options.routing == Routing::kThreshold) {
       const double threshold = spec.threshold.empty() ? 0.0 : spec.threshold[static_cast<size_t>(depth)];
       for (int64_t i = 0; i < candidates.count(); ++i) {
@@ -334,6 +342,10 @@ Executor::Executor(const ModelPlan& plan, const Parameters& parameters)
 Executor::~Executor() = default;
 
 ForwardResult Executor::forward(const Batch& batch, const ForwardOptions& options) {
+  FATHOM_CHECK(options.routing != Routing::kReplay ||
+                   static_cast<int64_t>(options.replay_depths.size()) == batch.rows(),
+               "replay_depths has " + std::to_string(options.replay_depths.size()) + " entries, expected " +
+                   std::to_string(batch.rows()) + ", one for each row");
   Pass pass{plan_, parameters_, batch, options, rope_tables_, {}, {}, {}, {}};
   pass.run_model();
   return std::move(pass.result);

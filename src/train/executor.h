@@ -18,11 +18,14 @@
 
 namespace fathom::train {
 
-enum class Routing : uint8_t { kTopK, kThreshold };
+// kTopK: the published rule, over whole sequences. kThreshold: causal (Mixture-of-Recursions 3.5). kReplay:
+// decisions made elsewhere, to compare values under equal decisions.
+enum class Routing : uint8_t { kTopK, kThreshold, kReplay };
 
 struct ForwardOptions {
   bool bf16 = false;  // matrix products in bfloat16
   Routing routing = Routing::kTopK;
+  std::vector<uint8_t> replay_depths;  // kReplay: passes that each row of the batch makes
   double loss_scale = 1;  // multiplies the sum of negative log-likelihoods
   double label_smoothing = 0;
   double capacity_warmup = 1;  // part of the capacity warm-up done, 0..1 (1: the plan's capacities)
