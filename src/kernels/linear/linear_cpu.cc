@@ -13,7 +13,7 @@ constexpr int64_t kOutGrain = 32;
 
 int64_t rows_per_block(int64_t in) {
   const int64_t rows = kRowBytes / (std::max<int64_t>(1, in) * static_cast<int64_t>(sizeof(float)));
-  return std::clamp<int64_t>(rows / 6 * 6, 6, 96);  // a multiple of every level's tile
+  return std::clamp<int64_t>(rows / 6 * 6, 6, kLinearRowBlock);  // a multiple of every level's tile
 }
 
 }  // namespace

@@ -6,7 +6,9 @@
 
 namespace fathom::kernels {
 
-// Outputs [out_begin, out_end) of rows [row_begin, row_end).
+constexpr int64_t kLinearRowBlock = 96;  // a multiple of every level's tile of rows
+
+// Outputs [out_begin, out_end) of rows [row_begin, row_end), at most kLinearRowBlock of them.
 FATHOM_SIMD_DECLARE(void, linear_fwd_block,
                     (const LinearFwd& args, int64_t row_begin, int64_t row_end, int64_t out_begin,
                      int64_t out_end))

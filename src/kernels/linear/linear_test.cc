@@ -14,9 +14,10 @@ struct Shape {
   int64_t rows, in, out;
 };
 
-// Around every tile and vector width, one of each extent, several row blocks.
-const Shape kShapes[] = {{1, 1, 1},   {1, 33, 9},   {2, 16, 8},   {3, 64, 4},
-                         {7, 31, 13}, {13, 65, 37}, {101, 40, 66}};
+// Around every tile and vector width, one of each extent, no inputs at all, several row blocks, several
+// panels of inputs with the last one full, short and a single input.
+const Shape kShapes[] = {{1, 1, 1},   {1, 33, 9},   {2, 16, 8},    {3, 64, 4},   {4, 9, 5},     {5, 0, 3},
+                         {7, 31, 13}, {13, 65, 37}, {101, 40, 66}, {3, 1024, 5}, {11, 1100, 6}, {4, 513, 9}};
 
 struct Case {
   Case(Shape s, DType weight_type, bool accumulate_into)
@@ -101,22 +102,24 @@ TEST(Linear, TheGapBetweenRowsIsNotTouched) {
 TEST(Linear, ARowHasTheSameBitsAloneAndInCompany) {
   testing::for_each_level([&] {
     for (DType type : {DType::kF32, DType::kBF16}) {
-      Case many({101, 67, 43}, type, false);
-      SerialParallel serial;
-      ThreadPool pool(4);
-      linear_fwd_cpu(many.args(), pool);
-      for (int64_t first : {0, 1, 50, 95}) {
-        for (int64_t rows : {1, 2, 5}) {
-          Buffer part(rows * 45);
-          LinearFwd args = many.args();
-          args.x += first * args.x_stride;
-          args.y = part.data();
-          args.rows = rows;
-          linear_fwd_cpu(args, serial);
-          for (int64_t r = 0; r < rows; ++r) {
-            EXPECT_EQ(std::memcmp(part.data() + r * 45, many.y.data() + (first + r) * 45, 43 * sizeof(float)),
-                      0)
-                << "row " << first + r << " of " << rows;
+      for (int64_t in : {67, 1083}) {  // one panel of inputs, and three
+        Case many({101, in, 43}, type, false);
+        SerialParallel serial;
+        ThreadPool pool(4);
+        linear_fwd_cpu(many.args(), pool);
+        for (int64_t first : {0, 1, 50, 95}) {
+          for (int64_t rows : {1, 2, 5}) {
+            Buffer part(rows * 45);
+            LinearFwd args = many.args();
+            args.x += first * args.x_stride;
+            args.y = part.data();
+            args.rows = rows;
+            linear_fwd_cpu(args, serial);
+            for (int64_t r = 0; r < rows; ++r) {
+              EXPECT_EQ(
+                  std::memcmp(part.data() + r * 45, many.y.data() + (first + r) * 45, 43 * sizeof(float)), 0)
+                  << "row " << first + r << " of " << rows;
+            }
           }
         }
       }
