@@ -27,6 +27,7 @@ function(fathom_test)
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gtest_main GTest::gmock)
   target_compile_definitions(${name} PRIVATE FATHOM_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                              FATHOM_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+  set_property(GLOBAL APPEND PROPERTY FATHOM_TEST_SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/${ARG_SOURCE})
   gtest_discover_tests(${name} TEST_PREFIX "${name}:" DISCOVERY_TIMEOUT 60
                        PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600)
 endfunction()
@@ -40,4 +41,19 @@ function(fathom_bench)
   get_filename_component(name ${ARG_SOURCE} NAME_WE)
   add_executable(${name} ${ARG_SOURCE})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} benchmark::benchmark)
+endfunction()
+
+# A file of tests that no target builds would look like a test and never fail.
+function(fathom_require_listed_tests)
+  get_property(listed GLOBAL PROPERTY FATHOM_TEST_SOURCES)
+  file(GLOB_RECURSE written RELATIVE ${CMAKE_SOURCE_DIR} CONFIGURE_DEPENDS
+       ${CMAKE_SOURCE_DIR}/src/*_test.cc ${CMAKE_SOURCE_DIR}/tests/*_test.cc)
+  if(NOT FATHOM_TRAIN)
+    list(FILTER written EXCLUDE REGEX "^src/train/")
+  endif()
+  foreach(test ${written})
+    if(NOT ${CMAKE_SOURCE_DIR}/${test} IN_LIST listed)
+      message(FATAL_ERROR "${test} is built by no target: add it to the TESTS of its folder's CMakeLists.txt")
+    endif()
+  endforeach()
 endfunction()

@@ -54,7 +54,7 @@ Status verify_case(const std::string& directory, const Flags& flags, Report& rep
   FATHOM_ASSIGN(verify::ModelCase c, verify::open_model_case(directory, name));
   FATHOM_TRY(verify::apply_tolerance(flags.tolerance, c.limits));
   report = Report(name, c.limits);
-  if (flags.only != "train") {
+  if (flags.only != "train" && !c.training_steps()) {
     FATHOM_TRY(verify::verify_in_engine(c, report, parallel));
     for (const std::string& tensor : c.io.unseen()) {
       if (!verify::belongs_to_training(tensor)) {
@@ -108,7 +108,7 @@ Action declare_verify(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   app.add_option("DIR", flags->directories, "directories of recorded cases")->required();
   app.add_option("--tolerance", flags->tolerance,
-                 "X for every limit, or NAME=X for logits, losses, gradients, states or modules");
+                 "X for every limit, or NAME=X for logits, losses, gradients, states, modules or parameters");
   app.add_option("--only", flags->only, "run one half: engine or train")
       ->check(CLI::IsMember({"engine", "train"}));
   app.add_flag("--json", flags->json, "print findings as JSON");

@@ -13,13 +13,6 @@
 
 namespace fathom::train {
 
-OptimizerState::OptimizerState(const ModelPlan& plan) {
-  for (const Param& param : plan.params) {
-    first.emplace_back(static_cast<size_t>(elements_of(param)));
-    second.emplace_back(static_cast<size_t>(elements_of(param)));
-  }
-}
-
 std::string checkpoint_name(int64_t step) { return "checkpoint-" + std::to_string(step); }
 
 std::vector<int64_t> list_checkpoints(const std::string& directory) {

@@ -9,16 +9,11 @@
 #include "base/result.h"
 #include "data/row_iterator.h"
 #include "plan/model_plan.h"
+#include "train/optimizer.h"
 #include "train/parameters.h"
 #include "train/run_data.h"
 
 namespace fathom::train {
-
-// Moments of AdamW, by parameter.
-struct OptimizerState {
-  std::vector<std::vector<float>> first, second;
-  explicit OptimizerState(const ModelPlan& plan);
-};
 
 // Where a run stands after `step` optimizer steps.
 struct TrainerState {

@@ -11,9 +11,9 @@
 #include "kernels/selective_scan/selective_scan.h"
 #include "plan/count.h"
 #include "plan/spec_io.h"
-#include "train/adamw.h"
 #include "train/calibrate.h"
 #include "train/checkpoint.h"
+#include "train/optimizer.h"
 #include "train/torch_parallel.h"
 #include "weights/checkpoint.h"
 
@@ -23,12 +23,6 @@ namespace {
 
 bool is_routed(const ModelPlan& plan) {
   return std::ranges::any_of(plan.segments, [](const Segment& s) { return s.router.has_value(); });
-}
-
-bool decays(DecayRule rule, const Param& param) {
-  if (rule == DecayRule::kAll) return true;
-  return param.role == ParamRole::kMatrix || param.role == ParamRole::kEmbedding ||
-         param.role == ParamRole::kHead || param.role == ParamRole::kRouter;
 }
 
 OrderSettings order_of(const RunConfig& config) {
@@ -66,7 +60,7 @@ class Run {
         data_(std::move(data)),
         iterator_(std::move(order), data_.train->stream().fingerprint()),
         parameters_(plan_),
-        optimizer_(plan_),
+        optimizer_(plan_, config_.optimizer, parameters_),
         executor_(plan_, parameters_) {}
 
   Status start() {
@@ -77,7 +71,7 @@ class Run {
     }
     if (!checkpoints.empty()) {
       const std::string path = request_.directory + "/" + checkpoint_name(checkpoints.back());
-      FATHOM_TRY(read_checkpoint(path, plan_, parameters_, optimizer_, state_));
+      FATHOM_TRY(read_checkpoint(path, plan_, parameters_, optimizer_.state(), state_));
       FATHOM_TRY(iterator_.restore(state_.data));
     } else if (!config_.init.empty()) {
       FATHOM_ASSIGN(const WeightFiles files, WeightFiles::open(config_.init));
@@ -190,21 +184,7 @@ class Run {
 
   // Clipping and AdamW. A loss or a norm that is no number stops the run before anything is changed.
   Status update(StepReport& report) {
-    std::vector<AdamWTensor> tensors;
-    for (size_t p = 0; p < plan_.params.size(); ++p) {
-      const std::span<float> values = parameters_.values(static_cast<int32_t>(p));
-      const std::span<const float> gradient = parameters_.gradient(static_cast<int32_t>(p));
-      tensors.push_back({.param = values.data(),
-                         .grad = gradient.empty() ? nullptr : gradient.data(),
-                         .first_moment = optimizer_.first[p].data(),
-                         .second_moment = optimizer_.second[p].data(),
-                         .count = static_cast<int64_t>(values.size()),
-                         .learning_rate = report.learning_rate,
-                         .weight_decay = decays(config_.optimizer.decay, plan_.params[p])
-                                             ? config_.optimizer.weight_decay
-                                             : 0.0});
-    }
-    report.grad_norm = global_norm(tensors, torch_parallel());
+    report.grad_norm = optimizer_.gradient_norm();
     if (!std::isfinite(report.loss_total) || !std::isfinite(report.grad_norm)) {
       const std::vector<int64_t> saved = list_checkpoints(request_.directory);
       return invalid("step " + std::to_string(state_.step) + ": the loss is " +
@@ -214,12 +194,7 @@ class Run {
                                     : "; the last good checkpoint is " + request_.directory + "/" +
                                           checkpoint_name(saved.back())));
     }
-    const double scale = clip_scale(report.grad_norm, config_.optimizer.clip);
-    const AdamWSettings settings{config_.optimizer.beta1, config_.optimizer.beta2, config_.optimizer.eps};
-    for (AdamWTensor& tensor : tensors) {
-      tensor.grad_scale = static_cast<float>(scale);
-      adamw_update(tensor, settings, state_.step + 1, torch_parallel());
-    }
+    optimizer_.update(state_.step + 1, report.learning_rate, report.grad_norm);
     return {};
   }
 
@@ -267,7 +242,7 @@ class Run {
   Status save() {
     state_.data = iterator_.state();
     const std::string path = request_.directory + "/" + checkpoint_name(state_.step);
-    FATHOM_TRY(write_checkpoint(path, plan_, parameters_, optimizer_, state_, data_));
+    FATHOM_TRY(write_checkpoint(path, plan_, parameters_, optimizer_.state(), state_, data_));
     FATHOM_TRY(prune_checkpoints(request_.directory, config_.train.keep));
     for (TrainObserver* observer : request_.observers) observer->on_checkpoint(state_.step, path);
     return {};
@@ -279,7 +254,7 @@ class Run {
   RunData data_;
   RowIterator iterator_;
   Parameters parameters_;
-  OptimizerState optimizer_;
+  Optimizer optimizer_;
   Executor executor_;
   TrainerState state_;
   SteadyClock clock_;

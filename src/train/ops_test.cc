@@ -131,7 +131,7 @@ void run_backward(const OpCase& op, const Tensor& output) {
 }
 
 TEST(Ops, GradientsAreThoseOfFiniteDifferences) {
-  set_threads(2);
+  set_threads(1);
   int checked = 0;
   for (const OpCase& op : op_cases()) {
     SCOPED_TRACE(op.name);

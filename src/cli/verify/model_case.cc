@@ -11,10 +11,10 @@ namespace {
 
 constexpr int64_t kIgnored = -100;
 
-// Cases that ask for more than one forward and backward pass, by the start of their names.
+// Cases of other kinds, by the start of their names.
 Status refuse_other_kinds(const std::string& name) {
   for (const char* prefix :
-       {"train_", "optimizer_", "init_", "varlen_", "packed_data", "tables", "checkpoint_"}) {
+       {"optimizer_", "init_", "varlen_", "packed_data", "tables"}) {
     if (name.starts_with(prefix))
       return not_supported("not supported yet: cases named " + std::string(prefix) + "*");
   }
@@ -113,6 +113,15 @@ Result<std::vector<CaseSequence>> sequences_of(ModelCase& c) {
   return sequences;
 }
 
+double items_in_batch(ModelCase& c, const std::vector<CaseSequence>& sequences) {
+  int64_t counted = 0;
+  for (const CaseSequence& sequence : sequences) counted += std::ranges::count_if(sequence.labels, [](int32_t label) { return label >= 0; });
+  if (c.family == Family::kHybrid || !c.io.has("labels")) return static_cast<double>(counted);
+  counted = std::ranges::count_if(c.io.at("labels").ids, [](int64_t label) { return label != kIgnored; });
+  const bool accumulates = c.record.contains("accumulation_A") && c.record["accumulation_A"].is_number();
+  return static_cast<double>(counted) * (accumulates ? c.record["accumulation_A"].get<double>() : 1.0);
+}
+
 void RowComparison::add(const CaseSequence& sequence, const float* got, int64_t rows, int64_t columns,
                         const RecordedTensor& recorded) {
   const int64_t length = recorded.extent(1);
@@ -131,7 +140,7 @@ void RowComparison::report(Report& report, const std::string& executor, const st
 }
 
 bool belongs_to_training(const std::string& tensor) {
-  if (tensor.starts_with("grad.") || tensor == "loss") return true;
+  if (tensor.starts_with("grad.") || tensor.starts_with("call") || tensor == "loss") return true;
   if (tensor.starts_with("scalar.")) return tensor != "scalar.eval.loss_mean";
   return tensor.starts_with("router.") &&
          (tensor.ends_with(".sampling_loss") || tensor.ends_with(".sampling_acc") ||

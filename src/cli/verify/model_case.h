@@ -30,6 +30,9 @@ struct ModelCase {
   nlohmann::json record;  // case.json
 
   bool routed() const;
+  // What it asks for beside one forward and backward pass, by the keys of case.json.
+  bool training_steps() const { return record.contains("micro_batches"); }
+  bool warmup_calls() const { return record.contains("calls"); }
 };
 
 // Reads a case. kNotSupported ("not supported yet: X") for what no executor runs. Limits are those of the
@@ -49,6 +52,10 @@ struct CaseSequence {
 // The sequences of `input_ids`, `labels` and `attention_mask`. Labels of the recursion family are not shifted
 // in the file; here they are.
 Result<std::vector<CaseSequence>> sequences_of(ModelCase& c);
+
+// What the sum of losses is divided by. The recursion family counts all labels that are not ignored, before the
+// shift takes one of each row away, and all micro-batches of a step.
+double items_in_batch(ModelCase& c, const std::vector<CaseSequence>& sequences);
 
 // Compares rows of a recorded tensor [batch, length, ...]: gathers rows over sequences, then compares once.
 class RowComparison {

@@ -63,6 +63,8 @@ const char* name_of(Kind kind) {
       return "states";
     case Kind::kModules:
       return "modules";
+    case Kind::kParameters:
+      return "parameters";
     case Kind::kSelections:
       return "selections";
   }
@@ -81,6 +83,8 @@ double Limits::of(Kind kind) const {
       return states;
     case Kind::kModules:
       return modules;
+    case Kind::kParameters:
+      return parameters;
     case Kind::kSelections:
       return 0;
   }
@@ -108,9 +112,10 @@ Status apply_tolerance(const std::vector<std::string>& flags, Limits& limits) {
     set("gradients", limits.gradients);
     set("states", limits.states);
     set("modules", limits.modules);
+    set("parameters", limits.parameters);
     if (!known) {
       return invalid("--tolerance " + flag + ": unknown name \"" + name +
-                     "\", expected logits, losses, gradients, states or modules");
+                     "\", expected logits, losses, gradients, states, modules or parameters");
     }
   }
   return {};

@@ -75,11 +75,9 @@ Status verify_in_trainer(ModelCase& c, Report& report) {
   FATHOM_ASSIGN(const std::vector<CaseSequence> sequences, sequences_of(c));
 
   train::Batch batch;
-  int64_t counted = 0;
   for (const CaseSequence& sequence : sequences) {
     batch.add(sequence.tokens, sequence.labels);
     batch.key_rows.push_back(sequence.key_rows);
-    for (int32_t label : sequence.labels) counted += label >= 0 ? 1 : 0;
     // Places are the published positions, which count padding.
     if (c.family == Family::kRecursions) {
       for (size_t t = 0; t < sequence.places.size(); ++t) {
@@ -88,17 +86,8 @@ Status verify_in_trainer(ModelCase& c, Report& report) {
       }
     }
   }
-  // The recursion family divides by all labels that are not ignored, before the shift takes one of each row
-  // away.
-  double items = static_cast<double>(counted);
-  if (c.family == Family::kRecursions && c.io.has("labels")) {
-    const std::vector<int64_t>& labels = c.io.at("labels").ids;
-    items = static_cast<double>(std::ranges::count_if(labels, [](int64_t label) { return label != -100; }));
-    if (c.record.contains("accumulation_A")) items *= c.record["accumulation_A"].get<double>();
-  }
-
   train::ForwardOptions options;
-  options.loss_scale = 1.0 / items;
+  options.loss_scale = 1.0 / items_in_batch(c, sequences);
   options.want_logits = true;
   train::Executor executor(c.plan, parameters);
   const train::ForwardResult result = executor.forward(batch, options);

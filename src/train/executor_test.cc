@@ -1,0 +1,298 @@
+// Properties of the whole walk, for every small model.
+#include "train/executor.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "train/testing.h"
+#include "train/torch_parallel.h"
+
+namespace fathom::train {
+namespace {
+
+using testing::depths_of;
+using testing::random_batch;
+using testing::SmallModel;
+using testing::values_of;
+
+// The loss by its definition, in double, from logits and router logits.
+double loss_of(const SmallModel& model, const Batch& batch, const ForwardResult& result, double scale) {
+  const int64_t vocab = model.plan.dims.vocab_size;
+  double total = 0;
+  for (int64_t r = 0; r < batch.rows(); ++r) {
+    const int32_t label = batch.labels[static_cast<size_t>(r)];
+    if (label < 0) continue;
+    const float* logits = result.logits.const_data_ptr<float>() + r * vocab;
+    const double largest = *std::max_element(logits, logits + vocab);
+    double sum = 0;
+    for (int64_t v = 0; v < vocab; ++v) sum += std::exp(logits[v] - largest);
+    total += scale * (largest + std::log(sum) - logits[label]);
+  }
+  for (const Segment& segment : model.plan.segments) {
+    if (!segment.router) continue;
+    const RouterSpec& spec = segment.router->spec;
+    for (const RoutedPass& pass : result.passes) {
+      const std::span<const float> z = values_of(pass.logits);
+      double bce = 0, squares = 0;
+      for (size_t i = 0; i < z.size(); ++i) {
+        const bool kept = std::ranges::binary_search(pass.kept, pass.candidates[i]);
+        bce += std::max(double{z[i]}, 0.0) - (kept ? double{z[i]} : 0.0) + std::log1p(std::exp(-std::fabs(z[i])));
+        squares += double{z[i]} * z[i];
+      }
+      if (spec.loss == RouterLoss::kAuxLoss) total += spec.loss_coefficient * bce / static_cast<double>(z.size());
+      total += spec.z_coefficient * squares / static_cast<double>(z.size());
+    }
+  }
+  return total;
+}
+
+double norm_of(std::span<const float> values) {
+  double squares = 0;
+  for (float value : values) squares += double{value} * value;
+  return std::sqrt(squares);
+}
+
+// Every parameter is moved along random signs. Decisions of the routers are held: they have no gradient.
+TEST(Executor, GradientsAreThoseOfFiniteDifferences) {
+  set_threads(2);
+  testing::for_each_small_model([](SmallModel& model) {
+    const Batch batch = random_batch(model.plan, {19, 1, 12});
+    Executor executor(model.plan, *model.parameters);
+    ForwardOptions options;
+    options.loss_scale = 1.0 / 32;
+    options.want_logits = true;
+    const ForwardResult first = executor.forward(batch, options);
+    EXPECT_NEAR(first.loss.item<float>(), loss_of(model, batch, first, options.loss_scale), 1e-5);
+    first.loss.backward();
+    if (!first.passes.empty()) {
+      options.routing = Routing::kReplay;
+      options.replay_depths = depths_of(first, batch.rows());
+    }
+    const at::NoGradGuard no_graph;
+    double worst = 0;
+    for (size_t p = 0; p < model.plan.params.size(); ++p) {
+      const auto index = static_cast<int32_t>(p);
+      const std::span<float> values = model.parameters->values(index);
+      const std::span<const float> gradient = std::as_const(*model.parameters).gradient(index);
+      ASSERT_EQ(gradient.size(), values.size()) << model.plan.params[p].name;
+      const std::vector<float> kept(values.begin(), values.end());
+      const double size = norm_of(gradient);
+      ASSERT_GT(size, 1e-6) << model.plan.params[p].name;
+      const double step = std::min(5e-3 / size, 1e-2);
+      for (uint64_t probe = 0; probe < 2; ++probe) {
+        std::vector<float> sign(values.size());
+        for (size_t i = 0; i < sign.size(); ++i) sign[i] = uniform(probe, p, i) < 0.5F ? -1.0F : 1.0F;
+        double expected = 0;
+        for (size_t i = 0; i < sign.size(); ++i) expected += double{gradient[i]} * sign[i];
+        const auto loss_at = [&](double distance) {
+          for (size_t i = 0; i < values.size(); ++i)
+            values[i] = kept[i] + static_cast<float>(distance) * sign[i];
+          const ForwardResult result = executor.forward(batch, options);
+          std::copy(kept.begin(), kept.end(), values.begin());
+          return loss_of(model, batch, result, options.loss_scale);
+        };
+        const double found = (loss_at(step) - loss_at(-step)) / (2 * step);
+        const double error = std::fabs(found - expected) / size;
+        worst = std::max(worst, error);
+        EXPECT_LE(error, 0.01) << model.plan.params[p].name << ": " << found << ", by backward " << expected;
+      }
+    }
+    ::testing::Test::RecordProperty("worst_" + model.name, std::to_string(worst));
+  });
+}
+
+struct Outcome {
+  std::vector<float> logits;
+  double loss = 0;
+  std::vector<uint8_t> depths;
+  std::vector<std::vector<float>> gradients;
+};
+
+Outcome run(SmallModel& model, const Batch& batch, ForwardOptions options) {
+  model.parameters->clear_gradients();
+  options.want_logits = true;
+  Executor executor(model.plan, *model.parameters);
+  const ForwardResult result = executor.forward(batch, options);
+  result.loss.backward();
+  Outcome outcome;
+  outcome.logits.assign(values_of(result.logits).begin(), values_of(result.logits).end());
+  outcome.loss = result.loss_lm;
+  outcome.depths = depths_of(result, batch.rows());
+  for (size_t p = 0; p < model.plan.params.size(); ++p) {
+    const std::span<const float> gradient = model.parameters->gradient(static_cast<int32_t>(p));
+    outcome.gradients.emplace_back(gradient.begin(), gradient.end());
+  }
+  return outcome;
+}
+
+double largest_difference(std::span<const float> a, std::span<const float> b) {
+  double worst = a.size() == b.size() ? 0 : INFINITY;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i)
+    worst = std::max(worst, std::fabs(double{a[i]} - b[i]));
+  return worst;
+}
+
+// Auxiliary losses are means over the batch, so they are off here.
+TEST(Executor, PackedSequencesAreThoseRunAlone) {
+  set_threads(2);
+  testing::for_each_small_model([](SmallModel& model) {
+    for (Segment& segment : model.plan.segments) {
+      if (segment.router) segment.router->spec.loss_coefficient = segment.router->spec.z_coefficient = 0;
+    }
+    const std::vector<int64_t> lengths = {17, 1, 40, 5};
+    const Batch packed = random_batch(model.plan, lengths);
+    const Outcome together = run(model, packed, {});
+    Outcome alone;
+    for (size_t s = 0; s < lengths.size(); ++s) {
+      const RowRange rows = packed.sequences[s];
+      Batch one;
+      one.add({packed.ids.begin() + rows.begin, packed.ids.begin() + rows.end},
+              {packed.labels.begin() + rows.begin, packed.labels.begin() + rows.end});
+      const Outcome outcome = run(model, one, {});
+      alone.logits.insert(alone.logits.end(), outcome.logits.begin(), outcome.logits.end());
+      alone.depths.insert(alone.depths.end(), outcome.depths.begin(), outcome.depths.end());
+      alone.loss += outcome.loss;
+      alone.gradients.resize(outcome.gradients.size());
+      for (size_t p = 0; p < outcome.gradients.size(); ++p) {
+        alone.gradients[p].resize(std::max(alone.gradients[p].size(), outcome.gradients[p].size()));
+        for (size_t i = 0; i < outcome.gradients[p].size(); ++i) alone.gradients[p][i] += outcome.gradients[p][i];
+      }
+    }
+    EXPECT_EQ(together.depths, alone.depths);
+    EXPECT_LE(largest_difference(together.logits, alone.logits), 2e-5);
+    EXPECT_NEAR(together.loss, alone.loss, 1e-6 * std::fabs(alone.loss));
+    for (size_t p = 0; p < together.gradients.size(); ++p) {
+      double largest = 0;
+      for (float value : alone.gradients[p]) largest = std::max(largest, std::fabs(double{value}));
+      EXPECT_LE(largest_difference(together.gradients[p], alone.gradients[p]), 2e-5 * std::max(largest, 1e-3))
+          << model.plan.params[p].name;
+    }
+  });
+}
+
+// Products are LibTorch's, and it may share them out differently.
+TEST(Executor, AnyNumberOfThreadsGivesTheSameWithinRounding) {
+  testing::for_each_small_model([](SmallModel& model) {
+    const Batch batch = random_batch(model.plan, {33, 14});
+    set_threads(1);
+    const Outcome one = run(model, batch, {});
+    set_threads(3);
+    const Outcome three = run(model, batch, {});
+    set_threads(2);
+    EXPECT_EQ(one.depths, three.depths);
+    EXPECT_LE(largest_difference(one.logits, three.logits), 2e-5);
+    for (size_t p = 0; p < one.gradients.size(); ++p) {
+      EXPECT_LE(largest_difference(one.gradients[p], three.gradients[p]), 2e-5 * (1e-3 + norm_of(one.gradients[p])))
+          << model.plan.params[p].name;
+    }
+  });
+}
+
+// A later token changes no earlier row, except through top-k, which looks at the whole sequence.
+TEST(Executor, LaterTokensDoNotChangeEarlierRows) {
+  set_threads(1);
+  testing::for_each_small_model([](SmallModel& model) {
+    Batch batch = random_batch(model.plan, {30});
+    ForwardOptions options;
+    options.routing = Routing::kThreshold;
+    const Outcome before = run(model, batch, options);
+    batch.ids[25] = (batch.ids[25] + 1) % static_cast<int32_t>(model.plan.dims.vocab_size);
+    const Outcome after = run(model, batch, options);
+    const auto vocab = static_cast<size_t>(model.plan.dims.vocab_size);
+    const std::span first(before.logits), second(after.logits);
+    EXPECT_LE(largest_difference(first.first(25 * vocab), second.first(25 * vocab)), 2e-5);
+    EXPECT_GT(largest_difference(first.subspan(25 * vocab), second.subspan(25 * vocab)), 1e-3);
+    if (!before.depths.empty()) {
+      EXPECT_TRUE(std::equal(before.depths.begin(), before.depths.begin() + 25, after.depths.begin()));
+    }
+  });
+}
+
+TEST(Executor, ReplayedDecisionsGiveTheSameBits) {
+  set_threads(1);
+  int routed = 0;
+  testing::for_each_small_model([&](SmallModel& model) {
+    const Batch batch = random_batch(model.plan, {25, 8});
+    for (Routing routing : {Routing::kTopK, Routing::kThreshold}) {
+      ForwardOptions options;
+      options.routing = routing;
+      const Outcome decided = run(model, batch, options);
+      if (std::ranges::count(decided.depths, uint8_t{0}) == batch.rows()) return;
+      options.routing = Routing::kReplay;
+      options.replay_depths = decided.depths;
+      const Outcome replayed = run(model, batch, options);
+      EXPECT_EQ(replayed.logits, decided.logits);
+      EXPECT_EQ(replayed.depths, decided.depths);
+      EXPECT_EQ(replayed.gradients, decided.gradients);
+    }
+    ++routed;
+    ForwardOptions wrong;
+    wrong.routing = Routing::kReplay;
+    wrong.replay_depths = {1};
+    EXPECT_THROW(run(model, batch, wrong), CheckFailure);
+  });
+  EXPECT_GE(routed, 8);
+}
+
+// Mixture-of-Recursions 3.2: k_r = floor(c_r * length), per sequence and at least one.
+TEST(Executor, EverySequenceHasItsOwnCapacity) {
+  SmallModel model = testing::small_model("mor", testing::spec_named("mor-middle_cycle-nr3"));
+  const Batch batch = random_batch(model.plan, {30, 1, 8, 2});
+  Executor executor(model.plan, *model.parameters);
+  const ForwardResult result = executor.forward(batch, {});
+  const int64_t expected[3][4] = {{30, 1, 8, 2}, {20, 1, 5, 1}, {10, 1, 2, 1}};
+  ASSERT_EQ(result.passes.size(), 3U);
+  for (size_t r = 0; r < 3; ++r) {
+    for (size_t s = 0; s < batch.sequences.size(); ++s) {
+      const RowRange rows = batch.sequences[s];
+      EXPECT_EQ(std::ranges::count_if(result.passes[r].kept, [&](int32_t row) { return row >= rows.begin && row < rows.end; }),
+                expected[r][s])
+          << "pass " << r << ", sequence " << s;
+    }
+    EXPECT_TRUE(std::ranges::is_sorted(result.passes[r].kept));
+    EXPECT_TRUE(std::ranges::includes(result.passes[r].candidates, result.passes[r].kept));
+  }
+}
+
+TEST(Executor, ABatchWithoutLabelsHasNoLossAndZeroGradients) {
+  SmallModel model = testing::small_model("llama", testing::spec_named("llama"));
+  Batch batch = random_batch(model.plan, {9});
+  std::ranges::fill(batch.labels, -100);
+  const Outcome outcome = run(model, batch, {});
+  EXPECT_EQ(outcome.loss, 0);
+  for (const std::vector<float>& gradient : outcome.gradients) EXPECT_EQ(norm_of(gradient), 0);
+}
+
+// Products in bfloat16 move the loss by their rounding, not more; with the same decisions where there are any.
+TEST(Executor, Bfloat16ProductsStayCloseToFloat) {
+  set_threads(2);
+  testing::for_each_small_model([](SmallModel& model) {
+    const Batch batch = random_batch(model.plan, {33, 14});
+    ForwardOptions options;
+    options.loss_scale = 1.0 / 47;
+    const Outcome exact = run(model, batch, options);
+    options.bf16 = true;
+    if (std::ranges::count(exact.depths, uint8_t{0}) != batch.rows()) {
+      options.routing = Routing::kReplay;
+      options.replay_depths = exact.depths;
+    }
+    const Outcome rounded = run(model, batch, options);
+    EXPECT_NE(rounded.loss, exact.loss);
+    EXPECT_NEAR(rounded.loss, exact.loss, 0.02 * exact.loss);
+    double difference = 0, size = 0;
+    for (size_t p = 0; p < exact.gradients.size(); ++p) {
+      ASSERT_EQ(rounded.gradients[p].size(), exact.gradients[p].size());
+      for (size_t i = 0; i < exact.gradients[p].size(); ++i) {
+        difference += std::pow(double{rounded.gradients[p][i]} - exact.gradients[p][i], 2);
+        size += std::pow(double{exact.gradients[p][i]}, 2);
+      }
+    }
+    EXPECT_LE(std::sqrt(difference / size), 0.05);
+  });
+}
+
+}  // namespace
+}  // namespace fathom::train
