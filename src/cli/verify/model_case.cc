@@ -47,6 +47,16 @@ Limits limits_of(Family family, const nlohmann::json& record) {
   return limits;
 }
 
+// The first public release of MoR left the attention of the recursions untied. config.json is the same then: the
+// names of shared weights tell.
+bool shares_attention(const nlohmann::json& record) {
+  if (!record.contains("aliases") || !record["aliases"].is_object()) return true;
+  const auto& names = record["aliases"].items();
+  return std::any_of(names.begin(), names.end(), [](const auto& entry) {
+    return entry.key().find(".self_attn.") != std::string::npos;
+  });
+}
+
 }  // namespace
 
 bool ModelCase::routed() const {
@@ -58,7 +68,9 @@ Result<ModelCase> open_model_case(const std::string& directory, const std::strin
   ModelCase c;
   c.path = directory;
   c.name = name;
-  FATHOM_ASSIGN(const ModelSpec spec, load_spec(directory));
+  FATHOM_ASSIGN(c.record, read_json_file(directory + "/case.json"));
+  FATHOM_ASSIGN(ModelSpec spec, load_spec(directory));
+  if (spec.router && !shares_attention(c.record)) spec.share_attention = false;
   FATHOM_ASSIGN(c.plan, build_plan(spec));
   FATHOM_TRY(check_executable(c.plan));
   c.scheme = naming_of(c.plan);
@@ -67,7 +79,6 @@ Result<ModelCase> open_model_case(const std::string& directory, const std::strin
   FATHOM_ASSIGN(WeightFiles files, WeightFiles::open(directory + "/weights.safetensors"));
   c.weights = std::make_shared<const WeightFiles>(std::move(files));
   FATHOM_ASSIGN(c.io, RecordedTensors::read(directory + "/io.safetensors"));
-  FATHOM_ASSIGN(c.record, read_json_file(directory + "/case.json"));
   c.limits = limits_of(c.family, c.record);
   return c;
 }
