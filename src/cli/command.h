@@ -34,6 +34,9 @@ struct Command {
   Declare declare;
 };
 
+// A check of a flag's number: at least `least`.
+CLI::Validator at_least(double least);
+
 // Parses argv, runs the chosen command, prints "<program>: <sentence>" to stderr on failure. Returns the exit
 // code.
 int run_commands(const char* program, const char* description, const std::vector<Command>& commands, int argc,

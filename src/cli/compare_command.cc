@@ -163,9 +163,9 @@ Action declare_compare(CLI::App& app) {
   app.add_option("RUN", flags->runs, "directories of training runs")->required();
   app.add_option("--prompt,-p", flags->prompt, "where the texts begin");
   app.add_option("--max-tokens,-n", flags->tokens, "length of the texts; 0 prints the table only")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--seed", flags->seed, "of the texts")->check(CLI::NonNegativeNumber);
-  app.add_option("--context", flags->context, "for the count of FLOPs")->check(CLI::PositiveNumber);
+      ->check(at_least(0));
+  app.add_option("--seed", flags->seed, "of the texts")->check(at_least(0));
+  app.add_option("--context", flags->context, "for the count of FLOPs")->check(at_least(1));
   app.add_option("--color", flags->color, "depths in colour")->check(CLI::IsMember({"always", "never"}));
   return [flags] { return run(*flags); };
 }

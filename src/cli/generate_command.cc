@@ -204,21 +204,21 @@ Action declare_generate(CLI::App& app) {
       app.add_option("--prompt,-p", flags->prompt, "text to go on from (else --file, else stdin)");
   app.add_option("--file,-f", flags->file, "read the prompt from a file");
   app.add_option("--max-tokens,-n", flags->max_tokens, "tokens to generate at most")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   app.add_option("--temperature", flags->temperature, "0 takes the most probable token")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--top-k", flags->top_k, "0: off")->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
+  app.add_option("--top-k", flags->top_k, "0: off")->check(at_least(0));
   app.add_option("--top-p", flags->top_p, "1: off")->check(CLI::Range(0.0, 1.0));
   app.add_option("--min-p", flags->min_p, "0: off")->check(CLI::Range(0.0, 1.0));
-  app.add_option("--seed", flags->seed, "the same seed gives the same text")->check(CLI::NonNegativeNumber);
+  app.add_option("--seed", flags->seed, "the same seed gives the same text")->check(at_least(0));
   app.add_option("--stop", flags->stop, "end at this text; may be given more than once");
-  app.add_option("--context", flags->context, "most tokens of prompt and text")->check(CLI::PositiveNumber);
-  app.add_option("--chunk", flags->chunk, "rows of the prompt per call")->check(CLI::PositiveNumber);
-  app.add_option("--threads,-t", flags->threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  app.add_option("--context", flags->context, "most tokens of prompt and text")->check(at_least(1));
+  app.add_option("--chunk", flags->chunk, "rows of the prompt per call")->check(at_least(1));
+  app.add_option("--threads,-t", flags->threads, "0: all cores")->check(at_least(0));
   app.add_option("--dtype", flags->dtype, "of the matrices")->check(CLI::IsMember({"f32", "bf16"}));
   app.add_option("--kv-type", flags->kv_type, "of the key-value cache")
       ->check(CLI::IsMember({"f32", "bf16"}));
-  app.add_option("--max-depth", flags->max_depth, "recursion passes at most")->check(CLI::PositiveNumber);
+  app.add_option("--max-depth", flags->max_depth, "recursion passes at most")->check(at_least(1));
   app.add_flag("--return-depths", flags->return_depths, "show each token's recursion depth (causal routing)");
   app.add_option("--color", flags->color, "of depths")->check(CLI::IsMember({"auto", "always", "never"}));
   app.add_flag("--ignore-eos", flags->ignore_eos, "do not end at the end-of-text token");
