@@ -44,7 +44,9 @@ TEST(Command, WhatIsRefusedIsSaidInOneLine) {
     const char* message;
   } cases[] = {
       {{"nope"}, kExitUsage, "fathom: unknown command 'nope', expected one of count\n"},
-      {{"count"}, kExitUsage, "fathom count: --number is required; fathom count --help lists what there is\n"},
+      {{"count"},
+       kExitUsage,
+       "fathom count: --number is required; fathom count --help lists what there is\n"},
       {{"count", "--number", "1"}, kExitUsage, "'1' is not a number of at least 2"},
       {{"count", "--number", "-inf"}, kExitUsage, "is not a number of at least 2"},
       {{"count", "--number", "3x"}, kExitUsage, "'3x' is not a number of at least 2"},

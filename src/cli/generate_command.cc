@@ -203,10 +203,8 @@ Action declare_generate(CLI::App& app) {
   CLI::Option* prompt =
       app.add_option("--prompt,-p", flags->prompt, "text to go on from (else --file, else stdin)");
   app.add_option("--file,-f", flags->file, "read the prompt from a file");
-  app.add_option("--max-tokens,-n", flags->max_tokens, "tokens to generate at most")
-      ->check(at_least(0));
-  app.add_option("--temperature", flags->temperature, "0 takes the most probable token")
-      ->check(at_least(0));
+  app.add_option("--max-tokens,-n", flags->max_tokens, "tokens to generate at most")->check(at_least(0));
+  app.add_option("--temperature", flags->temperature, "0 takes the most probable token")->check(at_least(0));
   app.add_option("--top-k", flags->top_k, "0: off")->check(at_least(0));
   app.add_option("--top-p", flags->top_p, "1: off")->check(CLI::Range(0.0, 1.0));
   app.add_option("--min-p", flags->min_p, "0: off")->check(CLI::Range(0.0, 1.0));

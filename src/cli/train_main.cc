@@ -5,8 +5,8 @@
 
 int main(int argc, char** argv) {
   using namespace fathom::cli;
-  // Activations of megabytes come and go every step: keep their pages instead of returning them to the system and
-  // having them zeroed again, which costs a fifth of a step.
+  // Activations of megabytes come and go every step: keep their pages instead of returning them to the system
+  // and having them zeroed again, which costs a fifth of a step.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 2047 << 20);
   return run_commands(

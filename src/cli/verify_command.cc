@@ -54,6 +54,8 @@ Status verify_case(const std::string& directory, const Flags& flags, Report& rep
   FATHOM_ASSIGN(verify::ModelCase c, verify::open_model_case(directory, name));
   FATHOM_TRY(verify::apply_tolerance(flags.tolerance, c.limits));
   report = Report(name, c.limits);
+  if (flags.only == "engine" && c.training_steps())
+    return invalid(directory + ": recorded training steps are the trainer's; --only engine leaves nothing");
   if (flags.only != "train" && !c.training_steps()) {
     FATHOM_TRY(verify::verify_in_engine(c, report, parallel));
     for (const std::string& tensor : c.io.unseen()) {

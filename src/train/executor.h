@@ -26,7 +26,7 @@ struct ForwardOptions {
   bool bf16 = false;  // matrix products in bfloat16
   Routing routing = Routing::kTopK;
   std::vector<uint8_t> replay_depths;  // kReplay: passes that each row of the batch makes
-  double loss_scale = 1;  // multiplies the sum of negative log-likelihoods
+  double loss_scale = 1;               // multiplies the sum of negative log-likelihoods
   double label_smoothing = 0;
   double capacity_warmup = 1;  // part of the capacity warm-up done, 0..1 (1: the plan's capacities)
   bool want_logits = false;

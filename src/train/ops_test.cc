@@ -46,7 +46,8 @@ std::shared_ptr<const AttentionRows> attention_rows(int32_t window) {
 
 std::vector<OpCase> op_cases() {
   const std::vector<RowRange> sequences = {{0, 3}, {3, 7}};
-  const auto positions = std::make_shared<const std::vector<int32_t>>(std::vector<int32_t>{0, 1, 2, 0, 2, 3, 9});
+  const auto positions =
+      std::make_shared<const std::vector<int32_t>>(std::vector<int32_t>{0, 1, 2, 0, 2, 3, 9});
   auto tables = std::make_shared<RopeTables>();
   tables->positions = 10;
   tables->head_dim = 4;
@@ -58,12 +59,14 @@ std::vector<OpCase> op_cases() {
   cases.push_back({"embedding", {leaf({5, 6}, 0, 1, 0)}, [](const std::vector<Tensor>& in) {
                      return embedding(in[0], {4, 0, 4, 2});
                    }});
-  cases.push_back({"rms_norm", {leaf({7, 6}, 1, 1, 0), leaf({6}, 2, 0.2F, 1)}, [](const std::vector<Tensor>& in) {
-                     return rms_norm(in[0], in[1], 1e-5);
-                   }});
-  cases.push_back({"layer_norm", {leaf({7, 6}, 3, 1, 0), leaf({6}, 4, 0.2F, 1), leaf({6}, 5, 1, 0)},
+  cases.push_back({"rms_norm",
+                   {leaf({7, 6}, 1, 1, 0), leaf({6}, 2, 0.2F, 1)},
+                   [](const std::vector<Tensor>& in) { return rms_norm(in[0], in[1], 1e-5); }});
+  cases.push_back({"layer_norm",
+                   {leaf({7, 6}, 3, 1, 0), leaf({6}, 4, 0.2F, 1), leaf({6}, 5, 1, 0)},
                    [](const std::vector<Tensor>& in) { return layer_norm(in[0], in[1], in[2], 1e-5); }});
-  cases.push_back({"linear", {leaf({7, 6}, 6, 1, 0), leaf({5, 6}, 7, 1, 0), leaf({5}, 8, 1, 0)},
+  cases.push_back({"linear",
+                   {leaf({7, 6}, 6, 1, 0), leaf({5, 6}, 7, 1, 0), leaf({5}, 8, 1, 0)},
                    [](const std::vector<Tensor>& in) { return linear(in[0], in[1], in[2], false); }});
   cases.push_back({"rope", {leaf({7, 8}, 9, 1, 0)}, [=](const std::vector<Tensor>& in) {
                      return rope(in[0], tables, positions, 2);
@@ -75,12 +78,16 @@ std::vector<OpCase> op_cases() {
                        return attention(in[0], in[1], in[2], attention_rows(window), {4, 2, 4, 0.5});
                      }});
   }
-  cases.push_back({"swiglu", {leaf({7, 6}, 13, 1, 0), leaf({7, 6}, 14, 1, 0)},
+  cases.push_back({"swiglu",
+                   {leaf({7, 6}, 13, 1, 0), leaf({7, 6}, 14, 1, 0)},
                    [](const std::vector<Tensor>& in) { return swiglu(in[0], in[1]); }});
-  cases.push_back({"gated_memory", {leaf({7, 6}, 15, 1, 0), leaf({7, 6}, 16, 1, 0)},
+  cases.push_back({"gated_memory",
+                   {leaf({7, 6}, 15, 1, 0), leaf({7, 6}, 16, 1, 0)},
                    [](const std::vector<Tensor>& in) { return gated_memory(in[0], in[1]); }});
-  cases.push_back({"causal_conv1d", {leaf({7, 6}, 17, 1, 0), leaf({6, 4}, 18, 0.5F, 0), leaf({6}, 19, 0.1F, 0)},
-                   [=](const std::vector<Tensor>& in) { return causal_conv1d(in[0], in[1], in[2], sequences); }});
+  cases.push_back(
+      {"causal_conv1d",
+       {leaf({7, 6}, 17, 1, 0), leaf({6, 4}, 18, 0.5F, 0), leaf({6}, 19, 0.1F, 0)},
+       [=](const std::vector<Tensor>& in) { return causal_conv1d(in[0], in[1], in[2], sequences); }});
   // The first two columns of dt_b_c belong to dt_proj: nothing comes back to them from here.
   cases.push_back({"selective_scan",
                    {leaf({7, 6}, 20, 1, 0), leaf({7, 6}, 21, 0.5F, 0), leaf({6}, 22, 0.5F, -1),
@@ -88,7 +95,8 @@ std::vector<OpCase> op_cases() {
                    [=](const std::vector<Tensor>& in) {
                      return selective_scan(in[0], in[1], in[2], in[3], in[4], in[5], 2, sequences);
                    }});
-  for (auto score : {kernels::RouterScore::kSigmoid, kernels::RouterScore::kTanh, kernels::RouterScore::kIdentity}) {
+  for (auto score :
+       {kernels::RouterScore::kSigmoid, kernels::RouterScore::kTanh, kernels::RouterScore::kIdentity}) {
     cases.push_back({"router_scores " + std::to_string(static_cast<int>(score)),
                      {leaf({7, 6}, 26, 1, 0), leaf({1, 6}, 27, 0.5F, 0)},
                      [=](const std::vector<Tensor>& in) {
@@ -96,20 +104,29 @@ std::vector<OpCase> op_cases() {
                        return scores.logits * 0.3 + scores.weights;
                      }});
   }
-  cases.push_back({"router_bce", {leaf({7}, 28, 1, 0)},
-                   [](const std::vector<Tensor>& in) { return router_bce(in[0], {0, 3, 4}); }});
-  cases.push_back({"gather_rows", {leaf({7, 6}, 29, 1, 0)},
-                   [](const std::vector<Tensor>& in) { return gather_rows(in[0], {1, 4, 6}); }});
-  cases.push_back({"scatter_add_rows, weighted", {leaf({7, 6}, 30, 1, 0), leaf({3, 6}, 31, 1, 0), leaf({3}, 32, 1, 0)},
-                   [](const std::vector<Tensor>& in) { return scatter_add_rows(in[0], in[1], {1, 4, 6}, in[2]); }});
-  cases.push_back({"scatter_add_rows", {leaf({7, 6}, 33, 1, 0), leaf({3, 6}, 34, 1, 0)},
-                   [](const std::vector<Tensor>& in) { return scatter_add_rows(in[0], in[1], {0, 2, 5}, {}); }});
+  cases.push_back({"router_bce", {leaf({7}, 28, 1, 0)}, [](const std::vector<Tensor>& in) {
+                     return router_bce(in[0], {0, 3, 4});
+                   }});
+  cases.push_back({"gather_rows", {leaf({7, 6}, 29, 1, 0)}, [](const std::vector<Tensor>& in) {
+                     return gather_rows(in[0], {1, 4, 6});
+                   }});
+  cases.push_back({"scatter_add_rows, weighted",
+                   {leaf({7, 6}, 30, 1, 0), leaf({3, 6}, 31, 1, 0), leaf({3}, 32, 1, 0)},
+                   [](const std::vector<Tensor>& in) {
+                     return scatter_add_rows(in[0], in[1], {1, 4, 6}, in[2]);
+                   }});
+  cases.push_back({"scatter_add_rows",
+                   {leaf({7, 6}, 33, 1, 0), leaf({3, 6}, 34, 1, 0)},
+                   [](const std::vector<Tensor>& in) {
+                     return scatter_add_rows(in[0], in[1], {0, 2, 5}, {});
+                   }});
   for (double smoothing : {0.0, 0.1}) {
-    cases.push_back({"head_cross_entropy, smoothing " + std::to_string(smoothing),
-                     {leaf({7, 6}, 35, 1, 0), leaf({9, 6}, 36, 1, 0)},
-                     [=](const std::vector<Tensor>& in) {
-                       return head_cross_entropy(in[0], in[1], {3, -100, 8, 0, 0, -100, 5}, 0.25, smoothing, false);
-                     }});
+    cases.push_back(
+        {"head_cross_entropy, smoothing " + std::to_string(smoothing),
+         {leaf({7, 6}, 35, 1, 0), leaf({9, 6}, 36, 1, 0)},
+         [=](const std::vector<Tensor>& in) {
+           return head_cross_entropy(in[0], in[1], {3, -100, 8, 0, 0, -100, 5}, 0.25, smoothing, false);
+         }});
   }
   return cases;
 }
@@ -172,7 +189,8 @@ TEST(Ops, BitsDoNotDependOnTheNumberOfThreads) {
       run_backward(op, output);
       std::vector<std::vector<float>> found;
       found.emplace_back(values_of(output).begin(), values_of(output).end());
-      for (const Tensor& input : op.inputs) found.emplace_back(values_of(input.grad()).begin(), values_of(input.grad()).end());
+      for (const Tensor& input : op.inputs)
+        found.emplace_back(values_of(input.grad()).begin(), values_of(input.grad()).end());
       if (first.empty()) first = found;
       EXPECT_EQ(found, first) << threads << " threads";
     }
@@ -184,7 +202,8 @@ TEST(Ops, SequencesDoNotSeeEachOther) {
   set_threads(2);
   int checked = 0;
   for (const OpCase& op : op_cases()) {
-    if (!op.name.starts_with("attention") && op.name != "causal_conv1d" && op.name != "selective_scan") continue;
+    if (!op.name.starts_with("attention") && op.name != "causal_conv1d" && op.name != "selective_scan")
+      continue;
     SCOPED_TRACE(op.name);
     std::vector<std::vector<float>> first;
     for (int run = 0; run < 2; ++run) {
@@ -208,7 +227,8 @@ TEST(Ops, SequencesDoNotSeeEachOther) {
       }
       for (const Tensor& input : op.inputs) {
         if (input.dim() != 2 || input.size(0) != 7) continue;
-        for (int64_t i = 3 * input.size(1); i < input.numel(); ++i) input.mutable_data_ptr<float>()[i] += 1.5F;
+        for (int64_t i = 3 * input.size(1); i < input.numel(); ++i)
+          input.mutable_data_ptr<float>()[i] += 1.5F;
       }
     }
   }

@@ -1,4 +1,5 @@
-// AdamW over all parameters of a plan: which of them decay, and clipping at the norm of all gradients together.
+// AdamW over all parameters of a plan: which of them decay, and clipping at the norm of all gradients
+// together.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +31,8 @@ class Optimizer {
 
   // Norm of all gradients together, before clipping.
   double gradient_norm();
-  // Update number `t` (from 1), with the gradients scaled down so that their norm, now `gradient_norm`, is at most
-  // the configuration's. Parameters without a gradient stay as they are.
+  // Update number `t` (from 1), with the gradients scaled down so that their norm, now `gradient_norm`, is at
+  // most the configuration's. Parameters without a gradient stay as they are.
   void update(int64_t t, double learning_rate, double gradient_norm);
 
  private:

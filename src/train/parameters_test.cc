@@ -63,7 +63,8 @@ TEST(Parameters, FreshValuesAreSpreadAsTheirInitSays) {
     }
     // Five standard errors.
     if (param.init.kind == InitKind::kNormal || param.init.kind == InitKind::kUniform) {
-      const double deviation = param.init.kind == InitKind::kNormal ? param.init.a : param.init.a / std::sqrt(3.0);
+      const double deviation =
+          param.init.kind == InitKind::kNormal ? param.init.a : param.init.a / std::sqrt(3.0);
       EXPECT_LE(std::fabs(sum / count), 5 * deviation / std::sqrt(count));
       EXPECT_NEAR(std::sqrt(squares / count) / deviation, 1.0, 5 / std::sqrt(2 * count));
     }
@@ -74,7 +75,8 @@ TEST(Parameters, FreshValuesAreSpreadAsTheirInitSays) {
       }
     }
   }
-  EXPECT_GT(kinds[static_cast<size_t>(InitKind::kNormal)] + kinds[static_cast<size_t>(InitKind::kUniform)], 0);
+  EXPECT_GT(kinds[static_cast<size_t>(InitKind::kNormal)] + kinds[static_cast<size_t>(InitKind::kUniform)],
+            0);
   EXPECT_GT(kinds[static_cast<size_t>(InitKind::kConstant)], 0);
   EXPECT_GT(kinds[static_cast<size_t>(InitKind::kLogRange)], 0);
   EXPECT_GT(kinds[static_cast<size_t>(InitKind::kInverseSoftplusDt)], 0);

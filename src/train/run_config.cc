@@ -168,8 +168,9 @@ Status check(const RunConfig& config) {
     return invalid("data.train is missing: text files, directories or token shards");
   if (config.schedule.kind == ScheduleKind::kWsd &&
       config.schedule.warmup_steps + config.schedule.decay_steps > config.schedule.total_steps) {
-    return invalid("schedule.warmup_steps and schedule.decay_steps are together more than schedule.total_steps " +
-                   std::to_string(config.schedule.total_steps));
+    return invalid(
+        "schedule.warmup_steps and schedule.decay_steps are together more than schedule.total_steps " +
+        std::to_string(config.schedule.total_steps));
   }
   if (config.schedule.warmup_steps > config.schedule.total_steps) {
     return invalid("schedule.warmup_steps is " + std::to_string(config.schedule.warmup_steps) +

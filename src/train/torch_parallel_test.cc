@@ -56,7 +56,8 @@ TEST(TorchParallel, OneOpenMpLibraryIsLoaded) {
   std::set<std::string> libraries;
   for (std::string line; std::getline(maps, line);) {
     const size_t path = line.find('/');
-    if (path != std::string::npos && line.find("libgomp") != std::string::npos) libraries.insert(line.substr(path));
+    if (path != std::string::npos && line.find("libgomp") != std::string::npos)
+      libraries.insert(line.substr(path));
     EXPECT_EQ(line.find("libomp"), std::string::npos) << line;
     EXPECT_EQ(line.find("libiomp"), std::string::npos) << line;
   }

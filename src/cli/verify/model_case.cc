@@ -13,8 +13,7 @@ constexpr int64_t kIgnored = -100;
 
 // Cases of other kinds, by the start of their names.
 Status refuse_other_kinds(const std::string& name) {
-  for (const char* prefix :
-       {"optimizer_", "init_", "varlen_", "packed_data", "tables"}) {
+  for (const char* prefix : {"optimizer_", "init_", "varlen_", "packed_data", "tables"}) {
     if (name.starts_with(prefix))
       return not_supported("not supported yet: cases named " + std::string(prefix) + "*");
   }
@@ -47,14 +46,13 @@ Limits limits_of(Family family, const nlohmann::json& record) {
   return limits;
 }
 
-// The first public release of MoR left the attention of the recursions untied. config.json is the same then: the
-// names of shared weights tell.
+// The first public release of MoR left the attention of the recursions untied. config.json is the same then:
+// the names of shared weights tell.
 bool shares_attention(const nlohmann::json& record) {
   if (!record.contains("aliases") || !record["aliases"].is_object()) return true;
   const auto& names = record["aliases"].items();
-  return std::any_of(names.begin(), names.end(), [](const auto& entry) {
-    return entry.key().find(".self_attn.") != std::string::npos;
-  });
+  return std::any_of(names.begin(), names.end(),
+                     [](const auto& entry) { return entry.key().find(".self_attn.") != std::string::npos; });
 }
 
 }  // namespace
@@ -126,7 +124,8 @@ Result<std::vector<CaseSequence>> sequences_of(ModelCase& c) {
 
 double items_in_batch(ModelCase& c, const std::vector<CaseSequence>& sequences) {
   int64_t counted = 0;
-  for (const CaseSequence& sequence : sequences) counted += std::ranges::count_if(sequence.labels, [](int32_t label) { return label >= 0; });
+  for (const CaseSequence& sequence : sequences)
+    counted += std::ranges::count_if(sequence.labels, [](int32_t label) { return label >= 0; });
   if (c.family == Family::kHybrid || !c.io.has("labels")) return static_cast<double>(counted);
   counted = std::ranges::count_if(c.io.at("labels").ids, [](int64_t label) { return label != kIgnored; });
   const bool accumulates = c.record.contains("accumulation_A") && c.record["accumulation_A"].is_number();

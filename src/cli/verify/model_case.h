@@ -53,8 +53,8 @@ struct CaseSequence {
 // in the file; here they are.
 Result<std::vector<CaseSequence>> sequences_of(ModelCase& c);
 
-// What the sum of losses is divided by. The recursion family counts all labels that are not ignored, before the
-// shift takes one of each row away, and all micro-batches of a step.
+// What the sum of losses is divided by. The recursion family counts all labels that are not ignored, before
+// the shift takes one of each row away, and all micro-batches of a step.
 double items_in_batch(ModelCase& c, const std::vector<CaseSequence>& sequences);
 
 // Compares rows of a recorded tensor [batch, length, ...]: gathers rows over sequences, then compares once.

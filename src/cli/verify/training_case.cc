@@ -27,7 +27,8 @@ struct Recipe {
   std::vector<double> items, losses;    // [steps * accumulation] what a loss was divided by; the quotient
 };
 
-// A key that is missing or of another type throws in the JSON library; here it becomes an error like any other.
+// A key that is missing or of another type throws in the JSON library; here it becomes an error like any
+// other.
 Result<Recipe> read_recipe(const ModelCase& c) {
   const auto wrong = [&](const std::string& what) { return invalid(c.path + "/case.json: " + what); };
   Recipe recipe;
@@ -71,7 +72,8 @@ Result<Recipe> read_recipe(const ModelCase& c) {
   } catch (const json::exception& error) {
     return wrong(error.what());
   }
-  if (recipe.steps < 1 || recipe.accumulation < 1 || recipe.rows < 1) return wrong("steps and rows must be positive");
+  if (recipe.steps < 1 || recipe.accumulation < 1 || recipe.rows < 1)
+    return wrong("steps and rows must be positive");
   if (static_cast<int64_t>(recipe.learning_rates.size()) != recipe.steps ||
       static_cast<int64_t>(recipe.gradient_norms.size()) != recipe.steps ||
       static_cast<int64_t>(recipe.micro_batches.size()) != recipe.steps * recipe.accumulation) {
@@ -97,20 +99,23 @@ void compare_selections(ModelCase& c, const std::string& prefix, const train::Ba
   for (size_t r = 0; r < result.passes.size(); ++r) {
     const train::RoutedPass& pass = result.passes[r];
     const std::string name = prefix + ".router." + std::to_string(r);
-    const std::span<const float> all(pass.weights.const_data_ptr<float>(), static_cast<size_t>(pass.weights.numel()));
+    const std::span<const float> all(pass.weights.const_data_ptr<float>(),
+                                     static_cast<size_t>(pass.weights.numel()));
     std::vector<float> places, weights;
     size_t next = 0;
     for (size_t i = 0; i < pass.candidates.size() && next < pass.kept.size(); ++i) {
       const int32_t row = pass.kept[next];
       if (pass.candidates[i] != row) continue;
-      const auto sequence = std::ranges::find_if(batch.sequences, [&](const auto& rows) { return row < rows.end; });
+      const auto sequence =
+          std::ranges::find_if(batch.sequences, [&](const auto& rows) { return row < rows.end; });
       places.push_back(static_cast<float>(row - sequence->begin));
       weights.push_back(all[i]);
       ++next;
     }
     if (c.io.has(name + ".selected")) {
       const std::vector<int64_t>& ids = c.io.at(name + ".selected").ids;
-      report.compare("train", name + ".selected", Kind::kSelections, places, std::vector<float>(ids.begin(), ids.end()));
+      report.compare("train", name + ".selected", Kind::kSelections, places,
+                     std::vector<float>(ids.begin(), ids.end()));
     }
     if (c.io.has(name + ".weights"))
       report.compare("train", name + ".weights", Kind::kLogits, weights, c.io.at(name + ".weights").values);
@@ -233,7 +238,8 @@ Status verify_warmup_calls(ModelCase& c, Report& report) {
   FATHOM_TRY(train::load_parameters(c.plan, c.scheme, *c.weights, parameters));
   train::Executor executor(c.plan, parameters);
   for (const json& recorded : c.record["calls"]) {
-    if (!recorded.contains("call") || !recorded["call"].is_number_integer()) continue;  // "eval": the engine's
+    if (!recorded.contains("call") || !recorded["call"].is_number_integer())
+      continue;  // "eval": the engine's
     const auto call = recorded["call"].get<int64_t>();
     const std::string name = "call" + std::to_string(call);
     train::ForwardOptions options;

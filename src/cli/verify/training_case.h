@@ -1,4 +1,5 @@
-// Recorded training: steps of AdamW over accumulated micro-batches, and forward calls under a capacity warm-up.
+// Recorded training: steps of AdamW over accumulated micro-batches, and forward calls under a capacity
+// warm-up.
 #pragma once
 
 #include "base/result.h"
