@@ -1,6 +1,7 @@
 #include "cli/verify/model_case.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "io/json.h"
 #include "plan/spec_io.h"
@@ -74,6 +75,10 @@ Result<ModelCase> open_model_case(const std::string& directory, const std::strin
   c.scheme = naming_of(c.plan);
   c.family = c.scheme == NamingScheme::kLlama || c.scheme == NamingScheme::kMor ? Family::kRecursions
                                                                                 : Family::kHybrid;
+  if (const std::string archive = directory + "/pytorch_model.bin";
+      !std::filesystem::exists(directory + "/weights.safetensors") && std::filesystem::exists(archive)) {
+    return not_supported("not supported yet: weights in a PyTorch archive, " + archive);
+  }
   FATHOM_ASSIGN(WeightFiles files, WeightFiles::open(directory + "/weights.safetensors"));
   c.weights = std::make_shared<const WeightFiles>(std::move(files));
   FATHOM_ASSIGN(c.io, RecordedTensors::read(directory + "/io.safetensors"));
