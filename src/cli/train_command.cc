@@ -1,4 +1,4 @@
-// fathom train: starts fathom-train, which does the work.
+// fathom train: becomes fathom-train, which does the work.
 #include <iostream>
 #include <memory>
 
@@ -29,8 +29,7 @@ Action declare_train(CLI::App& app) {
     if (flags->resume) arguments.push_back("--resume");
     if (flags->quiet) arguments.push_back("--quiet");
     for (const std::string& word : app.remaining()) arguments.push_back(word);
-    FATHOM_ASSIGN(const ProcessOutput output, run_trainer(*trainer, arguments, false));
-    return output.exit_code;
+    return become_trainer(*trainer, arguments);
   };
 }
 

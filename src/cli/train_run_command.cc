@@ -1,9 +1,9 @@
 // fathom-train run: one training run, with its watchers.
 #include <atomic>
-#include <csignal>
 #include <iostream>
 #include <memory>
 
+#include "cli/stop_signal.h"
 #include "cli/train_commands.h"
 #include "cli/train_observers.h"
 #include "train/loop.h"
@@ -12,14 +12,15 @@ namespace fathom::cli {
 
 namespace {
 
-std::atomic<bool> stop_requested{false};
+// Until the run has begun there is nothing to finish: signals end the process as usual.
+class StopAtSignal final : public train::TrainObserver {
+ public:
+  explicit StopAtSignal(std::atomic<bool>& stop) : stop_(stop) {}
+  void on_start(const train::RunSummary& /*summary*/) override { catch_stop_signals(stop_); }
 
-// The first Ctrl-C finishes the step and writes a checkpoint, the second ends the process.
-void request_stop(int /*signal*/) {
-  stop_requested.store(true);
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
-}
+ private:
+  std::atomic<bool>& stop_;
+};
 
 }  // namespace
 
@@ -49,15 +50,19 @@ Action declare_train_run(CLI::App& app) {
     FATHOM_ASSIGN(request.config, train::read_run_config(flags->recipe, overrides));
     request.directory = flags->out;
     request.resume = flags->resume;
-    request.stop = &stop_requested;
+    static std::atomic<bool> stop{false};
+    request.stop = &stop;
+    StopAtSignal stop_at_signal(stop);
     const std::unique_ptr<train::TrainObserver> progress = make_progress_observer(flags->quiet);
     MetricsLog metrics(flags->out);
+    const std::unique_ptr<LogObserver> table = make_table_log(flags->out);
+    const std::unique_ptr<LogObserver> events = make_event_log(flags->out);
     const std::unique_ptr<train::TrainObserver> samples = make_sample_observer(request.config);
-    request.observers = {progress.get(), &metrics, samples.get()};
-    std::signal(SIGINT, request_stop);
-    std::signal(SIGTERM, request_stop);
+    request.observers = {&stop_at_signal, progress.get(), &metrics, table.get(), events.get(), samples.get()};
     FATHOM_TRY(train::run_training(request));
     FATHOM_TRY(metrics.status());
+    FATHOM_TRY(table->status());
+    FATHOM_TRY(events->status());
     return kExitOk;
   };
 }

@@ -43,20 +43,39 @@ Result<std::string> find_trainer() {
   return trainer.string();
 }
 
-Result<ProcessOutput> run_trainer(const std::string& trainer, const std::vector<std::string>& arguments,
-                                  bool capture) {
+namespace {
+
+// A command line as system calls want it; `words` lives as long as it is used.
+std::vector<char*> argv_of(std::vector<std::string>& words) {
   std::vector<char*> argv;
-  std::vector<std::string> words = {trainer};
-  words.insert(words.end(), arguments.begin(), arguments.end());
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
+  return argv;
+}
+
+std::vector<std::string> command_line(const std::string& trainer, const std::vector<std::string>& arguments) {
+  std::vector<std::string> words = {trainer};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  return words;
+}
+
+}  // namespace
+
+Error become_trainer(const std::string& trainer, const std::vector<std::string>& arguments) {
+  std::vector<std::string> words = command_line(trainer, arguments);
+  ::execv(trainer.c_str(), argv_of(words).data());
+  return io_error("cannot start " + trainer + ": " + strerror(errno));
+}
+
+Result<ProcessOutput> run_trainer(const std::string& trainer, const std::vector<std::string>& arguments) {
+  std::vector<std::string> words = command_line(trainer, arguments);
+  const std::vector<char*> argv = argv_of(words);
 
   int ends[2] = {-1, -1};
-  if (capture && ::pipe2(ends, O_CLOEXEC) != 0)
-    return io_error(std::string("cannot make a pipe: ") + strerror(errno));
+  if (::pipe2(ends, O_CLOEXEC) != 0) return io_error(std::string("cannot make a pipe: ") + strerror(errno));
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  if (capture) posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
   // The child starts with the default action, whatever ours is.
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
@@ -71,22 +90,20 @@ Result<ProcessOutput> run_trainer(const std::string& trainer, const std::vector<
   const int failure = ::posix_spawn(&child, trainer.c_str(), &actions, &attributes, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
-  if (capture) ::close(ends[1]);
+  ::close(ends[1]);
   if (failure != 0) {
-    if (capture) ::close(ends[0]);
+    ::close(ends[0]);
     return io_error("cannot start " + trainer + ": " + strerror(failure));
   }
   ProcessOutput output;
-  if (capture) {
-    char buffer[1 << 16];
-    for (;;) {
-      const ssize_t got = ::read(ends[0], buffer, sizeof buffer);
-      if (got < 0 && errno == EINTR) continue;
-      if (got <= 0) break;
-      if (output.text.size() < kMaxCaptured) output.text.append(buffer, static_cast<size_t>(got));
-    }
-    ::close(ends[0]);
+  char buffer[1 << 16];
+  for (;;) {
+    const ssize_t got = ::read(ends[0], buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    if (output.text.size() < kMaxCaptured) output.text.append(buffer, static_cast<size_t>(got));
   }
+  ::close(ends[0]);
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }

@@ -13,12 +13,14 @@ Result<std::string> find_trainer();
 
 struct ProcessOutput {
   int exit_code = 0;
-  std::string text;  // standard output, if captured
+  std::string text;  // standard output
 };
 
-// Runs fathom-train with these arguments and waits. `capture` collects its standard output (at most 64 MB);
-// otherwise it writes to ours. Ctrl-C reaches both processes.
-Result<ProcessOutput> run_trainer(const std::string& trainer, const std::vector<std::string>& arguments,
-                                  bool capture);
+// Becomes fathom-train with these arguments, which then gets all signals itself. Returns only if that fails.
+Error become_trainer(const std::string& trainer, const std::vector<std::string>& arguments);
+
+// Runs fathom-train with these arguments, waits, and collects its standard output (at most 64 MB). Ctrl-C
+// reaches both processes.
+Result<ProcessOutput> run_trainer(const std::string& trainer, const std::vector<std::string>& arguments);
 
 }  // namespace fathom::cli

@@ -32,7 +32,7 @@ Status verify_in_trainer(const std::string& directory, const Flags& flags, Repor
   FATHOM_ASSIGN(const std::string trainer, find_trainer());
   std::vector<std::string> arguments = {"verify", directory, "--json"};
   for (const std::string& tolerance : flags.tolerance) arguments.push_back("--tolerance=" + tolerance);
-  FATHOM_ASSIGN(const ProcessOutput output, run_trainer(trainer, arguments, true));
+  FATHOM_ASSIGN(const ProcessOutput output, run_trainer(trainer, arguments));
   FATHOM_ASSIGN(const nlohmann::json json, parse_json(output.text));
   if (json.contains("error")) {
     const std::string message = json["error"].get<std::string>();

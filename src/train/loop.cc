@@ -151,6 +151,7 @@ class Run {
     }
     state_.tokens += tokens;
     report.tokens = state_.tokens;
+    report.step_tokens = tokens;
     report.learning_rate = config_.schedule.at(state_.step);
     FATHOM_TRY(update(report));
     report.seconds = clock_.seconds() - start;

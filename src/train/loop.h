@@ -24,6 +24,7 @@ struct StepReport {
   double learning_rate = 0;
   double grad_norm = 0;  // before clipping
   int64_t tokens = 0;    // since the start of training
+  int64_t step_tokens = 0;
   double seconds = 0;    // of this step
 };
 

@@ -1,0 +1,50 @@
+#include "cli/train_scalars.h"
+
+#include <algorithm>
+
+namespace fathom::cli {
+
+std::vector<EventScalar> scalars_of(const train::StepReport& report) {
+  std::vector<EventScalar> scalars = {
+      {"train/loss", report.loss},
+      {"train/loss_total", report.loss_total},
+      {"train/grad_norm", report.grad_norm},
+      {"train/learning_rate", report.learning_rate},
+      {"train/tokens", static_cast<double>(report.tokens)},
+      {"train/tokens_per_second", static_cast<double>(report.step_tokens) / std::max(1e-9, report.seconds)},
+      {"train/seconds", report.seconds}};
+  if (!report.kept.empty()) {
+    scalars.push_back({"router/sampling_loss", report.sampling_loss});
+    scalars.push_back({"router/sampling_accuracy", report.sampling_accuracy});
+    for (size_t r = 0; r < report.kept.size(); ++r)
+      scalars.push_back({"router/kept_" + std::to_string(r + 1), report.kept[r]});
+  }
+  return scalars;
+}
+
+std::vector<EventScalar> scalars_of(const train::EvaluationReport& report) {
+  std::vector<EventScalar> scalars = {{"validation/nll", report.nll}};
+  if (report.mean_depth > 0) {
+    scalars.push_back({"validation/nll_threshold", report.nll_threshold});
+    scalars.push_back({"validation/mean_depth", report.mean_depth});
+  }
+  return scalars;
+}
+
+std::vector<std::string> scalar_tags(const train::RunSummary& summary) {
+  train::StepReport step;
+  train::EvaluationReport evaluation;
+  for (const Segment& segment : summary.plan->segments) {
+    if (!segment.router) continue;
+    step.kept.resize(static_cast<size_t>(segment.repeat));
+    evaluation.mean_depth = 1;
+  }
+  std::vector<std::string> tags;
+  for (const EventScalar& scalar : scalars_of(step)) tags.push_back(scalar.tag);
+  if (summary.valid_rows > 0) {
+    for (const EventScalar& scalar : scalars_of(evaluation)) tags.push_back(scalar.tag);
+  }
+  return tags;
+}
+
+}  // namespace fathom::cli
