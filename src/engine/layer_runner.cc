@@ -1,6 +1,7 @@
 #include "engine/layer_runner.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <string>
 
@@ -149,21 +150,25 @@ void LayerRunner::norm(const Norm& norm, int32_t depth, const float* x, float* y
   }
 }
 
-void LayerRunner::linear(const ParamRef& weight, const ParamRef& bias, int32_t depth, const float* x,
-                         int64_t x_stride, int64_t in, float* y, int64_t out, int64_t rows) {
-  const Weights::Array& matrix = weights_.at(weight.at(depth));
-  kernels::linear_fwd_cpu({.x = x,
-                           .weight = matrix.data,
-                           .weight_type = matrix.type,
-                           .bias = array(bias, depth),
-                           .y = y,
-                           .rows = rows,
-                           .in = in,
-                           .out = out,
-                           .x_stride = x_stride,
-                           .y_stride = out,
-                           .workspace = linear_workspace_},
-                          parallel_);
+void LayerRunner::linear(std::initializer_list<Product> products, int32_t depth, const float* x,
+                         int64_t x_stride, int64_t in, int64_t rows) {
+  std::array<kernels::LinearFwd, 3> args;
+  FATHOM_CHECK(products.size() <= args.size(), "more products of the same rows than any mixer has");
+  std::ranges::transform(products, args.begin(), [&](const Product& product) {
+    const Weights::Array& matrix = weights_.at(product.weight.at(depth));
+    return kernels::LinearFwd{.x = x,
+                              .weight = matrix.data,
+                              .weight_type = matrix.type,
+                              .bias = array(product.bias, depth),
+                              .y = product.y,
+                              .rows = rows,
+                              .in = in,
+                              .out = product.out,
+                              .x_stride = x_stride,
+                              .y_stride = product.out,
+                              .workspace = linear_workspace_};
+  });
+  kernels::linear_fwd_cpu(std::span<const kernels::LinearFwd>(args.data(), products.size()), parallel_);
 }
 
 void LayerRunner::project_onto_residual(const ParamRef& weight, const ParamRef& bias, int32_t depth,
@@ -213,14 +218,18 @@ void LayerRunner::mix(const Attention& attention, const Layer& layer, int32_t de
   const int64_t hidden = plan_.dims.hidden_size;
   const int64_t q_dim = attention.num_heads * attention.head_dim;
   const int64_t kv_dim = attention.num_kv_heads * attention.head_dim;
-  linear(attention.q, attention.q_bias, depth, normed_, hidden, hidden, q_, q_dim, rows.count);
+  const Product q{attention.q, attention.q_bias, q_, q_dim};
+  if (attention.cross) {
+    linear({q}, depth, normed_, hidden, hidden, rows.count);
+  } else {
+    linear({q, {attention.k, attention.k_bias, k_, kv_dim}, {attention.v, attention.v_bias, v_, kv_dim}},
+           depth, normed_, hidden, hidden, rows.count);
+  }
   rotate(attention, q_, attention.num_heads, rows);
 
   const SlotId slot = attention.cross ? layer.reads.front() : layer.writes.front();
   KvState& keys = state.kv(slot, plan_.slots[static_cast<size_t>(slot)].copies > 1 ? depth : 0);
   if (!attention.cross) {
-    linear(attention.k, attention.k_bias, depth, normed_, hidden, hidden, k_, kv_dim, rows.count);
-    linear(attention.v, attention.v_bias, depth, normed_, hidden, hidden, v_, kv_dim, rows.count);
     rotate(attention, k_, attention.num_kv_heads, rows);
     keys.append(k_, v_, rows.keys);
   }
@@ -263,8 +272,8 @@ void LayerRunner::mix(const Mamba& mamba, const Layer& layer, int32_t depth, flo
   const SlotId state_slot = slot_of_kind(SlotKind::kSsmState);
   SsmState& ssm = state.ssm(state_slot, plan_.slots[static_cast<size_t>(state_slot)].copies > 1 ? depth : 0);
 
-  linear(mamba.in_x, {}, depth, normed_, hidden, hidden, inner_x_, mamba.inner, rows.count);
-  linear(mamba.in_z, {}, depth, normed_, hidden, hidden, inner_z_, mamba.inner, rows.count);
+  linear({{mamba.in_x, {}, inner_x_, mamba.inner}, {mamba.in_z, {}, inner_z_, mamba.inner}}, depth, normed_,
+         hidden, hidden, rows.count);
   const kernels::ConvSequence conv{{0, rows.count}, ssm.conv()};
   kernels::causal_conv1d_fwd_cpu({.x = inner_x_,
                                   .weight = array(mamba.conv_weight, depth),
@@ -275,8 +284,8 @@ void LayerRunner::mix(const Mamba& mamba, const Layer& layer, int32_t depth, flo
                                   .channels = mamba.inner,
                                   .width = mamba.conv},
                                  parallel_);
-  linear(mamba.x_proj, {}, depth, conv_, mamba.inner, mamba.inner, dt_b_c_, bc_dim, rows.count);
-  linear(mamba.dt_proj, {}, depth, dt_b_c_, bc_dim, mamba.dt_rank, dt_, mamba.inner, rows.count);
+  linear({{mamba.x_proj, {}, dt_b_c_, bc_dim}}, depth, conv_, mamba.inner, mamba.inner, rows.count);
+  linear({{mamba.dt_proj, {}, dt_, mamba.inner}}, depth, dt_b_c_, bc_dim, mamba.dt_rank, rows.count);
 
   // y goes where the gated memory units will read it, if this is the layer that writes their memory.
   const SlotId memory_slot = slot_of_kind(SlotKind::kGmuMemory);
@@ -304,7 +313,7 @@ void LayerRunner::mix(const Mamba& mamba, const Layer& layer, int32_t depth, flo
 void LayerRunner::mix(const GatedMemory& gmu, const Layer& layer, int32_t depth, float* x, Rows rows,
                       SequenceState& /*state*/) {
   const int64_t hidden = plan_.dims.hidden_size;
-  linear(gmu.in_proj, {}, depth, normed_, hidden, hidden, inner_z_, gmu.inner, rows.count);
+  linear({{gmu.in_proj, {}, inner_z_, gmu.inner}}, depth, normed_, hidden, hidden, rows.count);
   kernels::gated_memory_fwd_cpu({.memory = memory_[static_cast<size_t>(layer.reads.front())],
                                  .gate = inner_z_,
                                  .y = inner_z_,
@@ -316,8 +325,8 @@ void LayerRunner::mix(const GatedMemory& gmu, const Layer& layer, int32_t depth,
 
 void LayerRunner::mlp(const Mlp& mlp, int32_t depth, float* x, int64_t rows) {
   const int64_t hidden = plan_.dims.hidden_size;
-  linear(mlp.gate, {}, depth, normed_, hidden, hidden, gate_, mlp.inner, rows);
-  linear(mlp.up, {}, depth, normed_, hidden, hidden, up_, mlp.inner, rows);
+  linear({{mlp.gate, {}, gate_, mlp.inner}, {mlp.up, {}, up_, mlp.inner}}, depth, normed_, hidden, hidden,
+         rows);
   kernels::swiglu_fwd_cpu({.gate = gate_, .up = up_, .y = gate_, .count = rows * mlp.inner}, parallel_);
   project_onto_residual(mlp.down, {}, depth, gate_, mlp.inner, x, rows);
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <string_view>
 #include <vector>
 
@@ -46,8 +47,15 @@ class LayerRunner {
   void build_rope_tables();
   void build_ssm_rates();
   const float* array(const ParamRef& param, int32_t depth) const;
-  void linear(const ParamRef& weight, const ParamRef& bias, int32_t depth, const float* x, int64_t x_stride,
-              int64_t in, float* y, int64_t out, int64_t rows);
+  struct Product {
+    ParamRef weight;
+    ParamRef bias;
+    float* y;  // [rows, out]
+    int64_t out;
+  };
+  // Up to three products of the same rows x, [rows, in], rows x_stride apart.
+  void linear(std::initializer_list<Product> products, int32_t depth, const float* x, int64_t x_stride,
+              int64_t in, int64_t rows);
   // x += residual_scale * (input weight^T + bias): the end of both branches.
   void project_onto_residual(const ParamRef& weight, const ParamRef& bias, int32_t depth, const float* input,
                              int64_t in, float* x, int64_t rows);

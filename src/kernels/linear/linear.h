@@ -4,7 +4,7 @@
 //
 // weight is float or bfloat16. With bfloat16 weights every x[r, i] is rounded to bfloat16 first (so that
 // levels with a bfloat16 dot instruction and those without compute the same products); sums are float either
-// way.
+// way. The bfloat16 dot instruction takes denormal numbers for zero, other levels do not.
 //
 // The order of the sum over i is a function of `in`, the weight type and the instruction-set level alone: an
 // output has the same bits whatever the number of rows, their place in the batch, the strides and the
@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "base/dtype.h"
 #include "base/parallel.h"
@@ -20,7 +21,7 @@ namespace fathom::kernels {
 
 struct LinearFwd {
   const float* x = nullptr;      // [rows, in], rows x_stride apart
-  const void* weight = nullptr;  // [out, in], dense
+  const void* weight = nullptr;  // [out, in], dense, of any alignment its type allows
   DType weight_type = DType::kF32;
   const float* bias = nullptr;  // [out], or null
   float* y = nullptr;           // [rows, out], rows y_stride apart; not overlapping x
@@ -36,6 +37,9 @@ struct LinearFwd {
 
 void linear_fwd_ref(const LinearFwd& args);
 void linear_fwd_cpu(const LinearFwd& args, Parallel& parallel);
-int64_t linear_fwd_workspace(int64_t rows, int64_t in, DType weight_type);  // bytes, monotone in rows
+// Several products of the same rows (queries, keys and values; gate and up) as one parallel region: x, rows,
+// in, x_stride, weight_type and workspace agree, outputs do not overlap.
+void linear_fwd_cpu(std::span<const LinearFwd> products, Parallel& parallel);
+int64_t linear_fwd_workspace(int64_t rows, int64_t in, DType weight_type);  // bytes, monotone in rows and in
 
 }  // namespace fathom::kernels

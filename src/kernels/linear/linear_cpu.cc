@@ -1,46 +1,85 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/extents.h"
 #include "kernels/linear/linear_levels.h"
 
 namespace fathom::kernels {
 
 namespace {
 
-// Rows that stay in the second-level cache while all weights of a thread pass by.
-constexpr int64_t kRowBytes = 128 * 1024;
-constexpr int64_t kOutGrain = 32;
+constexpr int64_t kOutBlock = 48;             // a multiple of every level's tiles
+constexpr int64_t kRowTiles = 12;             // likewise
+constexpr int64_t kCachedBytes = 512 * 1024;  // of inputs: half of a second-level cache
+constexpr int64_t kLongestStep = 32;          // inputs; a packed row is zero up to the end of its last step
 
-int64_t rows_per_block(int64_t in) {
-  const int64_t rows = kRowBytes / (std::max<int64_t>(1, in) * static_cast<int64_t>(sizeof(float)));
-  return std::clamp<int64_t>(rows / 6 * 6, 6, kLinearRowBlock);  // a multiple of every level's tile
+void check(std::span<const LinearFwd> products) {
+  const LinearFwd& first = products.front();
+  FATHOM_CHECK(first.weight_type == DType::kF32 || first.weight_type == DType::kBF16,
+               "weights are f32 or bf16");
+  for (const LinearFwd& product : products) {
+    FATHOM_CHECK(product.x_stride >= product.in && product.y_stride >= product.out, "rows overlap");
+    FATHOM_CHECK(product.x == first.x && product.rows == first.rows && product.in == first.in &&
+                     product.x_stride == first.x_stride && product.weight_type == first.weight_type &&
+                     product.workspace == first.workspace,
+                 "products of different rows in one call");
+  }
+}
+
+LinearRows rows_of(const LinearFwd& args, Parallel& parallel) {
+  if (args.weight_type == DType::kF32) {
+    return {args.x, args.x_stride * static_cast<int64_t>(sizeof(float))};
+  }
+  const auto pack_fn = FATHOM_SIMD_SELECT(linear_pack_row);
+  auto* packed = static_cast<uint8_t*>(args.workspace);
+  const int64_t stride = FATHOM_SIMD_SELECT(linear_packed_bytes)(args.in);
+  parallel.run(args.rows, 8, [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) pack_fn(args.x + r * args.x_stride, args.in, packed + r * stride);
+  });
+  return {packed, stride};
+}
+
+// Inputs of a block stay in the second-level cache while weights pass by; but weights should not pass too
+// often, so with long rows a block's inputs come from further away.
+int64_t rows_per_block(const LinearRows& x) {
+  const int64_t rows = kCachedBytes / std::max<int64_t>(1, x.stride);
+  return std::clamp<int64_t>(rows / kRowTiles * kRowTiles, 96, 252);
 }
 
 }  // namespace
 
 int64_t linear_fwd_workspace(int64_t rows, int64_t in, DType weight_type) {
-  return weight_type == DType::kBF16 ? rows * in * static_cast<int64_t>(sizeof(float)) : 0;
+  const int64_t row = round_up(in, kLongestStep) * static_cast<int64_t>(sizeof(float));
+  return weight_type == DType::kBF16 ? rows * row : 0;
 }
 
 void linear_fwd_cpu(const LinearFwd& args, Parallel& parallel) {
-  FATHOM_CHECK(args.weight_type == DType::kF32 || args.weight_type == DType::kBF16,
-               "weights are f32 or bf16");
-  FATHOM_CHECK(args.x_stride >= args.in && args.y_stride >= args.out, "rows overlap");
-  LinearFwd rounded = args;
-  if (args.weight_type == DType::kBF16) {
-    const auto round_fn = FATHOM_SIMD_SELECT(linear_round_row);
-    auto* copy = static_cast<float*>(args.workspace);
-    parallel.run(args.rows, 8, [&](int64_t begin, int64_t end, int) {
-      for (int64_t r = begin; r < end; ++r) round_fn(args.x + r * args.x_stride, copy + r * args.in, args.in);
-    });
-    rounded.x = copy;
-    rounded.x_stride = args.in;
-  }
+  linear_fwd_cpu(std::span(&args, 1), parallel);
+}
+
+// The work is cut into blocks of rows and outputs. Blocks of the same rows follow each other, so that a
+// thread finds their inputs in its cache.
+void linear_fwd_cpu(std::span<const LinearFwd> products, Parallel& parallel) {
+  if (products.empty() || products.front().rows == 0) return;
+  check(products);
+  const int64_t rows = products.front().rows;
+  const LinearRows x = rows_of(products.front(), parallel);
   const auto block_fn = FATHOM_SIMD_SELECT(linear_fwd_block);
-  const int64_t step = rows_per_block(args.in);
-  parallel.run(args.out, kOutGrain, [&](int64_t begin, int64_t end, int) {
-    for (int64_t row = 0; row < args.rows; row += step) {
-      block_fn(rounded, row, std::min(row + step, args.rows), begin, end);
+  const int64_t row_block = rows_per_block(x);
+  int64_t out_blocks = 0;
+  for (const LinearFwd& product : products) out_blocks += ceil_div(product.out, kOutBlock);
+  parallel.run(ceil_div(rows, row_block) * out_blocks, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t row = block / out_blocks * row_block;
+      int64_t number = block % out_blocks;
+      const LinearFwd* product = products.data();
+      while (number >= ceil_div(product->out, kOutBlock)) {
+        number -= ceil_div(product->out, kOutBlock);
+        ++product;
+      }
+      const int64_t out = number * kOutBlock;
+      block_fn(*product, x, row, std::min(row + row_block, rows), out,
+               std::min(out + kOutBlock, product->out));
     }
   });
 }

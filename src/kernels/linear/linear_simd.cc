@@ -1,51 +1,48 @@
+#include "kernels/linear/linear_formats.h"
 #include "kernels/linear/linear_levels.h"
-#include "kernels/simd/vec.h"
 
 namespace fathom::kernels::FATHOM_SIMD_LEVEL {
 
-using namespace simd::FATHOM_SIMD_LEVEL;
-
 namespace {
 
-// A tile of R rows by O outputs lives in registers. Every output is one accumulator over the input in steps
-// of kLanes, the last step masked, then one tree: the same order in every tile, so tiles may be cut anywhere.
+// An output is one accumulator over the input in steps, the last step masked, then one tree. Everything below
+// only decides which accumulators are worked on side by side, so blocks and tiles may be cut anywhere.
+
 #if defined(FATHOM_HAS_AVX512)
-constexpr int kTileRows = 6;
+constexpr int kTileRows = 4, kTileOuts = 6;
 #else
-constexpr int kTileRows = 3;
+constexpr int kTileRows = 3, kTileOuts = 4;
 #endif
-constexpr int kTileOuts = 4;
-constexpr int kRowOuts = 8;      // of a single row, to have enough chains of fma in flight
-constexpr int64_t kPanel = 512;  // inputs; kTileOuts of them as float are a quarter of the first-level cache
+constexpr int64_t kStreamRows = 16;  // up to here the weights are waited for, above the multiplier
+constexpr int kStreamTileRows = 8, kStreamTileOuts = 4;
 
-template <bool kBf16>
-FATHOM_INLINE Vec load_weight(const void* weight, int64_t index) {
-  return kBf16 ? load_bf16((const uint16_t*)weight + index) : load((const float*)weight + index);
-}
-template <bool kBf16>
-FATHOM_INLINE Vec load_weight_n(const void* weight, int64_t index, int64_t n) {
-  return kBf16 ? load_bf16_n((const uint16_t*)weight + index, n) : load_n((const float*)weight + index, n);
-}
-
-// Adds `count` inputs to the accumulators; x and weight stand at the first of them. Only the last call of an
-// output may have a count that is no multiple of kLanes.
-template <int R, int O, bool kBf16>
-FATHOM_INLINE void accumulate(const float* x, int64_t x_stride, const void* weight, int64_t weight_stride,
-                              int64_t count, Vec total[R][O]) {
+// R x O accumulators over `count` inputs. If kAhead, fetches meanwhile as many weights from `ahead` on as one
+// output has.
+template <class F, int R, int O, bool kAhead>
+FATHOM_INLINE void accumulate(const char* x, int64_t x_stride, const char* weight, int64_t weight_stride,
+                              int64_t count, const char* ahead, Vec total[R][O]) {
   int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    Vec xs[R];
-    for (int r = 0; r < R; ++r) xs[r] = load(x + r * x_stride + i);
-    for (int o = 0; o < O; ++o) {
-      const Vec w = load_weight<kBf16>(weight, o * weight_stride + i);
-      for (int r = 0; r < R; ++r) total[r][o] = fma(xs[r], w, total[r][o]);
+  for (; i + F::kStep <= count; i += F::kStep) {
+    if (kAhead) __builtin_prefetch(ahead + i * F::kWeightBytes);
+    for (int part = 0; part < F::kParts; ++part) {
+      typename F::Operand xs[R];
+      for (int r = 0; r < R; ++r) xs[r] = F::input(x + r * x_stride + i * F::kInputBytes, part);
+      for (int o = 0; o < O; ++o) {
+        const typename F::Operand w = F::weight(weight + o * weight_stride + i * F::kWeightBytes, part);
+        for (int r = 0; r < R; ++r) total[r][o] = F::multiply_add(xs[r], w, total[r][o]);
+      }
     }
   }
   if (i < count) {
-    const int64_t n = count - i;
-    for (int o = 0; o < O; ++o) {
-      const Vec w = load_weight_n<kBf16>(weight, o * weight_stride + i, n);
-      for (int r = 0; r < R; ++r) total[r][o] = fma(load_n(x + r * x_stride + i, n), w, total[r][o]);
+    for (int part = 0; part < F::kParts; ++part) {
+      for (int o = 0; o < O; ++o) {
+        const typename F::Operand w =
+            F::weight_n(weight + o * weight_stride + i * F::kWeightBytes, part, count - i);
+        for (int r = 0; r < R; ++r) {
+          const typename F::Operand xs = F::input_n(x + r * x_stride + i * F::kInputBytes, part, count - i);
+          total[r][o] = F::multiply_add(xs, w, total[r][o]);
+        }
+      }
     }
   }
 }
@@ -53,6 +50,7 @@ FATHOM_INLINE void accumulate(const float* x, int64_t x_stride, const void* weig
 // Sums the accumulators, kLanes of them at a time, and writes the outputs.
 template <int R, int O>
 FATHOM_INLINE void finish(const LinearFwd& args, int64_t row, int64_t out, Vec total[R][O]) {
+  static_assert(O <= kLanes);
   constexpr int kGroups = (R * O + kLanes - 1) / kLanes;
   float sums[kGroups * kLanes];
   for (int g = 0; g < kGroups; ++g) {
@@ -63,121 +61,146 @@ FATHOM_INLINE void finish(const LinearFwd& args, int64_t row, int64_t out, Vec t
     store(sums + g * kLanes, sum_each(group));
   }
   for (int r = 0; r < R; ++r) {
-    for (int o = 0; o < O; ++o) {
-      float value = sums[r * O + o];
-      if (args.bias != nullptr) value += args.bias[out + o];
-      value *= args.scale;
-      float* y = args.y + (row + r) * args.y_stride + out + o;
-      *y = args.accumulate ? *y + value : value;
-    }
+    float* y = args.y + (row + r) * args.y_stride + out;
+    Vec value = load_n(sums + r * O, O);
+    if (args.bias != nullptr) value = value + load_n(args.bias + out, O);
+    value = value * args.scale;
+    if (args.accumulate) value = load_n(y, O) + value;
+    store_n(y, value, O);
   }
 }
 
-// A single row waits for the weights: they are read once, straight from where they lie.
-template <int O, bool kBf16>
-FATHOM_INLINE void single(const LinearFwd& args, int64_t row, int64_t out) {
-  Vec total[1][O] = {};
-  const char* weight = (const char*)args.weight + out * args.in * (kBf16 ? 2 : 4);
-  accumulate<1, O, kBf16>(args.x + row * args.x_stride, args.x_stride, weight, args.in, args.in, total);
-  finish<1, O>(args, row, out, total);
+FATHOM_INLINE const char* input_at(const LinearRows& x, int64_t row) {
+  return (const char*)x.data + row * x.stride;
+}
+template <class F>
+FATHOM_INLINE const char* weight_at(const LinearFwd& args, int64_t out) {
+  return (const char*)args.weight + out * args.in * F::kWeightBytes;
 }
 
-// Weights of O outputs, inputs [begin, begin + count), as float.
-struct Panel {
-  const float* weight;
-  int64_t stride;
-  int64_t begin, count;
-  bool first, last;
-};
-
-// One tile over one panel. Between panels the accumulators wait in `kept` as they are, so that the order of
-// sums does not see the panels.
-template <int R, int O>
-FATHOM_INLINE void tile(const LinearFwd& args, const Panel& panel, int64_t row, int64_t out, Vec* kept) {
+// Few rows wait for the weights, and memory is fastest read as one stream: the weights of one output after
+// the other meet all rows. O outputs are summed together at the end.
+template <class F, int R, int O>
+FATHOM_INLINE void stream(const LinearFwd& args, const LinearRows& x, int64_t row, int64_t out) {
   Vec total[R][O];
-  for (int r = 0; r < R; ++r) {
-    for (int o = 0; o < O; ++o) total[r][o] = panel.first ? Vec{} : kept[r * O + o];
+  for (int o = 0; o < O; ++o) {
+    Vec one[R][1] = {};
+    accumulate<F, R, 1, false>(input_at(x, row), x.stride, weight_at<F>(args, out + o), 0, args.in, nullptr,
+                               one);
+    for (int r = 0; r < R; ++r) total[r][o] = one[r][0];
   }
-  accumulate<R, O, false>(args.x + row * args.x_stride + panel.begin, args.x_stride, panel.weight,
-                          panel.stride, panel.count, total);
-  if (panel.last) return finish<R, O>(args, row, out, total);
-  for (int r = 0; r < R; ++r) {
-    for (int o = 0; o < O; ++o) kept[r * O + o] = total[r][o];
+  finish<R, O>(args, row, out, total);
+}
+
+// The rows left over, R or fewer.
+template <class F, int R, int O>
+FATHOM_INLINE void stream_rows(const LinearFwd& args, const LinearRows& x, int64_t rows, int64_t row,
+                               int64_t out) {
+  if (rows == R) return stream<F, R, O>(args, x, row, out);
+  if constexpr (R > 1) stream_rows<F, R - 1, O>(args, x, rows, row, out);
+}
+
+// Outputs [out, out + O) of all rows.
+template <class F, int O>
+FATHOM_INLINE void stream_outputs(const LinearFwd& args, const LinearRows& x, int64_t row_begin,
+                                  int64_t row_end, int64_t out) {
+  for (int64_t row = row_begin; row < row_end; row += kStreamTileRows) {
+    const int64_t rows = row_end - row < kStreamTileRows ? row_end - row : kStreamTileRows;
+    stream_rows<F, kStreamTileRows, O>(args, x, rows, row, out);
   }
 }
 
-// The tile of the rows left over, R or fewer.
-template <int R, int O>
-FATHOM_INLINE void last_tile(const LinearFwd& args, const Panel& panel, int64_t rows, int64_t row,
-                             int64_t out, Vec* kept) {
-  if (rows == R) return tile<R, O>(args, panel, row, out, kept);
-  if constexpr (R > 1) last_tile<R - 1, O>(args, panel, rows, row, out, kept);
-}
-
-// Several rows: the weights of O outputs come panel by panel into the first-level cache (widened there, once,
-// if they are bfloat16) and meet all rows of the block.
-template <int O, bool kBf16>
-FATHOM_INLINE void outputs(const LinearFwd& args, int64_t row_begin, int64_t row_end, int64_t out) {
-  Vec kept[kLinearRowBlock * O];
-  float wide[kBf16 ? O * kPanel : 1];
-  int64_t begin = 0;
-  do {  // at least once: without inputs the outputs are the bias
-    const int64_t count = args.in - begin < kPanel ? args.in - begin : kPanel;
-    Panel panel = {wide, kPanel, begin, count, begin == 0, begin + count == args.in};
-    const int64_t at = out * args.in + begin;
-    if (kBf16) {
-      for (int o = 0; o < O; ++o) {
-        for (int64_t i = 0; i < count; i += kLanes) {
-          store(wide + o * kPanel + i,
-                load_bf16_n((const uint16_t*)args.weight + at + o * args.in + i, lanes_left(count - i)));
-        }
-      }
-    } else {
-      panel.weight = (const float*)args.weight + at;
-      panel.stride = args.in;
-    }
-    int64_t row = row_begin;
-    for (; row + kTileRows <= row_end; row += kTileRows) {
-      tile<kTileRows, O>(args, panel, row, out, kept + (row - row_begin) * O);
-    }
-    if (row < row_end) {
-      last_tile<kTileRows - 1, O>(args, panel, row_end - row, row, out, kept + (row - row_begin) * O);
-    }
-    begin += kPanel;
-  } while (begin < args.in);
-}
-
-template <bool kBf16>
-FATHOM_INLINE void block(const LinearFwd& args, int64_t row_begin, int64_t row_end, int64_t out_begin,
-                         int64_t out_end) {
+template <class F>
+FATHOM_INLINE void stream_block(const LinearFwd& args, const LinearRows& x, int64_t row_begin,
+                                int64_t row_end, int64_t out_begin, int64_t out_end) {
   int64_t out = out_begin;
   if (row_end - row_begin == 1) {
-    for (; out + kRowOuts <= out_end; out += kRowOuts) single<kRowOuts, kBf16>(args, row_begin, out);
-    for (; out < out_end; ++out) single<1, kBf16>(args, row_begin, out);
-    return;
+    for (; out + kLanes <= out_end; out += kLanes) stream<F, 1, kLanes>(args, x, row_begin, out);
   }
+  for (; out + kStreamTileOuts <= out_end; out += kStreamTileOuts) {
+    stream_outputs<F, kStreamTileOuts>(args, x, row_begin, row_end, out);
+  }
+  for (; out < out_end; ++out) stream_outputs<F, 1>(args, x, row_begin, row_end, out);
+}
+
+// Many rows wait for the multiplier: R x O accumulators stay in registers.
+template <class F, int R, int O>
+FATHOM_INLINE void tile(const LinearFwd& args, const LinearRows& x, int64_t row, int64_t out,
+                        const char* ahead) {
+  Vec total[R][O] = {};
+  accumulate<F, R, O, true>(input_at(x, row), x.stride, weight_at<F>(args, out), args.in * F::kWeightBytes,
+                            args.in, ahead, total);
+  finish<R, O>(args, row, out, total);
+}
+
+template <class F, int R, int O>
+FATHOM_INLINE void tile_rows(const LinearFwd& args, const LinearRows& x, int64_t rows, int64_t row,
+                             int64_t out, const char* ahead) {
+  if (rows == R) return tile<F, R, O>(args, x, row, out, ahead);
+  if constexpr (R > 1) tile_rows<F, R - 1, O>(args, x, rows, row, out, ahead);
+}
+
+// The weights of O outputs stay in cache while all rows of the block meet them. The first tiles fetch those
+// of the next O, one output's after the other: memory is fastest read as one stream.
+template <class F, int O>
+FATHOM_INLINE void tile_outputs(const LinearFwd& args, const LinearRows& x, int64_t row_begin,
+                                int64_t row_end, int64_t out) {
+  int64_t next = out + O;
+  for (int64_t row = row_begin; row < row_end; row += kTileRows, ++next) {
+    const int64_t rows = row_end - row < kTileRows ? row_end - row : kTileRows;
+    tile_rows<F, kTileRows, O>(args, x, rows, row, out, weight_at<F>(args, next < out + 2 * O ? next : out));
+  }
+}
+
+template <class F>
+FATHOM_INLINE void tile_block(const LinearFwd& args, const LinearRows& x, int64_t row_begin, int64_t row_end,
+                              int64_t out_begin, int64_t out_end) {
+  int64_t out = out_begin;
   for (; out + kTileOuts <= out_end; out += kTileOuts) {
-    outputs<kTileOuts, kBf16>(args, row_begin, row_end, out);
+    tile_outputs<F, kTileOuts>(args, x, row_begin, row_end, out);
   }
-  for (; out < out_end; ++out) outputs<1, kBf16>(args, row_begin, row_end, out);
+  for (; out + 2 <= out_end; out += 2) tile_outputs<F, 2>(args, x, row_begin, row_end, out);
+  for (; out < out_end; ++out) tile_outputs<F, 1>(args, x, row_begin, row_end, out);
+}
+
+template <class F>
+FATHOM_INLINE void block(const LinearFwd& args, const LinearRows& x, int64_t row_begin, int64_t row_end,
+                         int64_t out_begin, int64_t out_end) {
+  if (row_end - row_begin <= kStreamRows) {
+    stream_block<F>(args, x, row_begin, row_end, out_begin, out_end);
+  } else {
+    tile_block<F>(args, x, row_begin, row_end, out_begin, out_end);
+  }
 }
 
 }  // namespace
 
-void linear_fwd_block(const LinearFwd& args, int64_t row_begin, int64_t row_end, int64_t out_begin,
-                      int64_t out_end) {
-  if (args.weight_type == DType::kBF16) {
-    block<true>(args, row_begin, row_end, out_begin, out_end);
+void linear_fwd_block(const LinearFwd& args, const LinearRows& x, int64_t row_begin, int64_t row_end,
+                      int64_t out_begin, int64_t out_end) {
+  if (args.weight_type == DType::kF32) {
+    block<F32Format>(args, x, row_begin, row_end, out_begin, out_end);
   } else {
-    block<false>(args, row_begin, row_end, out_begin, out_end);
+    block<Bf16Format>(args, x, row_begin, row_end, out_begin, out_end);
   }
 }
 
-void linear_round_row(const float* x, float* rounded, int64_t count) {
-  for (int64_t i = 0; i < count; i += kLanes) {
-    const int64_t n = lanes_left(count - i);
-    const HVec half = to_bf16(load_n(x + i, n));
-    store_n(rounded + i, (Vec)(__builtin_convertvector(half, IVec) << 16), n);
+int64_t linear_packed_bytes(int64_t in) {
+  return (in + Bf16Format::kStep - 1) / Bf16Format::kStep * Bf16Format::kStep * Bf16Format::kInputBytes;
+}
+
+void linear_pack_row(const float* x, int64_t in, void* packed) {
+  char* to = (char*)packed;
+  for (int64_t i = 0; i < in; i += Bf16Format::kStep) {
+    uint16_t values[2 * kLanes] = {};
+    store_bf16_n(values, load_n(x + i, lanes_left(in - i)), kLanes);
+    const int64_t rest = in - i - kLanes;
+    if (rest > 0) store_bf16_n(values + kLanes, load_n(x + i + kLanes, lanes_left(rest)), kLanes);
+    for (int part = 0; part < Bf16Format::kParts; ++part) {
+      // A step of inputs is made of a step of bfloat16 values as one of weights is.
+      const typename Bf16Format::Operand operand = Bf16Format::weight((const char*)values, part);
+      __builtin_memcpy(to, &operand, sizeof operand);
+      to += sizeof operand;
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 #include "kernels/linear/linear.h"
 
+#include <array>
 #include <vector>
 
 #include "base/half.h"
@@ -14,10 +15,11 @@ struct Shape {
   int64_t rows, in, out;
 };
 
-// Around every tile and vector width, one of each extent, no inputs at all, several row blocks, several
-// panels of inputs with the last one full, short and a single input.
-const Shape kShapes[] = {{1, 1, 1},   {1, 33, 9},   {2, 16, 8},    {3, 64, 4},   {4, 9, 5},     {5, 0, 3},
-                         {7, 31, 13}, {13, 65, 37}, {101, 40, 66}, {3, 1024, 5}, {11, 1100, 6}, {4, 513, 9}};
+// Around every tile, step and block, on both sides of the line between streaming and tiles, one of each
+// extent, no inputs at all, several blocks of rows.
+const Shape kShapes[] = {{1, 1, 1},     {1, 33, 9},   {2, 16, 8},    {3, 64, 4},   {4, 9, 5},  {5, 0, 3},
+                         {7, 31, 13},   {13, 65, 37}, {16, 97, 20},  {17, 97, 20}, {18, 0, 3}, {1, 40, 131},
+                         {101, 40, 66}, {3, 1024, 5}, {19, 1100, 6}, {260, 33, 51}};
 
 struct Case {
   Case(Shape s, DType weight_type, bool accumulate_into)
@@ -29,11 +31,19 @@ struct Case {
         bias(Buffer::normal(s.out, 3)),
         y(s.rows * (s.out + 2), accumulate_into ? 0.5F : std::numeric_limits<float>::quiet_NaN()),
         workspace(static_cast<size_t>(linear_fwd_workspace(s.rows, s.in, weight_type))) {
+    for (int64_t r = 0; r < s.rows; ++r) {  // what lies between rows is not read
+      for (int64_t i = s.in; i < s.in + 3; ++i)
+        x[r * (s.in + 3) + i] = std::numeric_limits<float>::quiet_NaN();
+    }
+    round_weights();
+  }
+  void round_weights() {
+    half.assign(1, {});  // an odd place, as in a file
     for (int64_t i = 0; i < weight.size(); ++i) half.push_back(to_bfloat16(weight[i]));
   }
   LinearFwd args() {
     return {.x = x.data(),
-            .weight = type == DType::kF32 ? static_cast<const void*>(weight.data()) : half.data(),
+            .weight = type == DType::kF32 ? static_cast<const void*>(weight.data()) : half.data() + 1,
             .weight_type = type,
             .bias = bias.data(),
             .y = y.data(),
@@ -99,32 +109,105 @@ TEST(Linear, TheGapBetweenRowsIsNotTouched) {
   for (int64_t r = 0; r < 3; ++r) EXPECT_TRUE(std::isnan(c.y[r * 7 + 5]) && std::isnan(c.y[r * 7 + 6]));
 }
 
-TEST(Linear, ARowHasTheSameBitsAloneAndInCompany) {
+TEST(Linear, AnOutputReadsItsOwnWeightsOnly) {
   testing::for_each_level([&] {
     for (DType type : {DType::kF32, DType::kBF16}) {
-      for (int64_t in : {67, 1083}) {  // one panel of inputs, and three
-        Case many({101, in, 43}, type, false);
+      for (int64_t rows : {1, 5, 18}) {
+        Case c({rows, 37, 20}, type, false);
+        for (int64_t i = 0; i < 37; ++i) c.weight[7 * 37 + i] = std::numeric_limits<float>::quiet_NaN();
+        c.round_weights();
         SerialParallel serial;
-        ThreadPool pool(4);
-        linear_fwd_cpu(many.args(), pool);
-        for (int64_t first : {0, 1, 50, 95}) {
-          for (int64_t rows : {1, 2, 5}) {
-            Buffer part(rows * 45);
-            LinearFwd args = many.args();
-            args.x += first * args.x_stride;
-            args.y = part.data();
-            args.rows = rows;
-            linear_fwd_cpu(args, serial);
-            for (int64_t r = 0; r < rows; ++r) {
-              EXPECT_EQ(
-                  std::memcmp(part.data() + r * 45, many.y.data() + (first + r) * 45, 43 * sizeof(float)), 0)
-                  << "row " << first + r << " of " << rows;
-            }
-          }
+        linear_fwd_cpu(c.args(), serial);
+        for (int64_t r = 0; r < rows; ++r) {
+          for (int64_t o = 0; o < 20; ++o) EXPECT_EQ(std::isnan(c.y[r * 22 + o]), o == 7) << r << " " << o;
         }
       }
     }
   });
+}
+
+// Any cut of rows and outputs, on any number of threads, gives the bits of the whole.
+TEST(Linear, APartHasTheBitsOfTheWhole) {
+  RandomStream random(11, 1);
+  const auto draw = [&](int64_t limit) {
+    return static_cast<int64_t>(random.next_below(static_cast<uint64_t>(limit)));
+  };
+  testing::for_each_level([&] {
+    for (int trial = 0; trial < 60; ++trial) {
+      const Shape shape{1 + draw(trial % 10 == 0 ? 300 : 40), draw(trial % 7 == 0 ? 3000 : 200),
+                        1 + draw(130)};
+      const DType type = trial % 3 == 0 ? DType::kF32 : DType::kBF16;
+      Case whole(shape, type, false);
+      ThreadPool many(1 + static_cast<int>(draw(4))), few(1 + static_cast<int>(draw(2)));
+      linear_fwd_cpu(whole.args(), many);
+      const int64_t row = draw(shape.rows), rows = 1 + draw(shape.rows - row);
+      const int64_t out = draw(shape.out), outs = 1 + draw(shape.out - out);
+      Buffer part(rows * outs);
+      LinearFwd args = whole.args();
+      args.x += row * args.x_stride;
+      args.weight = static_cast<const uint8_t*>(args.weight) + out * args.in * size_of(type);
+      args.bias += out;
+      args.y = part.data();
+      args.rows = rows;
+      args.out = args.y_stride = outs;
+      linear_fwd_cpu(args, few);
+      int64_t different = 0;
+      for (int64_t r = 0; r < rows; ++r) {
+        different += std::memcmp(part.data() + r * outs, whole.y.data() + (row + r) * (shape.out + 2) + out,
+                                 static_cast<size_t>(outs) * sizeof(float)) != 0;
+      }
+      EXPECT_EQ(different, 0) << "rows " << row << "+" << rows << " of " << shape.rows << ", in " << shape.in
+                              << ", outputs " << out << "+" << outs << " of " << shape.out << ", "
+                              << name_of(type);
+      EXPECT_TRUE(part.intact());
+    }
+  });
+}
+
+TEST(Linear, ProductsOfTheSameRowsInOneCallHaveTheBitsOfCallsOfTheirOwn) {
+  testing::for_each_level([&] {
+    for (DType type : {DType::kF32, DType::kBF16}) {
+      for (int64_t rows : {1, 3, 40}) {
+        Case q({rows, 67, 101}, type, false), k({rows, 67, 48}, type, true), none({rows, 67, 0}, type, false);
+        const Buffer before = k.y;
+        LinearFwd second = k.args();
+        second.x = q.x.data();
+        second.workspace = q.workspace.data();
+        LinearFwd empty = none.args();
+        empty.x = q.x.data();
+        empty.workspace = q.workspace.data();
+        SerialParallel serial;
+        linear_fwd_cpu(q.args(), serial);
+        linear_fwd_cpu(second, serial);
+        const Buffer q_alone = q.outputs(), k_alone = k.outputs();
+        q.y = Buffer(q.y.size());
+        k.y = before;
+        LinearFwd first = q.args();
+        second.y = k.y.data();
+        ThreadPool pool(3);
+        linear_fwd_cpu(std::array{first, empty, second}, pool);
+        EXPECT_TRUE(testing::same_bits(q.outputs(), q_alone));
+        EXPECT_TRUE(testing::same_bits(k.outputs(), k_alone));
+      }
+    }
+  });
+}
+
+// What the dot instruction computes: the level without it multiplies and adds in the same order.
+TEST(Linear, LevelsOfOneWidthAgreeToTheBit) {
+  const std::vector<IsaLevel> levels = supported_isa_levels();
+  if (levels.back() != IsaLevel::kAvx512Bf16) GTEST_SKIP() << "no bfloat16 instructions here";
+  for (Shape shape : kShapes) {
+    Case plain(shape, DType::kBF16, false), dot(shape, DType::kBF16, false);
+    SerialParallel serial;
+    {
+      ScopedIsaLevel level(IsaLevel::kAvx512);
+      linear_fwd_cpu(plain.args(), serial);
+    }
+    ScopedIsaLevel level(IsaLevel::kAvx512Bf16);
+    linear_fwd_cpu(dot.args(), serial);
+    EXPECT_TRUE(testing::same_bits(plain.outputs(), dot.outputs())) << shape.rows << "x" << shape.in;
+  }
 }
 
 }  // namespace

@@ -1,0 +1,79 @@
+// How inputs and weights of a type meet at a level. A step takes kStep inputs and their weights; an
+// accumulator gets kParts multiply-adds of it, in the order of the parts. The *_n forms read the first n <
+// kStep weights only. Included by linear_simd.cc alone, under the rules of simd/vec.h.
+#pragma once
+
+#include "kernels/simd/vec.h"
+
+namespace fathom::kernels::FATHOM_SIMD_LEVEL {
+
+using namespace simd::FATHOM_SIMD_LEVEL;
+
+namespace {
+
+// Float weights; inputs are read where they lie.
+struct F32Format {
+  static constexpr int kStep = kLanes, kParts = 1, kInputBytes = 4, kWeightBytes = 4;
+  using Operand = Vec;
+  FATHOM_INLINE Vec input(const char* x, int) { return load((const float*)x); }
+  FATHOM_INLINE Vec input_n(const char* x, int, int64_t n) { return load_n((const float*)x, n); }
+  FATHOM_INLINE Vec weight(const char* w, int) { return load((const float*)w); }
+  FATHOM_INLINE Vec weight_n(const char* w, int, int64_t n) { return load_n((const float*)w, n); }
+  FATHOM_INLINE Vec multiply_add(Vec x, Vec w, Vec total) { return fma(x, w, total); }
+};
+
+// A step of bfloat16 weights: the lanes hold pairs of neighbours.
+FATHOM_INLINE IVec load_pairs(const char* w) {
+  IVec pairs;
+  __builtin_memcpy(&pairs, w, sizeof pairs);
+  return pairs;
+}
+FATHOM_INLINE IVec load_pairs_n(const char* w, int64_t n) {
+#if defined(FATHOM_HAS_AVX512)
+  return (IVec)_mm512_maskz_loadu_epi16((__mmask32)((1U << n) - 1), w);
+#else
+  uint16_t values[2 * kLanes] = {};
+  for (int64_t i = 0; i < n; ++i) values[i] = ((const uint16_t*)w)[i];
+  return load_pairs((const char*)values);
+#endif
+}
+
+// Every lane adds the product of its second (odd) elements, then of its first, each rounded like a fused
+// multiply-add: the definition of the dot instruction. So levels with the instruction and those of the same
+// width without it give the same bits, but for denormal numbers, which the instruction takes for zero.
+#if defined(FATHOM_SIMD_avx512_bf16)
+
+struct Bf16Format {
+  static constexpr int kStep = 2 * kLanes, kParts = 1, kInputBytes = 2, kWeightBytes = 2;
+  using Operand = IVec;
+  FATHOM_INLINE IVec input(const char* x, int) { return load_pairs(x); }
+  FATHOM_INLINE IVec input_n(const char* x, int, int64_t) { return load_pairs(x); }
+  FATHOM_INLINE IVec weight(const char* w, int) { return load_pairs(w); }
+  FATHOM_INLINE IVec weight_n(const char* w, int, int64_t n) { return load_pairs_n(w, n); }
+  FATHOM_INLINE Vec multiply_add(IVec x, IVec w, Vec total) {
+    return (Vec)_mm512_dpbf16_ps((__m512)total, (__m512bh)x, (__m512bh)w);
+  }
+};
+
+#else
+
+// Both halves of the pairs are widened in registers. Inputs lie widened: of each step the odd ones, then the
+// even ones.
+struct Bf16Format {
+  static constexpr int kStep = 2 * kLanes, kParts = 2, kInputBytes = 4, kWeightBytes = 2;
+  using Operand = Vec;
+  FATHOM_INLINE Vec half(IVec pairs, int part) {
+    return part == 0 ? (Vec)(pairs & (int32_t)0xffff0000) : (Vec)(pairs << 16);
+  }
+  FATHOM_INLINE Vec input(const char* x, int part) { return load((const float*)x + part * kLanes); }
+  FATHOM_INLINE Vec input_n(const char* x, int part, int64_t) { return input(x, part); }
+  FATHOM_INLINE Vec weight(const char* w, int part) { return half(load_pairs(w), part); }
+  FATHOM_INLINE Vec weight_n(const char* w, int part, int64_t n) { return half(load_pairs_n(w, n), part); }
+  FATHOM_INLINE Vec multiply_add(Vec x, Vec w, Vec total) { return fma(x, w, total); }
+};
+
+#endif
+
+}  // namespace
+
+}  // namespace fathom::kernels::FATHOM_SIMD_LEVEL
