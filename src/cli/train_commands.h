@@ -5,6 +5,7 @@
 
 namespace fathom::cli {
 
+Action declare_train_bench(CLI::App& app);
 Action declare_train_run(CLI::App& app);
 Action declare_train_verify(CLI::App& app);
 

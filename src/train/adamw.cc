@@ -1,35 +1,32 @@
-#include "train/adamw.h"
-
 #include <algorithm>
 #include <cmath>
 
 #include "base/extents.h"
+#include "train/adamw_levels.h"
 
 namespace fathom::train {
 
 void adamw_update(const AdamWTensor& tensor, const AdamWSettings& settings, int64_t t, Parallel& parallel) {
   if (tensor.grad == nullptr) return;
-  const auto beta1 = static_cast<float>(settings.beta1), beta2 = static_cast<float>(settings.beta2);
-  const auto keep = static_cast<float>(1.0 - tensor.learning_rate * tensor.weight_decay);
   const double correction1 = 1.0 - std::pow(settings.beta1, static_cast<double>(t));
   const double correction2 = 1.0 - std::pow(settings.beta2, static_cast<double>(t));
-  const auto step_size = static_cast<float>(tensor.learning_rate / correction1);
-  const auto root2 = static_cast<float>(std::sqrt(correction2));
-  const auto eps = static_cast<float>(settings.eps);
-  parallel.run(tensor.count, 4096, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) {
-      const float g = tensor.grad[i] * tensor.grad_scale;
-      const float m = tensor.first_moment[i] + (g - tensor.first_moment[i]) * (1.0F - beta1);
-      const float v = tensor.second_moment[i] * beta2 + (1.0F - beta2) * g * g;
-      tensor.first_moment[i] = m;
-      tensor.second_moment[i] = v;
-      tensor.param[i] = tensor.param[i] * keep - step_size * (m / (std::sqrt(v) / root2 + eps));
-    }
-  });
+  const AdamWFactors factors = {
+      .beta2 = static_cast<float>(settings.beta2),
+      .one_minus_beta1 = 1.0F - static_cast<float>(settings.beta1),
+      .one_minus_beta2 = 1.0F - static_cast<float>(settings.beta2),
+      .keep = static_cast<float>(1.0 - tensor.learning_rate * tensor.weight_decay),
+      .step_size = static_cast<float>(tensor.learning_rate / correction1),
+      .root2 = static_cast<float>(std::sqrt(correction2)),
+      .eps = static_cast<float>(settings.eps),
+  };
+  const auto range_fn = FATHOM_SIMD_SELECT(adamw_range);
+  parallel.run(tensor.count, 4096,
+               [&](int64_t begin, int64_t end, int) { range_fn(tensor, factors, begin, end); });
 }
 
 double global_norm(const std::vector<AdamWTensor>& tensors, Parallel& parallel) {
   constexpr int64_t kBlock = 16384;
+  const auto squares_fn = FATHOM_SIMD_SELECT(sum_of_squares);
   double total = 0;
   std::vector<double> blocks;
   for (const AdamWTensor& tensor : tensors) {
@@ -37,11 +34,8 @@ double global_norm(const std::vector<AdamWTensor>& tensors, Parallel& parallel) 
     blocks.assign(static_cast<size_t>(ceil_div(tensor.count, kBlock)), 0.0);
     parallel.run(static_cast<int64_t>(blocks.size()), 1, [&](int64_t begin, int64_t end, int) {
       for (int64_t b = begin; b < end; ++b) {
-        double sum = 0;
-        for (int64_t i = b * kBlock; i < std::min(tensor.count, (b + 1) * kBlock); ++i) {
-          sum += double{tensor.grad[i]} * tensor.grad[i];
-        }
-        blocks[static_cast<size_t>(b)] = sum;
+        const int64_t count = std::min(kBlock, tensor.count - b * kBlock);
+        blocks[static_cast<size_t>(b)] = squares_fn(tensor.grad + b * kBlock, count);
       }
     });
     for (double block : blocks) total += block;

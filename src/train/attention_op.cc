@@ -2,6 +2,7 @@
 
 #include "kernels/attention/attention.h"
 #include "train/differentiable.h"
+#include "train/op_profile.h"
 #include "train/ops.h"
 #include "train/torch_parallel.h"
 
@@ -41,6 +42,7 @@ int64_t most_keys(const AttentionRows& rows) {
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, std::shared_ptr<const AttentionRows> rows,
                  AttentionShape shape) {
+  const OpTimer timer("attention", OpPass::kForward);
   const int64_t count = q.size(0);
   const int threads = torch_parallel().num_threads();
   Tensor out = at::empty(q.sizes(), at::kFloat), lse = at::empty({count, shape.heads}, at::kFloat);
@@ -66,7 +68,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, std::shared_
   }
   std::vector<Tensor> outputs = {out};
   const Tensor result = out.detach();
-  record(outputs, {q, k, v}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+  record("attention", outputs, {q, k, v}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
     Tensor grad_q = at::empty(q.sizes(), at::kFloat), grad_k = at::empty(k.sizes(), at::kFloat),
            grad_v = at::empty(v.sizes(), at::kFloat);
     const Tensor workspace = at::empty(

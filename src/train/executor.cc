@@ -118,7 +118,7 @@ struct Executor::Pass {
   }
 
   Tensor project(const Tensor& x, const ParamRef& weight, const ParamRef& bias, int32_t depth) const {
-    return linear(x, parameters.at(weight, depth), parameters.at(bias, depth), options.bf16);
+    return linear(x, {parameters.at(weight, depth), parameters.at(bias, depth)}, options.bf16);
   }
 
   Tensor rotate(const Attention& attention, const Tensor& x, int64_t heads, const Rows& rows) {
@@ -143,11 +143,16 @@ struct Executor::Pass {
   Tensor mix(const Attention& attention_block, const Layer& layer, int32_t depth, const Tensor& u,
              const Rows& rows) {
     const Attention& a = attention_block;
-    const Tensor q = rotate(a, project(u, a.q, a.q_bias, depth), a.num_heads, rows);
+    std::vector<LinearWeights> projections = {{parameters.at(a.q, depth), parameters.at(a.q_bias, depth)}};
+    if (!a.cross) {
+      projections.push_back({parameters.at(a.k, depth), parameters.at(a.k_bias, depth)});
+      projections.push_back({parameters.at(a.v, depth), parameters.at(a.v_bias, depth)});
+    }
+    const std::vector<Tensor> projected = linears(u, projections, options.bf16);
+    const Tensor q = rotate(a, projected[0], a.num_heads, rows);
     const SlotId slot = a.cross ? layer.reads.front() : layer.writes.front();
     if (!a.cross) {
-      keys[slot] = {rotate(a, project(u, a.k, a.k_bias, depth), a.num_kv_heads, rows),
-                    project(u, a.v, a.v_bias, depth), rows};
+      keys[slot] = {rotate(a, projected[1], a.num_kv_heads, rows), projected[2], rows};
       watch("keys." + std::to_string(slot), keys[slot].k);
     }
     const Keys& seen = keys.at(slot);
@@ -157,8 +162,10 @@ struct Executor::Pass {
   }
 
   Tensor mix(const Mamba& m, const Layer& layer, int32_t depth, const Tensor& u, const Rows& rows) {
-    const Tensor z = project(u, m.in_z, {}, depth);
-    const Tensor x = causal_conv1d(project(u, m.in_x, {}, depth), parameters.at(m.conv_weight, depth),
+    const std::vector<Tensor> z_x =
+        linears(u, {{parameters.at(m.in_z, depth), {}}, {parameters.at(m.in_x, depth), {}}}, options.bf16);
+    const Tensor& z = z_x[0];
+    const Tensor x = causal_conv1d(z_x[1], parameters.at(m.conv_weight, depth),
                                    parameters.at(m.conv_bias, depth), rows.sequences);
     const Tensor dt_b_c = project(x, m.x_proj, {}, depth);
     const Tensor dt = project(dt_b_c.narrow(1, 0, m.dt_rank), m.dt_proj, {}, depth);
@@ -187,7 +194,10 @@ struct Executor::Pass {
     x = add_branch(
         x, std::visit([&](const auto& mixer) { return mix(mixer, layer, depth, u, rows); }, layer.mixer));
     const Tensor v = norm(layer.norm2, depth, x);
-    const Tensor inner = swiglu(project(v, layer.mlp.gate, {}, depth), project(v, layer.mlp.up, {}, depth));
+    const std::vector<Tensor> gate_up =
+        linears(v, {{parameters.at(layer.mlp.gate, depth), {}}, {parameters.at(layer.mlp.up, depth), {}}},
+                options.bf16);
+    const Tensor inner = swiglu(gate_up[0], gate_up[1]);
     return add_branch(x, project(inner, layer.mlp.down, {}, depth));
   }
 
@@ -328,7 +338,7 @@ struct Executor::Pass {
     const Tensor head = parameters.at(plan.head, 0);
     if (options.want_logits) {
       const at::NoGradGuard no_graph;
-      result.logits = linear(last, head, {}, options.bf16);
+      result.logits = linear(last, {head, {}}, options.bf16);
     }
     const Tensor loss = head_cross_entropy(last, head, batch.labels, options.loss_scale,
                                            options.label_smoothing, options.bf16);

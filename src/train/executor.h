@@ -1,5 +1,5 @@
-// Walks a plan over ragged rows with gradients: the training form of engine/executor.h. Products are
-// LibTorch's, the rest are our kernels (train/ops.h).
+// Walks a plan over ragged rows with gradients: the training form of engine/executor.h. All
+// arithmetic is our kernels' (train/ops.h).
 #pragma once
 
 #include <ATen/core/Tensor.h>

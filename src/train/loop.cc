@@ -8,11 +8,11 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "kernels/selective_scan/selective_scan.h"
 #include "plan/count.h"
 #include "plan/spec_io.h"
 #include "train/calibrate.h"
 #include "train/checkpoint.h"
+#include "train/memory_estimate.h"
 #include "train/optimizer.h"
 #include "train/torch_parallel.h"
 #include "weights/checkpoint.h"
@@ -92,7 +92,9 @@ class Run {
     summary.valid_rows = data_.valid ? data_.valid->rows() : 0;
     summary.train_tokens = data_.train->stream().tokens();
     summary.memory_bytes =
-        summary.parameters * 16 + activation_bytes(plan_, config_.train.rows * config_.data.sequence_length);
+        training_bytes(plan_, {.rows = config_.train.rows * config_.data.sequence_length,
+                               .accumulation = config_.train.accumulation,
+                               .bf16 = config_.train.precision == Precision::kBF16});
     summary.threads = state_.threads;
     summary.first_step = state_.step;
     for (TrainObserver* observer : request_.observers) observer->on_start(summary);
@@ -264,24 +266,5 @@ class Run {
 }  // namespace
 
 Status run_training(const RunRequest& request) { return Run::run(request); }
-
-int64_t activation_bytes(const ModelPlan& plan, int64_t rows) {
-  // Per row and layer: both norms' inputs and outputs, the mixer's inputs and outputs, gate, up and their
-  // product.
-  int64_t floats = 0;
-  for_each_unrolled_layer(plan, [&](const Segment& segment, const Layer& layer, int32_t depth) {
-    int64_t layer_floats = 4 * plan.dims.hidden_size + 3 * layer.mlp.inner;
-    if (const auto* attention = std::get_if<Attention>(&layer.mixer)) {
-      layer_floats += (3 * attention->num_heads + 3 * attention->num_kv_heads) * attention->head_dim;
-    } else if (const auto* mamba = std::get_if<Mamba>(&layer.mixer)) {
-      layer_floats += 6 * mamba->inner + mamba->inner * mamba->state / kernels::kScanChunk;
-    } else {
-      layer_floats += 2 * std::get<GatedMemory>(layer.mixer).inner;
-    }
-    const double share = segment.router ? segment.router->spec.capacity[static_cast<size_t>(depth)] : 1.0;
-    floats += static_cast<int64_t>(share * static_cast<double>(layer_floats));
-  });
-  return 4 * rows * (floats + 4 * plan.dims.hidden_size);
-}
 
 }  // namespace fathom::train

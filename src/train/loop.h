@@ -43,7 +43,7 @@ struct RunSummary {
   std::string directory;
   int64_t parameters = 0;
   int64_t train_rows = 0, valid_rows = 0, train_tokens = 0;
-  int64_t memory_bytes = 0;  // estimate: parameters, gradients, moments, activations of one micro-batch
+  int64_t memory_bytes = 0;  // estimate of what will be resident at the most
   int threads = 0;
   int64_t first_step = 0;  // not 0 when resumed
 };
@@ -71,8 +71,5 @@ struct RunRequest {
 // Runs to the end. Errors: a directory that holds another run, bad data, a loss that is no number (the last
 // good checkpoint stays and is named), disk trouble; kCancelled when stopped.
 Status run_training(const RunRequest& request);
-
-// Bytes that one micro-batch of `rows` token rows keeps for backward: an estimate from the plan.
-int64_t activation_bytes(const ModelPlan& plan, int64_t rows);
 
 }  // namespace fathom::train

@@ -17,6 +17,7 @@
 #include "kernels/selective_scan/selective_scan.h"
 #include "kernels/swiglu/swiglu.h"
 #include "train/differentiable.h"
+#include "train/op_profile.h"
 #include "train/torch_parallel.h"
 
 namespace fathom::train {
@@ -29,34 +30,43 @@ const float* in(const Tensor& x) { return x.const_data_ptr<float>(); }
 float* out(const Tensor& x) { return x.mutable_data_ptr<float>(); }
 
 // Records and hands back the only output.
-Tensor single(Tensor output, const std::vector<Tensor>& inputs, Backward backward) {
+Tensor single(const char* op, Tensor output, const std::vector<Tensor>& inputs, Backward backward) {
   std::vector<Tensor> outputs = {std::move(output)};
-  record(outputs, inputs, std::move(backward));
+  record(op, outputs, inputs, std::move(backward));
   return outputs.front();
 }
 
 }  // namespace
 
 Tensor embedding(const Tensor& table, const std::vector<int32_t>& ids) {
+  const OpTimer timer("embedding", OpPass::kForward);
   const auto rows = static_cast<int64_t>(ids.size());
   const int64_t vocab = table.size(0), dim = table.size(1);
   Tensor y = at::empty({rows, dim}, at::kFloat);
   kernels::embedding_fwd_cpu(
       {.ids = ids.data(), .table = in(table), .y = out(y), .rows = rows, .dim = dim, .vocab = vocab},
       torch_parallel());
-  return single(y, {table}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
-    Tensor grad = at::empty({vocab, dim}, at::kFloat);
-    kernels::embedding_bwd_cpu({ids.data(), in(grads[0]), out(grad), rows, dim, vocab}, torch_parallel());
-    return {grad};
+  return single("embedding", y, {table}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+    const GradientSink grad(table);
+    kernels::embedding_bwd_cpu({.ids = ids.data(),
+                                .grad_y = in(grads[0]),
+                                .grad_table = grad.data(),
+                                .rows = rows,
+                                .dim = dim,
+                                .vocab = vocab,
+                                .accumulate = grad.accumulate},
+                               torch_parallel());
+    return {grad.returned};
   });
 }
 
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
+  const OpTimer timer("rms_norm", OpPass::kForward);
   const int64_t rows = x.size(0), dim = x.size(1);
   Tensor y = like(x), rstd = floats(rows);
   kernels::rms_norm_fwd_cpu({in(x), in(weight), out(y), out(rstd), rows, dim, static_cast<float>(eps)},
                             torch_parallel());
-  return single(y, {x, weight}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+  return single("rms_norm", y, {x, weight}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
     Tensor grad_x = like(x), grad_weight = like(weight),
            workspace = floats(kernels::rms_norm_bwd_workspace(rows, dim));
     kernels::rms_norm_bwd_cpu(
@@ -67,19 +77,21 @@ Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
 }
 
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  const OpTimer timer("layer_norm", OpPass::kForward);
   const int64_t rows = x.size(0), dim = x.size(1);
   Tensor y = like(x), mean = floats(rows), rstd = floats(rows);
   kernels::layer_norm_fwd_cpu(
       {in(x), in(weight), in(bias), out(y), out(mean), out(rstd), rows, dim, static_cast<float>(eps)},
       torch_parallel());
-  return single(y, {x, weight, bias}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
-    Tensor grad_x = like(x), grad_weight = like(weight), grad_bias = like(weight),
-           workspace = floats(kernels::layer_norm_bwd_workspace(rows, dim));
-    kernels::layer_norm_bwd_cpu({in(x), in(weight), in(mean), in(rstd), in(grads[0]), out(grad_x),
-                                 out(grad_weight), out(grad_bias), out(workspace), rows, dim},
-                                torch_parallel());
-    return {grad_x, grad_weight, grad_bias};
-  });
+  return single(
+      "layer_norm", y, {x, weight, bias}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+        Tensor grad_x = like(x), grad_weight = like(weight), grad_bias = like(weight),
+               workspace = floats(kernels::layer_norm_bwd_workspace(rows, dim));
+        kernels::layer_norm_bwd_cpu({in(x), in(weight), in(mean), in(rstd), in(grads[0]), out(grad_x),
+                                     out(grad_weight), out(grad_bias), out(workspace), rows, dim},
+                                    torch_parallel());
+        return {grad_x, grad_weight, grad_bias};
+      });
 }
 
 void fill_rope_tables(RopeTables& tables, double theta, bool round_to_bf16) {
@@ -89,6 +101,7 @@ void fill_rope_tables(RopeTables& tables, double theta, bool round_to_bf16) {
 
 Tensor rope(const Tensor& x, std::shared_ptr<const RopeTables> tables,
             std::shared_ptr<const std::vector<int32_t>> positions, int64_t heads) {
+  const OpTimer timer("rope", OpPass::kForward);
   const auto rotated = [=](const Tensor& from, bool inverse) {
     Tensor y = from.clone();
     kernels::rope_fwd_cpu({.x = out(y),
@@ -104,16 +117,17 @@ Tensor rope(const Tensor& x, std::shared_ptr<const RopeTables> tables,
                           torch_parallel());
     return y;
   };
-  return single(rotated(x.detach(), false), {x},
+  return single("rope", rotated(x.detach(), false), {x},
                 [rotated](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
                   return {rotated(grads[0], true)};
                 });
 }
 
 Tensor swiglu(const Tensor& gate, const Tensor& up) {
+  const OpTimer timer("swiglu", OpPass::kForward);
   Tensor y = like(gate);
   kernels::swiglu_fwd_cpu({in(gate), in(up), out(y), gate.numel()}, torch_parallel());
-  return single(y, {gate, up}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+  return single("swiglu", y, {gate, up}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
     Tensor grad_gate = like(gate), grad_up = like(up);
     kernels::swiglu_bwd_cpu({in(gate), in(up), in(grads[0]), out(grad_gate), out(grad_up), gate.numel()},
                             torch_parallel());
@@ -122,26 +136,29 @@ Tensor swiglu(const Tensor& gate, const Tensor& up) {
 }
 
 Tensor gated_memory(const Tensor& memory, const Tensor& gate) {
+  const OpTimer timer("gated_memory", OpPass::kForward);
   const int64_t rows = gate.size(0), dim = gate.size(1);
   Tensor y = like(gate);
   kernels::gated_memory_fwd_cpu(
       {.memory = in(memory), .gate = in(gate), .y = out(y), .rows = rows, .dim = dim}, torch_parallel());
-  return single(y, {memory, gate}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
-    Tensor grad_memory = like(memory), grad_gate = like(gate);
-    kernels::gated_memory_bwd_cpu({.memory = in(memory),
-                                   .gate = in(gate),
-                                   .grad_y = in(grads[0]),
-                                   .grad_memory = out(grad_memory),
-                                   .grad_gate = out(grad_gate),
-                                   .rows = rows,
-                                   .dim = dim},
-                                  torch_parallel());
-    return {grad_memory, grad_gate};
-  });
+  return single("gated_memory", y, {memory, gate},
+                [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+                  Tensor grad_memory = like(memory), grad_gate = like(gate);
+                  kernels::gated_memory_bwd_cpu({.memory = in(memory),
+                                                 .gate = in(gate),
+                                                 .grad_y = in(grads[0]),
+                                                 .grad_memory = out(grad_memory),
+                                                 .grad_gate = out(grad_gate),
+                                                 .rows = rows,
+                                                 .dim = dim},
+                                                torch_parallel());
+                  return {grad_memory, grad_gate};
+                });
 }
 
 Tensor causal_conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias,
                      const std::vector<RowRange>& sequences) {
+  const OpTimer timer("causal_conv1d", OpPass::kForward);
   const int64_t channels = x.size(1), width = weight.size(1);
   const auto count = static_cast<int64_t>(sequences.size());
   std::vector<kernels::ConvSequence> fresh;
@@ -149,18 +166,20 @@ Tensor causal_conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias,
   Tensor y = like(x);
   kernels::causal_conv1d_fwd_cpu({in(x), in(weight), in(bias), out(y), fresh.data(), count, channels, width},
                                  torch_parallel());
-  return single(y, {x, weight, bias}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
-    Tensor grad_x = like(x), grad_weight = like(weight), grad_bias = like(bias);
-    kernels::causal_conv1d_bwd_cpu({in(x), in(weight), in(bias), in(grads[0]), sequences.data(), count,
-                                    out(grad_x), out(grad_weight), out(grad_bias), channels, width},
-                                   torch_parallel());
-    return {grad_x, grad_weight, grad_bias};
-  });
+  return single(
+      "causal_conv1d", y, {x, weight, bias}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+        Tensor grad_x = like(x), grad_weight = like(weight), grad_bias = like(bias);
+        kernels::causal_conv1d_bwd_cpu({in(x), in(weight), in(bias), in(grads[0]), sequences.data(), count,
+                                        out(grad_x), out(grad_weight), out(grad_bias), channels, width},
+                                       torch_parallel());
+        return {grad_x, grad_weight, grad_bias};
+      });
 }
 
 Tensor selective_scan(const Tensor& x, const Tensor& dt, const Tensor& dt_bias, const Tensor& a_log,
                       const Tensor& dt_b_c, const Tensor& d, int64_t dt_rank,
                       const std::vector<RowRange>& sequences) {
+  const OpTimer timer("selective_scan", OpPass::kForward);
   const int64_t rows = x.size(0), inner = x.size(1), state = a_log.size(1), stride = dt_b_c.size(1);
   const auto count = static_cast<int64_t>(sequences.size());
   const std::vector<Tensor> inputs = {x, dt, dt_bias, a_log, dt_b_c, d};
@@ -190,7 +209,7 @@ Tensor selective_scan(const Tensor& x, const Tensor& dt, const Tensor& dt_bias, 
                                    .state = state,
                                    .bc_stride = stride},
                                   torch_parallel());
-  return single(y, inputs, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+  return single("selective_scan", y, inputs, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
     Tensor grad_x = like(x), grad_dt = like(dt), grad_bias = like(dt_bias), grad_a_log = like(a_log),
            grad_b = at::empty({rows, state}, at::kFloat), grad_c = at::empty({rows, state}, at::kFloat),
            grad_d = like(d), grad_dt_b_c = at::zeros({rows, stride}, at::kFloat),
@@ -227,6 +246,7 @@ Tensor selective_scan(const Tensor& x, const Tensor& dt, const Tensor& dt_bias, 
 
 RouterScores router_scores(const Tensor& x, const Tensor& weight, double temperature, double alpha,
                            kernels::RouterScore score) {
+  const OpTimer timer("router_scores", OpPass::kForward);
   const int64_t rows = x.size(0), dim = x.size(1);
   Tensor logits = floats(rows), weights = floats(rows);
   const auto t = static_cast<float>(temperature), a = static_cast<float>(alpha);
@@ -234,7 +254,7 @@ RouterScores router_scores(const Tensor& x, const Tensor& weight, double tempera
                           torch_parallel());
   std::vector<Tensor> outputs = {logits, weights};
   const Tensor kept_logits = logits.detach();
-  record(outputs, {x, weight}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+  record("router_scores", outputs, {x, weight}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
     Tensor grad_x = like(x), grad_weight = at::empty(weight.sizes(), at::kFloat),
            workspace = floats(kernels::router_bwd_workspace(rows, dim));
     kernels::router_bwd_cpu({in(x), in(weight), in(kept_logits), in(grads[1]), in(grads[0]), out(grad_x),
@@ -246,6 +266,7 @@ RouterScores router_scores(const Tensor& x, const Tensor& weight, double tempera
 }
 
 Tensor router_bce(const Tensor& logits, const std::vector<int32_t>& kept) {
+  const OpTimer timer("router_bce", OpPass::kForward);
   const int64_t rows = logits.numel();
   double loss = 0;
   Tensor grad_logits = like(logits);
@@ -253,17 +274,18 @@ Tensor router_bce(const Tensor& logits, const std::vector<int32_t>& kept) {
                            1.0F / static_cast<float>(rows), &loss, out(grad_logits)});
   Tensor result = at::zeros({}, at::kFloat);
   *out(result) = static_cast<float>(loss);
-  return single(result, {logits}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+  return single("router_bce", result, {logits}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
     return {grad_logits * grads[0]};
   });
 }
 
 Tensor gather_rows(const Tensor& x, const std::vector<int32_t>& index) {
+  const OpTimer timer("gather_rows", OpPass::kForward);
   const int64_t total = x.size(0), dim = x.size(1);
   const auto rows = static_cast<int64_t>(index.size());
   Tensor y = at::empty({rows, dim}, at::kFloat);
   kernels::gather_rows_cpu({in(x), index.data(), out(y), rows, dim}, torch_parallel());
-  return single(y, {x}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+  return single("gather_rows", y, {x}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
     Tensor grad = at::zeros({total, dim}, at::kFloat);
     kernels::scatter_add_rows_cpu({in(grads[0]), index.data(), nullptr, out(grad), rows, dim},
                                   torch_parallel());
@@ -273,19 +295,21 @@ Tensor gather_rows(const Tensor& x, const std::vector<int32_t>& index) {
 
 Tensor scatter_add_rows(const Tensor& y, const Tensor& x, const std::vector<int32_t>& index,
                         const Tensor& weights) {
+  const OpTimer timer("scatter_add_rows", OpPass::kForward);
   const int64_t rows = x.size(0), dim = x.size(1);
   Tensor sum = y.detach().clone();
   kernels::scatter_add_rows_cpu(
       {in(x), index.data(), weights.defined() ? in(weights) : nullptr, out(sum), rows, dim},
       torch_parallel());
-  return single(sum, {y, x, weights}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
-    Tensor grad_x = like(x), grad_weights = weights.defined() ? like(weights) : Tensor();
-    kernels::scatter_add_rows_bwd_cpu(
-        {in(x), index.data(), weights.defined() ? in(weights) : nullptr, in(grads[0]), out(grad_x),
-         weights.defined() ? out(grad_weights) : nullptr, rows, dim},
-        torch_parallel());
-    return {grads[0], grad_x, grad_weights};
-  });
+  return single("scatter_add_rows", sum, {y, x, weights},
+                [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+                  Tensor grad_x = like(x), grad_weights = weights.defined() ? like(weights) : Tensor();
+                  kernels::scatter_add_rows_bwd_cpu(
+                      {in(x), index.data(), weights.defined() ? in(weights) : nullptr, in(grads[0]),
+                       out(grad_x), weights.defined() ? out(grad_weights) : nullptr, rows, dim},
+                      torch_parallel());
+                  return {grads[0], grad_x, grad_weights};
+                });
 }
 
 }  // namespace fathom::train

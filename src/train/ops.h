@@ -23,8 +23,14 @@ Tensor embedding(const Tensor& table, const std::vector<int32_t>& ids);
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps);
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
 
-// x W^T + b by LibTorch; with `bf16` the product reads and writes bfloat16. bias may be undefined.
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool bf16);
+// x W^T + b; with `bf16` x, W and, going back, the gradient of the output are rounded to bfloat16 as they are
+// read, while sums and what is written stay float. bias may be undefined.
+struct LinearWeights {
+  Tensor weight, bias;  // [out, in], [out]
+};
+Tensor linear(const Tensor& x, const LinearWeights& layer, bool bf16);
+// Several layers that read the same x, which is prepared for them once.
+std::vector<Tensor> linears(const Tensor& x, const std::vector<LinearWeights>& layers, bool bf16);
 
 // Rotary tables, [positions, head_dim / 2] each.
 struct RopeTables {
@@ -73,7 +79,9 @@ Tensor gather_rows(const Tensor& x, const std::vector<int32_t>& index);
 Tensor scatter_add_rows(const Tensor& y, const Tensor& x, const std::vector<int32_t>& index,
                         const Tensor& weights);
 
-// loss_scale * sum of the rows' negative log-likelihoods; a scalar. Never holds more than chunks of logits.
+// Rows whose logits are held at a time: at most 128 MiB of them, in chunks of equal size.
+int64_t head_chunk_rows(int64_t rows, int64_t vocab);
+// loss_scale * sum of the rows' negative log-likelihoods; a scalar. Never holds more than a chunk of logits.
 Tensor head_cross_entropy(const Tensor& hidden, const Tensor& weight, const std::vector<int32_t>& labels,
                           double loss_scale, double label_smoothing, bool bf16);
 

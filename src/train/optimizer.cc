@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "train/op_profile.h"
 #include "train/torch_parallel.h"
 #include "weights/checkpoint.h"
 
@@ -39,9 +40,13 @@ std::vector<AdamWTensor> Optimizer::tensors() {
   return all;
 }
 
-double Optimizer::gradient_norm() { return global_norm(tensors(), torch_parallel()); }
+double Optimizer::gradient_norm() {
+  const OpTimer timer("gradient_norm", OpPass::kUpdate);
+  return global_norm(tensors(), torch_parallel());
+}
 
 void Optimizer::update(int64_t t, double learning_rate, double gradient_norm) {
+  const OpTimer timer("adamw", OpPass::kUpdate);
   const auto scale = static_cast<float>(clip_scale(gradient_norm, config_.clip));
   const AdamWSettings settings{config_.beta1, config_.beta2, config_.eps};
   for (AdamWTensor& tensor : tensors()) {

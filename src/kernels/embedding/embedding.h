@@ -22,10 +22,11 @@ struct EmbeddingFwd {
 struct EmbeddingBwd {
   const int32_t* ids = nullptr;   // [rows]
   const float* grad_y = nullptr;  // [rows, dim]
-  float* grad_table = nullptr;    // [vocab, dim], overwritten
+  float* grad_table = nullptr;    // [vocab, dim], overwritten or added to
   int64_t rows = 0;
   int64_t dim = 0;
   int64_t vocab = 0;
+  bool accumulate = false;  // add to grad_table: a tied head has been there
 };
 
 void embedding_fwd_ref(const EmbeddingFwd& args);

@@ -41,7 +41,7 @@ void embedding_fwd_cpu(const EmbeddingFwd& args, Parallel& parallel) {
 void embedding_bwd_cpu(const EmbeddingBwd& args, Parallel& parallel) {
   check_ids(args.ids, args.rows, args.vocab);
   parallel.run(args.dim, 16, [&](int64_t begin, int64_t end, int) {
-    for (int64_t v = 0; v < args.vocab; ++v) {
+    for (int64_t v = 0; v < args.vocab && !args.accumulate; ++v) {
       std::fill(args.grad_table + v * args.dim + begin, args.grad_table + v * args.dim + end, 0.0F);
     }
     for (int64_t r = 0; r < args.rows; ++r) {

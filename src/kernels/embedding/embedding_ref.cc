@@ -35,7 +35,7 @@ void embedding_bwd_ref(const EmbeddingBwd& args) {
   check_ids(args.ids, args.rows, args.vocab);
   for (int64_t v = 0; v < args.vocab; ++v) {
     for (int64_t d = 0; d < args.dim; ++d) {
-      double total = 0;
+      double total = args.accumulate ? args.grad_table[v * args.dim + d] : 0.0;
       for (int64_t r = 0; r < args.rows; ++r) {
         if (args.ids[r] == v) total += args.grad_y[r * args.dim + d];
       }

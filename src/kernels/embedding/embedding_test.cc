@@ -38,15 +38,18 @@ TEST(Embedding, CopiesTheRowOfEachId) {
 TEST(Embedding, BackwardAddsRowsOfEqualIdInOrder) {
   constexpr int64_t kVocab = 7, kDim = 41;
   const Buffer grad = Buffer::normal(7 * kDim, 2);
-  Buffer ref(kVocab * kDim), one(kVocab * kDim), many(kVocab * kDim);
   SerialParallel serial;
   ThreadPool pool(4);
-  embedding_bwd_ref({kIds.data(), grad.data(), ref.data(), 7, kDim, kVocab});
-  embedding_bwd_cpu({kIds.data(), grad.data(), one.data(), 7, kDim, kVocab}, serial);
-  embedding_bwd_cpu({kIds.data(), grad.data(), many.data(), 7, kDim, kVocab}, pool);
-  EXPECT_LE(testing::relative_error(one, ref), 1e-6);
-  EXPECT_TRUE(testing::same_bits(one, many));
-  EXPECT_EQ(one[1 * kDim], 0.0F);  // an id that does not occur
+  for (bool accumulate : {false, true}) {
+    const float before = accumulate ? 0.25F : std::numeric_limits<float>::quiet_NaN();
+    Buffer ref(kVocab * kDim, before), one(kVocab * kDim, before), many(kVocab * kDim, before);
+    embedding_bwd_ref({kIds.data(), grad.data(), ref.data(), 7, kDim, kVocab, accumulate});
+    embedding_bwd_cpu({kIds.data(), grad.data(), one.data(), 7, kDim, kVocab, accumulate}, serial);
+    embedding_bwd_cpu({kIds.data(), grad.data(), many.data(), 7, kDim, kVocab, accumulate}, pool);
+    EXPECT_LE(testing::relative_error(one, ref), 1e-6);
+    EXPECT_TRUE(testing::same_bits(one, many));
+    EXPECT_EQ(one[1 * kDim], accumulate ? 0.25F : 0.0F);  // an id that does not occur
+  }
 }
 
 TEST(Embedding, AnIdOutsideTheVocabularyIsRefusedBeforeAnythingIsWritten) {

@@ -6,7 +6,7 @@
 //   loss      = sum over rows with label != ignored of loss_scale * nll[r]
 //
 // With gradients wanted they are computed in the same pass, for dL/dloss = 1. The matrix products are the
-// caller's (LibTorch's in training, `linear` in the engine), through HeadProducts.
+// caller's (`matmul` in training, `linear` in the engine), through HeadProducts.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Dense layer, forward only (training's products are LibTorch's):
+// Dense layer, forward only (training multiplies with matmul):
 //
 //   y[r, o] (+)= scale * (sum_i x[r, i] * weight[o, i] + bias[o])
 //

@@ -1,0 +1,49 @@
+// Limit: arithmetic, two operations a multiply-add. The shapes are those of training a model of width 576.
+#include <vector>
+
+#include "kernels/common/benchmarking.h"
+#include "kernels/matmul/matmul.h"
+
+namespace fathom::kernels {
+namespace {
+
+// rows, columns, k; operands transposed as in y = x W^T (0), dx = dy W (1), dW = dy^T x (2).
+void bm_matmul(benchmark::State& state) {
+  const int64_t rows = state.range(0), columns = state.range(1), k = state.range(2), form = state.range(3);
+  const auto precision = state.range(4) != 0 ? MatmulPrecision::kBF16 : MatmulPrecision::kF32;
+  const std::vector<float> a(static_cast<size_t>(rows * k), 0.5F), b(static_cast<size_t>(columns * k), 0.5F);
+  std::vector<float> c(static_cast<size_t>(rows * columns));
+  std::vector<char> packed_a(static_cast<size_t>(matmul_packed_bytes(rows, k, MatmulSide::kRows, precision))),
+      packed_b(static_cast<size_t>(matmul_packed_bytes(columns, k, MatmulSide::kColumns, precision)));
+  for (auto _ : state) {
+    matmul_pack_cpu({a.data(), rows, k, form == 2 ? rows : k, form == 2}, MatmulSide::kRows, precision,
+                    packed_a.data(), benchmarking::pool());
+    matmul_pack_cpu({b.data(), columns, k, form == 0 ? k : columns, form != 0}, MatmulSide::kColumns,
+                    precision, packed_b.data(), benchmarking::pool());
+    matmul_cpu({.a = packed_a.data(),
+                .b = packed_b.data(),
+                .c = c.data(),
+                .rows = rows,
+                .columns = columns,
+                .k = k,
+                .c_stride = columns,
+                .precision = precision},
+               benchmarking::pool());
+    benchmark::ClobberMemory();
+  }
+  benchmarking::report(state, 4.0 * static_cast<double>(rows * k + columns * k + rows * columns),
+                       2.0 * static_cast<double>(rows * columns * k));
+}
+BENCHMARK(bm_matmul)
+    ->ArgNames({"rows", "columns", "k", "form", "bf16"})
+    ->ArgsProduct({{1024}, {576, 1536}, {576, 1536}, {0, 1}, {0, 1}})
+    ->Args({1536, 576, 1024, 2, 0})
+    ->Args({1536, 576, 1024, 2, 1})
+    ->Args({2048, 2048, 2048, 0, 0})
+    ->Args({2048, 2048, 2048, 0, 1})
+    ->UseRealTime();
+
+}  // namespace
+}  // namespace fathom::kernels
+
+BENCHMARK_MAIN();

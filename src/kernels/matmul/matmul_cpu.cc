@@ -1,0 +1,80 @@
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/extents.h"
+#include "kernels/matmul/matmul_levels.h"
+
+namespace fathom::kernels {
+
+namespace {
+
+// A strip of b over one block of k, with room for a strip of a beside it, stays in the first-level cache
+// while the strips of a pass by; those strips stay in the second-level cache.
+constexpr int64_t kColumnStripBytes = 64 * 1024;
+constexpr int64_t kRowBlockBytes = 256 * 1024;
+
+MatmulLayout layout_of(MatmulPrecision precision) {
+  return FATHOM_SIMD_SELECT(matmul_layout)(precision == MatmulPrecision::kBF16);
+}
+
+int64_t steps_of(int64_t k, const MatmulLayout& layout) { return layout.pairs ? ceil_div(k, 2) : k; }
+
+}  // namespace
+
+int64_t matmul_packed_bytes(int64_t count, int64_t k, MatmulSide side, MatmulPrecision precision) {
+  const MatmulLayout layout = layout_of(precision);
+  return round_up(count, side == MatmulSide::kRows ? layout.rows : layout.columns) * steps_of(k, layout) * 4;
+}
+
+void matmul_pack_cpu(const MatmulOperand& operand, MatmulSide side, MatmulPrecision precision, void* packed,
+                     Parallel& parallel) {
+  FATHOM_CHECK(operand.stride >= (operand.transposed ? operand.count : operand.k), "rows overlap");
+  const MatmulLayout layout = layout_of(precision);
+  const MatmulPack args = {.operand = operand,
+                           .packed = packed,
+                           .width = side == MatmulSide::kRows ? layout.rows : layout.columns,
+                           .pairs = layout.pairs,
+                           .round = precision == MatmulPrecision::kBF16};
+  if (operand.transposed) {
+    const auto pack_fn = FATHOM_SIMD_SELECT(matmul_pack_steps);
+    parallel.run(steps_of(operand.k, layout), 8,
+                 [&](int64_t begin, int64_t end, int) { pack_fn(args, begin, end); });
+  } else {
+    const auto pack_fn = FATHOM_SIMD_SELECT(matmul_pack_strips);
+    parallel.run(ceil_div(operand.count, args.width), 1,
+                 [&](int64_t begin, int64_t end, int) { pack_fn(args, begin, end); });
+  }
+}
+
+void matmul_cpu(const Matmul& args, Parallel& parallel) {
+  FATHOM_CHECK(args.c_stride >= args.columns, "rows of c overlap");
+  const MatmulLayout layout = layout_of(args.precision);
+  const auto block_fn = FATHOM_SIMD_SELECT(matmul_block);
+  const int64_t steps = steps_of(args.k, layout);
+  // Blocks of k of one size, found from k alone: they show in the order of sums. No k at all is one block.
+  const int64_t most = kColumnStripBytes / (layout.columns * 4);
+  const int64_t blocks = std::max<int64_t>(1, ceil_div(steps, most));
+  const int64_t step = ceil_div(steps, blocks);
+  const int64_t row_strips = ceil_div(args.rows, layout.rows);
+  const int64_t column_strips = ceil_div(args.columns, layout.columns);
+  const int64_t group = std::max<int64_t>(1, kRowBlockBytes / (std::max<int64_t>(1, step) * layout.rows * 4));
+  const int64_t groups = ceil_div(row_strips, group);
+  // Work is shared out as strips of columns of every group of rows, numbered group by group.
+  parallel.run(groups * column_strips, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t at = begin; at < end;) {
+      const int64_t g = at / column_strips;
+      const int64_t until = std::min(end, (g + 1) * column_strips);
+      for (int64_t b = 0; b < blocks; ++b) {
+        block_fn(args, {.row_begin = g * group,
+                        .row_end = std::min(row_strips, (g + 1) * group),
+                        .column_begin = at - g * column_strips,
+                        .column_end = until - g * column_strips,
+                        .begin = b * step,
+                        .end = std::min(steps, (b + 1) * step)});
+      }
+      at = until;
+    }
+  });
+}
+
+}  // namespace fathom::kernels

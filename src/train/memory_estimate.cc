@@ -1,0 +1,72 @@
+#include "train/memory_estimate.h"
+
+#include <algorithm>
+
+#include "kernels/selective_scan/selective_scan.h"
+#include "plan/count.h"
+#include "train/ops.h"
+
+namespace fathom::train {
+
+namespace {
+
+// The program and LibTorch's libraries, with what they allocate for themselves.
+constexpr int64_t kProgramBytes = int64_t{150} << 20;
+
+// Bytes that `floats` values take which only a product reads again.
+int64_t product_input(int64_t floats, bool bf16) { return (bf16 ? 2 : 4) * floats; }
+
+// What a row leaves behind in a mixer: see the ops' Backward functions for who keeps what.
+struct MixerBytes {
+  bool bf16;
+
+  int64_t operator()(const Attention& a) const {
+    const int64_t q = a.num_heads * a.head_dim, kv = a.cross ? 0 : a.num_kv_heads * a.head_dim;
+    // q, k, v and the output, which attention keeps; in bfloat16 the output projection keeps its own form.
+    return 4 * (2 * q + 2 * kv + a.num_heads) + (bf16 ? 2 * q : 0);
+  }
+  int64_t operator()(const Mamba& m) const {
+    const int64_t floats = 5 * m.inner + m.dt_rank + 2 * m.state + m.inner * m.state / kernels::kScanChunk;
+    return 4 * floats + (bf16 ? 2 * (m.inner + m.dt_rank) : 0) + product_input(m.inner, bf16);
+  }
+  int64_t operator()(const GatedMemory& g) const { return 4 * g.inner + product_input(g.inner, bf16); }
+};
+
+int64_t layer_bytes(const ModelPlan& plan, const Layer& layer, bool bf16) {
+  // Both norms keep what they read, the products behind them what the norms wrote.
+  const int64_t hidden = plan.dims.hidden_size;
+  return 2 * 4 * hidden + 2 * product_input(hidden, bf16) + std::visit(MixerBytes{bf16}, layer.mixer) +
+         8 * layer.mlp.inner + product_input(layer.mlp.inner, bf16);
+}
+
+}  // namespace
+
+int64_t activation_bytes(const ModelPlan& plan, const MemoryShape& shape) {
+  const int64_t hidden = plan.dims.hidden_size;
+  double per_row =
+      4.0 * 3 * static_cast<double>(hidden);  // embedding, final norm, gradient of the head's input
+  for_each_unrolled_layer(plan, [&](const Segment& segment, const Layer& layer, int32_t depth) {
+    const double share = segment.router ? segment.router->spec.capacity[static_cast<size_t>(depth)] : 1.0;
+    per_row += share * static_cast<double>(layer_bytes(plan, layer, shape.bf16));
+  });
+  for (const Segment& segment : plan.segments) {
+    if (!segment.router) continue;
+    // A pass keeps the rows that it chose from and those that it chose, and writes all rows anew.
+    for (double capacity : segment.router->spec.capacity)
+      per_row += (1.0 + 2.0 * capacity) * 4.0 * static_cast<double>(hidden);
+  }
+  return static_cast<int64_t>(per_row * static_cast<double>(shape.rows));
+}
+
+int64_t training_bytes(const ModelPlan& plan, const MemoryShape& shape) {
+  const int64_t parameters = count_parameters(plan).unique;
+  const int64_t head = plan.dims.vocab_size * plan.dims.hidden_size;
+  const int64_t activations = activation_bytes(plan, shape);
+  const int64_t logits = head_chunk_rows(shape.rows, plan.dims.vocab_size) * plan.dims.vocab_size * 4;
+  // Gradients come while activations go. At the end of forward only the head's is there, and with several
+  // micro-batches those of the ones before; at the end of backward all are.
+  const int64_t forward = (shape.accumulation > 1 ? 16 : 12) * parameters + activations + 4 * head + logits;
+  return kProgramBytes + std::max(forward, 16 * parameters + logits);
+}
+
+}  // namespace fathom::train

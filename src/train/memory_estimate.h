@@ -1,0 +1,23 @@
+// What a training run will occupy, from the plan alone.
+#pragma once
+
+#include <cstdint>
+
+#include "plan/model_plan.h"
+
+namespace fathom::train {
+
+// One run's shape: what decides its memory beside the plan.
+struct MemoryShape {
+  int64_t rows = 0;          // token rows of one micro-batch
+  int64_t accumulation = 1;  // micro-batches of a step
+  bool bf16 = false;
+};
+
+// Bytes that one micro-batch keeps from forward to backward.
+int64_t activation_bytes(const ModelPlan& plan, const MemoryShape& shape);
+
+// Bytes resident at the most: parameters, gradients, moments, activations, the head's logits, libraries.
+int64_t training_bytes(const ModelPlan& plan, const MemoryShape& shape);
+
+}  // namespace fathom::train

@@ -1,0 +1,39 @@
+// Matrix products between LibTorch's tensors by kernels/matmul: packed operands that own their bytes.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "kernels/matmul/matmul.h"
+
+namespace fathom::train {
+
+using kernels::MatmulOperand;
+using kernels::MatmulPrecision;
+using kernels::MatmulSide;
+
+inline MatmulPrecision precision_of(bool bf16) {
+  return bf16 ? MatmulPrecision::kBF16 : MatmulPrecision::kF32;
+}
+
+// A float matrix with contiguous rows as an operand: its rows, or its columns, against the other dimension.
+MatmulOperand rows_of(const at::Tensor& matrix);
+MatmulOperand columns_of(const at::Tensor& matrix);
+
+class PackedOperand {
+ public:
+  PackedOperand() = default;
+  PackedOperand(const MatmulOperand& operand, MatmulSide side, MatmulPrecision precision);
+  bool defined() const { return bytes_.defined(); }
+
+ private:
+  friend void multiply(const PackedOperand&, const PackedOperand&, float*, int64_t, bool);
+  at::Tensor bytes_;
+  int64_t count_ = 0, k_ = 0;
+  MatmulPrecision precision_ = MatmulPrecision::kF32;
+};
+
+// c [a's count, b's count], rows c_stride apart, is overwritten or added to. a is packed for rows, b for
+// columns.
+void multiply(const PackedOperand& a, const PackedOperand& b, float* c, int64_t c_stride, bool accumulate);
+
+}  // namespace fathom::train
