@@ -9,7 +9,7 @@ namespace {
 
 FATHOM_INLINE Vec square_root(Vec x) {
 #if defined(FATHOM_HAS_AVX512)
-  return (Vec)_mm512_sqrt_ps((__m512)x);
+  return (Vec)_mm512_maskz_sqrt_ps((__mmask16)0xffff, (__m512)x);
 #elif defined(FATHOM_SIMD_avx2)
   return (Vec)_mm256_sqrt_ps((__m256)x);
 #else
