@@ -91,10 +91,9 @@ class Run {
     summary.train_rows = data_.train->rows();
     summary.valid_rows = data_.valid ? data_.valid->rows() : 0;
     summary.train_tokens = data_.train->stream().tokens();
-    summary.memory_bytes =
-        training_bytes(plan_, {.rows = config_.train.rows * config_.data.sequence_length,
-                               .accumulation = config_.train.accumulation,
-                               .bf16 = config_.train.precision == Precision::kBF16});
+    summary.memory_bytes = training_bytes(plan_, {.rows = config_.train.rows * config_.data.sequence_length,
+                                                  .accumulation = config_.train.accumulation,
+                                                  .bf16 = config_.train.precision == Precision::kBF16});
     summary.threads = state_.threads;
     summary.first_step = state_.step;
     for (TrainObserver* observer : request_.observers) observer->on_start(summary);
