@@ -11,8 +11,16 @@ using namespace simd::FATHOM_SIMD_LEVEL;
 
 namespace {
 
+// A tile of accumulators takes most of the registers; the rest hold the operands.
+#if defined(FATHOM_HAS_AVX512)
+constexpr int kWideTileRows = 4, kWideTileOuts = 6;
+#else
+constexpr int kWideTileRows = 3, kWideTileOuts = 4;
+#endif
+
 // Float weights; inputs are read where they lie.
 struct F32Format {
+  static constexpr int kTileRows = kWideTileRows, kTileOuts = kWideTileOuts;
   static constexpr int kStep = kLanes, kParts = 1, kInputBytes = 4, kWeightBytes = 4;
   using Operand = Vec;
   FATHOM_INLINE Vec input(const char* x, int) { return load((const float*)x); }
@@ -44,6 +52,7 @@ FATHOM_INLINE IVec load_pairs_n(const char* w, int64_t n) {
 #if defined(FATHOM_SIMD_avx512_bf16)
 
 struct Bf16Format {
+  static constexpr int kTileRows = kWideTileRows, kTileOuts = kWideTileOuts;
   static constexpr int kStep = 2 * kLanes, kParts = 1, kInputBytes = 2, kWeightBytes = 2;
   using Operand = IVec;
   FATHOM_INLINE IVec input(const char* x, int) { return load_pairs(x); }
@@ -58,8 +67,13 @@ struct Bf16Format {
 #else
 
 // Both halves of the pairs are widened in registers. Inputs lie widened: of each step the odd ones, then the
-// even ones.
+// even ones. With 16 registers the mask that widening needs costs a column of the tile.
 struct Bf16Format {
+#if defined(FATHOM_HAS_AVX512)
+  static constexpr int kTileRows = kWideTileRows, kTileOuts = kWideTileOuts;
+#else
+  static constexpr int kTileRows = 3, kTileOuts = 3;
+#endif
   static constexpr int kStep = 2 * kLanes, kParts = 2, kInputBytes = 4, kWeightBytes = 2;
   using Operand = Vec;
   FATHOM_INLINE Vec half(IVec pairs, int part) {

@@ -8,22 +8,26 @@ namespace {
 // An output is one accumulator over the input in steps, the last step masked, then one tree. Everything below
 // only decides which accumulators are worked on side by side, so blocks and tiles may be cut anywhere.
 
-#if defined(FATHOM_HAS_AVX512)
-constexpr int kTileRows = 4, kTileOuts = 6;
-#else
-constexpr int kTileRows = 3, kTileOuts = 4;
-#endif
-constexpr int64_t kStreamRows = 16;  // up to here the weights are waited for, above the multiplier
-constexpr int kStreamTileRows = 8, kStreamTileOuts = 4;
+constexpr int kStreamRows = 3;  // up to here memory is waited for and nothing else
+constexpr int kStreamOuts = 4;
+constexpr int64_t kLine = 64;  // bytes of a cache line
 
-// R x O accumulators over `count` inputs. If kAhead, fetches meanwhile as many weights from `ahead` on as one
-// output has.
-template <class F, int R, int O, bool kAhead>
+// Weights to fetch while others are multiplied: `outs` times as many as the one output's that pass meanwhile.
+struct Ahead {
+  const char* weight;
+  int64_t outs;
+};
+
+// R x O accumulators over `count` inputs.
+template <class F, int R, int O>
 FATHOM_INLINE void accumulate(const char* x, int64_t x_stride, const char* weight, int64_t weight_stride,
-                              int64_t count, const char* ahead, Vec total[R][O]) {
+                              int64_t count, Ahead ahead, Vec total[R][O]) {
+  constexpr int64_t kStepBytes = F::kStep * F::kWeightBytes;
   int64_t i = 0;
   for (; i + F::kStep <= count; i += F::kStep) {
-    if (kAhead) __builtin_prefetch(ahead + i * F::kWeightBytes);
+    for (int64_t line = 0; line < ahead.outs * kStepBytes; line += kLine)
+      __builtin_prefetch(ahead.weight + line);
+    ahead.weight += ahead.outs * kStepBytes;
     for (int part = 0; part < F::kParts; ++part) {
       typename F::Operand xs[R];
       for (int r = 0; r < R; ++r) xs[r] = F::input(x + r * x_stride + i * F::kInputBytes, part);
@@ -85,70 +89,54 @@ FATHOM_INLINE void stream(const LinearFwd& args, const LinearRows& x, int64_t ro
   Vec total[R][O];
   for (int o = 0; o < O; ++o) {
     Vec one[R][1] = {};
-    accumulate<F, R, 1, false>(input_at(x, row), x.stride, weight_at<F>(args, out + o), 0, args.in, nullptr,
-                               one);
+    accumulate<F, R, 1>(input_at(x, row), x.stride, weight_at<F>(args, out + o), 0, args.in,
+                        Ahead{nullptr, 0}, one);
     for (int r = 0; r < R; ++r) total[r][o] = one[r][0];
   }
   finish<R, O>(args, row, out, total);
 }
 
-// The rows left over, R or fewer.
-template <class F, int R, int O>
-FATHOM_INLINE void stream_rows(const LinearFwd& args, const LinearRows& x, int64_t rows, int64_t row,
-                               int64_t out) {
-  if (rows == R) return stream<F, R, O>(args, x, row, out);
-  if constexpr (R > 1) stream_rows<F, R - 1, O>(args, x, rows, row, out);
-}
-
-// Outputs [out, out + O) of all rows.
-template <class F, int O>
-FATHOM_INLINE void stream_outputs(const LinearFwd& args, const LinearRows& x, int64_t row_begin,
-                                  int64_t row_end, int64_t out) {
-  for (int64_t row = row_begin; row < row_end; row += kStreamTileRows) {
-    const int64_t rows = row_end - row < kStreamTileRows ? row_end - row : kStreamTileRows;
-    stream_rows<F, kStreamTileRows, O>(args, x, rows, row, out);
+template <class F, int R>
+FATHOM_INLINE void stream_block(const LinearFwd& args, const LinearRows& x, int64_t rows, int64_t row,
+                                int64_t out_begin, int64_t out_end) {
+  if (rows == R) {
+    constexpr int kOuts = R == 1 ? kLanes : kStreamOuts;
+    int64_t out = out_begin;
+    for (; out + kOuts <= out_end; out += kOuts) stream<F, R, kOuts>(args, x, row, out);
+    for (; out < out_end; ++out) stream<F, R, 1>(args, x, row, out);
+  } else if constexpr (R > 1) {
+    stream_block<F, R - 1>(args, x, rows, row, out_begin, out_end);
   }
-}
-
-template <class F>
-FATHOM_INLINE void stream_block(const LinearFwd& args, const LinearRows& x, int64_t row_begin,
-                                int64_t row_end, int64_t out_begin, int64_t out_end) {
-  int64_t out = out_begin;
-  if (row_end - row_begin == 1) {
-    for (; out + kLanes <= out_end; out += kLanes) stream<F, 1, kLanes>(args, x, row_begin, out);
-  }
-  for (; out + kStreamTileOuts <= out_end; out += kStreamTileOuts) {
-    stream_outputs<F, kStreamTileOuts>(args, x, row_begin, row_end, out);
-  }
-  for (; out < out_end; ++out) stream_outputs<F, 1>(args, x, row_begin, row_end, out);
 }
 
 // Many rows wait for the multiplier: R x O accumulators stay in registers.
 template <class F, int R, int O>
-FATHOM_INLINE void tile(const LinearFwd& args, const LinearRows& x, int64_t row, int64_t out,
-                        const char* ahead) {
+FATHOM_INLINE void tile(const LinearFwd& args, const LinearRows& x, int64_t row, int64_t out, Ahead ahead) {
   Vec total[R][O] = {};
-  accumulate<F, R, O, true>(input_at(x, row), x.stride, weight_at<F>(args, out), args.in * F::kWeightBytes,
-                            args.in, ahead, total);
+  accumulate<F, R, O>(input_at(x, row), x.stride, weight_at<F>(args, out), args.in * F::kWeightBytes, args.in,
+                      ahead, total);
   finish<R, O>(args, row, out, total);
 }
 
 template <class F, int R, int O>
 FATHOM_INLINE void tile_rows(const LinearFwd& args, const LinearRows& x, int64_t rows, int64_t row,
-                             int64_t out, const char* ahead) {
+                             int64_t out, Ahead ahead) {
   if (rows == R) return tile<F, R, O>(args, x, row, out, ahead);
   if constexpr (R > 1) tile_rows<F, R - 1, O>(args, x, rows, row, out, ahead);
 }
 
-// The weights of O outputs stay in cache while all rows of the block meet them. The first tiles fetch those
-// of the next O, one output's after the other: memory is fastest read as one stream.
+// The weights of O outputs stay in cache while all rows of the block meet them. Meanwhile those of the next O
+// are fetched in one stream, each tile of rows its share.
 template <class F, int O>
 FATHOM_INLINE void tile_outputs(const LinearFwd& args, const LinearRows& x, int64_t row_begin,
                                 int64_t row_end, int64_t out) {
+  const int64_t tiles = (row_end - row_begin + F::kTileRows - 1) / F::kTileRows;
+  const int64_t share = (O + tiles - 1) / tiles;
   int64_t next = out + O;
-  for (int64_t row = row_begin; row < row_end; row += kTileRows, ++next) {
-    const int64_t rows = row_end - row < kTileRows ? row_end - row : kTileRows;
-    tile_rows<F, kTileRows, O>(args, x, rows, row, out, weight_at<F>(args, next < out + 2 * O ? next : out));
+  for (int64_t row = row_begin; row < row_end; row += F::kTileRows, next += share) {
+    const int64_t rows = row_end - row < F::kTileRows ? row_end - row : F::kTileRows;
+    tile_rows<F, F::kTileRows, O>(args, x, rows, row, out,
+                                  {weight_at<F>(args, next), next < out + 2 * O ? share : 0});
   }
 }
 
@@ -156,8 +144,8 @@ template <class F>
 FATHOM_INLINE void tile_block(const LinearFwd& args, const LinearRows& x, int64_t row_begin, int64_t row_end,
                               int64_t out_begin, int64_t out_end) {
   int64_t out = out_begin;
-  for (; out + kTileOuts <= out_end; out += kTileOuts) {
-    tile_outputs<F, kTileOuts>(args, x, row_begin, row_end, out);
+  for (; out + F::kTileOuts <= out_end; out += F::kTileOuts) {
+    tile_outputs<F, F::kTileOuts>(args, x, row_begin, row_end, out);
   }
   for (; out + 2 <= out_end; out += 2) tile_outputs<F, 2>(args, x, row_begin, row_end, out);
   for (; out < out_end; ++out) tile_outputs<F, 1>(args, x, row_begin, row_end, out);
@@ -167,7 +155,7 @@ template <class F>
 FATHOM_INLINE void block(const LinearFwd& args, const LinearRows& x, int64_t row_begin, int64_t row_end,
                          int64_t out_begin, int64_t out_end) {
   if (row_end - row_begin <= kStreamRows) {
-    stream_block<F>(args, x, row_begin, row_end, out_begin, out_end);
+    stream_block<F, kStreamRows>(args, x, row_end - row_begin, row_begin, out_begin, out_end);
   } else {
     tile_block<F>(args, x, row_begin, row_end, out_begin, out_end);
   }
