@@ -66,12 +66,19 @@ struct ThreadPool::Impl {
     }
   }
 
+  // Ranges shrink towards the end: long runs of neighbours first, then small ones that even out who is done
+  // when.
+  int64_t next_range(int64_t left) const { return round_up(ceil_div(left, int64_t{2} * num_threads), grain); }
+
   void work(int worker) {
     for (;;) {
-      const int64_t begin = next.fetch_add(chunk, std::memory_order_relaxed);
-      if (begin >= count) return;
+      int64_t begin = next.load(std::memory_order_relaxed), end = 0;
+      do {
+        if (begin >= count) return;
+        end = std::min(count, begin + next_range(count - begin));
+      } while (!next.compare_exchange_weak(begin, end, std::memory_order_relaxed));
       try {
-        (*body)(begin, std::min(begin + chunk, count), worker);
+        (*body)(begin, end, worker);
       } catch (...) {
         std::lock_guard lock(mutex);
         if (!failure) failure = std::current_exception();
@@ -87,7 +94,7 @@ struct ThreadPool::Impl {
   std::atomic<int> busy{0};
   std::atomic<bool> stopping{false};
   std::atomic<int64_t> next{0};
-  int64_t count = 0, chunk = 1;
+  int64_t count = 0, grain = 1;
   const Body* body = nullptr;
   std::exception_ptr failure;
 };
@@ -105,8 +112,7 @@ void ThreadPool::run(int64_t count, int64_t grain, FunctionRef<void(int64_t, int
     return;
   }
   pool.count = count;
-  // Four ranges per worker even out unequal work without much contention.
-  pool.chunk = round_up(ceil_div(count, int64_t{4} * pool.num_threads), grain);
+  pool.grain = grain;
   pool.body = &body;
   pool.failure = nullptr;
   pool.next.store(0, std::memory_order_relaxed);

@@ -74,7 +74,8 @@ Result<std::string> header_text(const std::vector<TensorInfo>& tensors, const St
     text += (text.size() > 1 ? "," : "") + name + ":" + entry.dump();
   }
   text += "}";
-  text.resize(static_cast<size_t>(round_up(static_cast<int64_t>(text.size()), 8)), ' ');
+  const auto prefix = static_cast<int64_t>(sizeof(uint64_t));
+  text.resize(static_cast<size_t>(round_up(prefix + static_cast<int64_t>(text.size()), 64) - prefix), ' ');
   if (text.size() > SafetensorsLimits::kHeaderBytes) return invalid("the header exceeds the limit of 100 MB");
   return text;
 }

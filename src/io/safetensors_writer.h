@@ -1,6 +1,6 @@
 // Writing safetensors: atomic (see atomic_file.h) and the same bytes for the same tensors. Tensors are
 // ordered by size of element, largest first, then by name, so that each starts aligned for its type; the
-// header is padded with spaces to a multiple of 8 bytes.
+// header is padded with spaces so that the data starts at a cache line, where a mapped file is read fastest.
 #pragma once
 
 #include <cstdint>

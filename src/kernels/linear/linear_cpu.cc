@@ -41,9 +41,9 @@ LinearRows rows_of(const LinearFwd& args, Parallel& parallel) {
 
 // Inputs of a block stay in the second-level cache while weights pass by; but weights should not pass too
 // often, so with long rows a block's inputs come from further away.
-int64_t rows_per_block(const LinearRows& x) {
-  const int64_t rows = kCachedBytes / std::max<int64_t>(1, x.stride);
-  return std::clamp<int64_t>(rows / kRowTiles * kRowTiles, 96, 252);
+int64_t rows_per_block(int64_t rows, const LinearRows& x) {
+  const int64_t most = std::clamp<int64_t>(kCachedBytes / std::max<int64_t>(1, x.stride), 96, 264);
+  return round_up(ceil_div(rows, ceil_div(rows, most)), kRowTiles);
 }
 
 }  // namespace
@@ -65,7 +65,7 @@ void linear_fwd_cpu(std::span<const LinearFwd> products, Parallel& parallel) {
   const int64_t rows = products.front().rows;
   const LinearRows x = rows_of(products.front(), parallel);
   const auto block_fn = FATHOM_SIMD_SELECT(linear_fwd_block);
-  const int64_t row_block = rows_per_block(x);
+  const int64_t row_block = rows_per_block(rows, x);
   int64_t out_blocks = 0;
   for (const LinearFwd& product : products) out_blocks += ceil_div(product.out, kOutBlock);
   parallel.run(ceil_div(rows, row_block) * out_blocks, 1, [&](int64_t begin, int64_t end, int) {
