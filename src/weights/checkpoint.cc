@@ -104,20 +104,24 @@ Result<Weights> load_weights(const ModelPlan& plan, NamingScheme scheme,
         weights.borrow(piece.param, type, bytes, files);
         continue;
       }
+      if (memory[index] == nullptr) memory[index] = weights.allocate(piece.param, type, elements_of(param));
+      auto* to = static_cast<uint8_t*>(memory[index]) + piece.param_row * row * size_of(type);
+      const int64_t count = piece.rows * row;
+      if (stored.info->dtype == type) {
+        std::memcpy(to, bytes, static_cast<size_t>(count * size_of(type)));
+        continue;
+      }
       if (!converted) {
         values.resize(stored.info->elements());
         FATHOM_TRY(copy_as_f32(*stored.file, *stored.info, values));
         converted = true;
       }
-      if (memory[index] == nullptr) memory[index] = weights.allocate(piece.param, type, elements_of(param));
       const float* from = values.data() + piece.file_row * row;
-      const int64_t count = piece.rows * row;
       if (type == DType::kF32) {
-        std::memcpy(static_cast<float*>(memory[index]) + piece.param_row * row, from,
-                    static_cast<size_t>(count) * sizeof(float));
+        std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
       } else {
-        auto* to = static_cast<BFloat16*>(memory[index]) + piece.param_row * row;
-        for (int64_t i = 0; i < count; ++i) to[i] = to_bfloat16(from[i]);
+        std::transform(from, from + count, reinterpret_cast<BFloat16*>(to),
+                       [](float value) { return to_bfloat16(value); });
       }
     }
   }
