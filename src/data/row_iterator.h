@@ -39,6 +39,8 @@ class RowIterator {
 
   int64_t epoch() const { return epoch_; }
   int64_t position() const { return position_; }
+  // Rows given since the beginning of the first epoch.
+  int64_t given() const { return epoch_ * order_.epoch_length() + position_; }
   IterationState state() const;
   // Continues exactly where `state` was taken. Refused, naming what differs, if it belongs to another order,
   // another number of rows or other data.

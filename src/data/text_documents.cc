@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "data/json_lines.h"
 
 namespace fathom {
 
@@ -64,6 +65,10 @@ Status for_each_document(const std::vector<std::string>& files, const TextSettin
                          const std::function<Status(std::string_view)>& visit) {
   if (settings.separator && settings.separator->empty()) return invalid("the document separator is empty");
   for (const std::string& file : files) {
+    if (is_json_lines(file)) {
+      FATHOM_TRY(for_each_json_line(file, settings.json_field, visit));
+      continue;
+    }
     FATHOM_ASSIGN(const std::string text, read_file(file, settings.max_file_bytes));
     if (!settings.separator) {
       FATHOM_TRY(visit(text));

@@ -16,10 +16,12 @@ namespace fathom {
 struct TextSettings {
   // What is taken from directories: names ending so, sorted by path, folders inside included. Files given by
   // name are taken whatever they are called.
-  std::vector<std::string> extensions = {".txt"};
+  std::vector<std::string> extensions = {".txt", ".jsonl"};
   // Set: a file is split at each occurrence, which belongs to no document; pieces that hold only white space
   // are dropped, others lose the line breaks around them. Not set: a file is one document, byte for byte.
   std::optional<std::string> separator;
+  // Of files in JSON Lines (data/json_lines.h), which are not split: the field with the text.
+  std::string json_field = "text";
   uint64_t max_file_bytes = uint64_t{4} << 30;
 };
 
@@ -44,7 +46,7 @@ struct ShardSummary {
   int64_t files = 0, documents = 0, tokens = 0;
 };
 
-// Reads text, writes one shard. Memory: one file of text and one document of ids.
+// Reads text, writes one shard. Memory: one file of text (of JSON Lines: one line) and one document of ids.
 Result<ShardSummary> write_shard_from_text(const std::vector<std::string>& paths, const TextSettings& text,
                                            const Tokenize& tokenize, const TokenFileSettings& settings,
                                            const std::string& shard_path);
