@@ -10,6 +10,7 @@ Action declare_compare(CLI::App& app);
 Action declare_generate(CLI::App& app);
 Action declare_train(CLI::App& app);
 Action declare_plan(CLI::App& app);
+Action declare_plot(CLI::App& app);
 Action declare_tokenize(CLI::App& app);
 Action declare_verify(CLI::App& app);
 Action declare_version(CLI::App& app);

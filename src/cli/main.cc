@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
           {"inspect", "list the tensors and sizes of a model directory or a safetensors file",
            declare_inspect},
           {"plan", "print the layers of a model and what they cost", declare_plan},
+          {"plot", "learning curves of training runs as a picture", declare_plot},
           {"tokenize", "text to token ids and back; --train learns a tokenizer", declare_tokenize},
           {"train", "train a model by a recipe", declare_train},
           {"verify", "compare with recorded cases of the published code", declare_verify},

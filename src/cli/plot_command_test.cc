@@ -1,0 +1,79 @@
+// The command itself: a file, exit codes, refusals.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+namespace {
+
+using ::testing::HasSubstr;
+
+struct Outcome {
+  int exit_code = -1;
+  std::string output;  // both streams
+};
+
+class PlotCommand : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    for (const char* run : {"a", "b"}) {
+      std::filesystem::create_directories(folder_ / run);
+      std::ofstream log(folder_ / run / "metrics.jsonl");
+      for (int step = 0; step < 90; ++step) {
+        log << "{\"kind\":\"step\",\"step\":" << step << ",\"loss\":" << 4.0 / (1 + step)
+            << ",\"tokens\":" << 1000 * (step + 1) << ",\"seconds\":0.5}\n";
+      }
+      log << "{\"kind\":\"step\",\"st";  // killed here
+    }
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  Outcome plot(const std::string& arguments) const {
+    const std::string command =
+        "cd '" + folder_.string() + "' && " + FATHOM_BIN_DIR + "/fathom plot " + arguments + " 2>&1";
+    FILE* pipe = popen(command.c_str(), "r");
+    Outcome run;
+    std::array<char, 4096> buffer;
+    for (size_t got; (got = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+      run.output.append(buffer.data(), got);
+    run.exit_code = WEXITSTATUS(pclose(pipe));
+    return run;
+  }
+  std::filesystem::path folder_ =
+      std::filesystem::temp_directory_path() / ("plot-command-" + std::to_string(getpid()));
+};
+
+TEST_F(PlotCommand, ComparesRunsInOneFile) {
+  const Outcome run = plot("a b --x tokens --smooth 9 --log xy --out both.svg");
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  std::ifstream file(folder_ / "both.svg");
+  const std::string svg(std::istreambuf_iterator<char>(file), {});
+  EXPECT_TRUE(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+  EXPECT_THAT(svg, HasSubstr(">a  0.0"));
+  EXPECT_THAT(svg, HasSubstr(">b  0.0"));
+  EXPECT_THAT(svg, HasSubstr("loss over tokens"));
+  EXPECT_EQ(plot("a --title Mine --out -").output.find("<svg "), 0U);
+}
+
+TEST_F(PlotCommand, RefusesWithItsExitCodes) {
+  EXPECT_EQ(plot("").exit_code, 2);
+  EXPECT_EQ(plot("a --x hours").exit_code, 2);
+  EXPECT_EQ(plot("a --smooth 0").exit_code, 2);
+  EXPECT_EQ(plot("a --log z").exit_code, 2);
+  const Outcome absent = plot("a none");
+  EXPECT_EQ(absent.exit_code, 1);
+  EXPECT_THAT(absent.output, HasSubstr("none/metrics.jsonl"));
+  EXPECT_THAT(plot("a --y lose").output,
+              HasSubstr("has no number \"lose\"; there are loss, seconds, tokens"));
+  EXPECT_THAT(plot("a --y-range 3 1").output, HasSubstr("--y-range takes two numbers, the lower first"));
+  EXPECT_THAT(plot("a --x-range 0 9 --log x").output, HasSubstr("begins at or below 0"));
+  EXPECT_EQ(plot("a --out /no/such/folder/x.svg").exit_code, 1);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "curves.svg"));
+}
+
+}  // namespace
