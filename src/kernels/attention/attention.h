@@ -24,7 +24,7 @@
 namespace fathom::kernels {
 
 constexpr int64_t kKeyBlock = 64;
-constexpr int64_t kKeySplit = 512;
+constexpr int64_t kKeySplit = 256;
 
 // The keys and values of one sequence: tables of block addresses. An entry is kv_heads * head_dim elements
 // and entries of a block are dense.

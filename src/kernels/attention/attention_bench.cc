@@ -57,6 +57,8 @@ BENCHMARK(bm_attention_fwd)
     ->Args({1, 4096, 16, 16, 64, 1})
     ->Args({512, 512, 15, 5, 64, 1})
     ->Args({512, 512, 15, 5, 64, 0})
+    ->Args({2048, 2048, 15, 5, 64, 1})
+    ->Args({512, 512, 9, 3, 64, 0})
     ->Args({512, 512, 8, 8, 128, 0})
     ->UseRealTime();
 
@@ -103,7 +105,9 @@ void bm_attention_bwd(benchmark::State& state) {
 }
 BENCHMARK(bm_attention_bwd)
     ->ArgNames({"rows", "heads", "kv_heads", "dim"})
+    ->Args({512, 9, 3, 64})
     ->Args({512, 15, 5, 64})
+    ->Args({2048, 15, 5, 64})
     ->Args({512, 8, 8, 128})
     ->UseRealTime();
 

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numbers>
 
 #include "base/check.h"
 #include "base/extents.h"
@@ -13,15 +14,21 @@ namespace {
 
 // Calls of so few rows share out the splits of a row; larger ones share out tiles of rows.
 constexpr int64_t kFewRows = 8;
-// Queries that share one reading of the keys, where the heads of one row are not more than that already.
-constexpr int64_t kTileQueries = 32;
+// Queries that share one packing of a block of keys, where the heads of one row are not more than that
+// already.
+constexpr int64_t kTileQueries = 96;
 // A tile is made smaller while there would be fewer tasks than this for each thread.
 constexpr int64_t kTasksPerThread = 4;
+// The backward pass: queries of a tile; keys of a task, of which a sequence has at most kMostChunks, so that
+// what is summed over chunks stays bounded.
+constexpr int64_t kBwdTileQueries = 60;
+constexpr int64_t kBwdChunk = 256;
+constexpr int64_t kMostChunks = 8;
 
 constexpr int64_t kAlignment = 64;
 
-int64_t padded_dim(int64_t head_dim) { return round_up(head_dim, 16); }
-int64_t most_queries(int64_t heads) { return std::max(kTileQueries, heads); }
+int64_t padded_dim(int64_t head_dim) { return round_up(head_dim, kMostLanes); }
+int64_t most_queries(int64_t heads, int64_t tile_queries) { return std::max(tile_queries, heads); }
 
 // Splits that a range of n keys can touch.
 int64_t max_splits(int64_t keys) { return ceil_div(keys, kKeySplit) + 1; }
@@ -52,8 +59,8 @@ int64_t bytes_of(int64_t floats) { return floats * static_cast<int64_t>(sizeof(f
 // What a worker of the forward pass holds: a tile's scratch, the softmax of one split and of all so far.
 struct FwdWorker {
   static int64_t floats(int64_t queries, int64_t padded) {
-    return 3 * rounded(queries * padded) + 2 * rounded(kKeyBlock * padded) + rounded(kKeyBlock) +
-           2 * rounded(2 * queries);
+    return 3 * rounded(queries * padded) + 2 * rounded(kKeyBlock * padded) +
+           rounded(kStepQueries * kKeyBlock) + rounded(queries * kMostLanes) + 2 * rounded(2 * queries);
   }
   FwdWorker(float* memory, int64_t queries, int64_t padded) {
     Pieces pieces(memory);
@@ -62,7 +69,8 @@ struct FwdWorker {
     total_acc = pieces.take(queries * padded);
     scratch.k = pieces.take(kKeyBlock * padded);
     scratch.v = pieces.take(kKeyBlock * padded);
-    scratch.scores = pieces.take(kKeyBlock);
+    scratch.scores = pieces.take(kStepQueries * kKeyBlock);
+    scratch.totals = pieces.take(queries * kMostLanes);
     parts = pieces.take_parts(queries);
     totals = pieces.take_parts(queries);
   }
@@ -83,7 +91,9 @@ void write_out(const AttentionFwd& args, int64_t row, int64_t head, SoftmaxPart 
   } else {
     FATHOM_SIMD_SELECT(attention_finish)(part, acc, out, args.head_dim);
   }
-  if (args.lse != nullptr) args.lse[at] = part.max + std::log(part.total);
+  if (args.lse != nullptr) {
+    args.lse[at] = static_cast<float>(double{part.max} * std::numbers::ln2 + std::log(double{part.total}));
+  }
 }
 
 // Every (row, KV head, split) by itself, then the parts of a row merged in order.
@@ -99,7 +109,7 @@ void run_splits(const AttentionFwd& args, int64_t most_splits, float* workers, i
     return (row * most_splits + s) * args.heads + head;
   };
   parallel.run(args.rows * most_splits * args.kv_heads, 1, [&](int64_t first, int64_t last, int worker) {
-    const FwdWorker mine(workers + worker * worker_floats, most_queries(args.heads), padded);
+    const FwdWorker mine(workers + worker * worker_floats, most_queries(args.heads, kTileQueries), padded);
     for (int64_t task = first; task < last; ++task) {
       const int64_t row = task / (most_splits * args.kv_heads);
       const int64_t s = task / args.kv_heads % most_splits, kv_head = task % args.kv_heads;
@@ -176,15 +186,15 @@ int64_t attention_fwd_workspace(int64_t rows, int64_t heads, int64_t head_dim, i
                                 int threads) {
   const int64_t parts = std::min(rows, kFewRows) * heads * max_splits(max_keys),
                 padded = padded_dim(head_dim);
-  return bytes_of(threads * FwdWorker::floats(most_queries(heads), padded) + rounded(2 * parts) +
-                  rounded(parts * padded));
+  return bytes_of(threads * FwdWorker::floats(most_queries(heads, kTileQueries), padded) +
+                  rounded(2 * parts) + rounded(parts * padded));
 }
 
 void attention_fwd_cpu(const AttentionFwd& args, Parallel& parallel) {
   FATHOM_CHECK(args.kv_heads > 0 && args.heads % args.kv_heads == 0,
                "query heads are a multiple of KV heads");
   const int64_t padded = padded_dim(args.head_dim), group = args.heads / args.kv_heads;
-  const int64_t worker_floats = FwdWorker::floats(most_queries(args.heads), padded);
+  const int64_t worker_floats = FwdWorker::floats(most_queries(args.heads, kTileQueries), padded);
   Pieces pieces(args.workspace);
   float* const workers = pieces.take(parallel.num_threads() * worker_floats);
 
@@ -202,9 +212,12 @@ void attention_fwd_cpu(const AttentionFwd& args, Parallel& parallel) {
     return args.row_sequence != nullptr ? args.row_sequence[row] : 0;
   };
   parallel.run(args.kv_heads * tiles, 1, [&](int64_t first, int64_t last, int worker) {
-    const FwdWorker mine(workers + worker * worker_floats, most_queries(args.heads), padded);
+    const FwdWorker mine(workers + worker * worker_floats, most_queries(args.heads, kTileQueries), padded);
     for (int64_t task = first; task < last; ++task) {
-      const int64_t kv_head = task / tiles, begin = task % tiles * tile_rows;
+      // Causal rows see more and more keys: late tiles and early ones alternate, so that neighbouring tasks
+      // cost as much as any others.
+      const int64_t kv_head = task / tiles, place = task % tiles;
+      const int64_t begin = (place % 2 == 0 ? place / 2 : tiles - 1 - place / 2) * tile_rows;
       const int64_t end = std::min(args.rows, begin + tile_rows);
       // Rows of other sequences are tiles of their own.
       for (int64_t from = begin, to = begin; from < end; from = to) {
@@ -219,52 +232,100 @@ namespace {
 
 struct BwdWorker {
   static int64_t floats(int64_t queries, int64_t padded) {
-    return 3 * rounded(queries * padded) + 2 * rounded(kKeyBlock * padded) +
-           2 * rounded(queries * kKeyBlock) + rounded(queries);
+    return 2 * rounded(queries * padded) + rounded(kStepQueries * padded) + 5 * rounded(kKeyBlock * padded) +
+           2 * rounded(queries * kKeyBlock);
   }
   BwdWorker(float* memory, int64_t queries, int64_t padded) {
     Pieces pieces(memory);
     scratch.q = pieces.take(queries * padded);
     scratch.grad_out = pieces.take(queries * padded);
-    scratch.grad_q = pieces.take(queries * padded);
-    scratch.k = pieces.take(kKeyBlock * padded);
-    scratch.v = pieces.take(kKeyBlock * padded);
+    scratch.grad_q = pieces.take(kStepQueries * padded);
+    for (float** piece :
+         {&scratch.k, &scratch.k_columns, &scratch.v_columns, &scratch.grad_k, &scratch.grad_v}) {
+      *piece = pieces.take(kKeyBlock * padded);
+    }
     scratch.p = pieces.take(queries * kKeyBlock);
     scratch.ds = pieces.take(queries * kKeyBlock);
-    scratch.delta = pieces.take(queries);
   }
   AttentionBwdScratch scratch;
 };
 
-}  // namespace
+// Keys of one task: whole blocks, a function of the sequence alone.
+int64_t keys_of_chunk(int64_t keys) {
+  return round_up(std::max(kBwdChunk, ceil_div(keys, kMostChunks)), kKeyBlock);
+}
+int64_t chunks_of(int64_t keys) { return ceil_div(keys, keys_of_chunk(keys)); }
+int64_t max_chunks(int64_t keys) { return std::min(kMostChunks, ceil_div(keys, kBwdChunk)); }
 
-int64_t attention_bwd_workspace(int64_t /*rows*/, int64_t heads, int64_t head_dim, int64_t /*max_keys*/,
-                                int threads) {
-  return bytes_of(threads * BwdWorker::floats(most_queries(heads), padded_dim(head_dim)));
+// One past the last query row of any sequence.
+int64_t rows_of(const AttentionBwd& args) {
+  int64_t rows = 0;
+  for (int64_t s = 0; s < args.num_sequences; ++s) rows = std::max(rows, args.query_rows[s].end);
+  return rows;
 }
 
+}  // namespace
+
+int64_t attention_bwd_workspace(int64_t rows, int64_t heads, int64_t head_dim, int64_t max_keys,
+                                int threads) {
+  const int64_t worker = BwdWorker::floats(most_queries(heads, kBwdTileQueries), padded_dim(head_dim));
+  const int64_t partial = std::max<int64_t>(0, max_chunks(max_keys) - 1) * rounded(rows * heads * head_dim);
+  return bytes_of(threads * worker + rounded(rows * heads) + partial);
+}
+
+// Chunk c of a sequence's keys sums into grad_q itself (c = 0) or a partial of its own; partials are added in
+// order.
 void attention_bwd_cpu(const AttentionBwd& args, Parallel& parallel) {
   FATHOM_CHECK(args.kv_heads > 0 && args.heads % args.kv_heads == 0,
                "query heads are a multiple of KV heads");
-  const auto tile_fn = FATHOM_SIMD_SELECT(attention_bwd_tile);
+  const auto delta_fn = FATHOM_SIMD_SELECT(attention_bwd_delta_rows);
+  const auto block_fn = FATHOM_SIMD_SELECT(attention_bwd_block);
+  const auto add_fn = FATHOM_SIMD_SELECT(attention_add);
   const int64_t padded = padded_dim(args.head_dim), group = args.heads / args.kv_heads;
-  const int64_t worker_floats = BwdWorker::floats(most_queries(args.heads), padded);
-  const int64_t tile_rows = std::max<int64_t>(1, kTileQueries / group), entry = args.kv_heads * args.head_dim;
+  const int64_t queries = most_queries(args.heads, kBwdTileQueries);
+  const int64_t worker_floats = BwdWorker::floats(queries, padded);
+  const int64_t tile_rows = std::max<int64_t>(1, kBwdTileQueries / group), rows = rows_of(args);
+  const int64_t row_size = args.heads * args.head_dim, share = group * args.head_dim;
+  int64_t most_chunks = 0;
+  for (int64_t s = 0; s < args.num_sequences; ++s) {
+    most_chunks = std::max(most_chunks, chunks_of(args.key_rows[s].size()));
+  }
   Pieces pieces(args.workspace);
   float* const workers = pieces.take(parallel.num_threads() * worker_floats);
-  // The keys of one sequence and KV head belong to one worker: their gradients are summed in row order.
-  parallel.run(args.num_sequences * args.kv_heads, 1, [&](int64_t first, int64_t last, int worker) {
-    const BwdWorker mine(workers + worker * worker_floats, most_queries(args.heads), padded);
-    for (int64_t task = first; task < last; ++task) {
-      const int64_t kv_head = task % args.kv_heads;
-      const RowRange queries = args.query_rows[task / args.kv_heads];
-      const RowRange keys = args.key_rows[task / args.kv_heads];
-      for (int64_t j = keys.begin; j < keys.end; ++j) {
-        std::fill_n(args.grad_k + j * entry + kv_head * args.head_dim, args.head_dim, 0.0F);
-        std::fill_n(args.grad_v + j * entry + kv_head * args.head_dim, args.head_dim, 0.0F);
-      }
-      for (int64_t r = queries.begin; r < queries.end; r += tile_rows) {
-        tile_fn(args, {r, std::min(queries.end, r + tile_rows), kv_head, padded}, keys.begin, mine.scratch);
+  float* const delta = pieces.take(rows * args.heads);
+  const int64_t partial_size = rounded(rows * row_size);
+  float* const partials = pieces.take(0);
+  const auto grad_q_of = [&](int64_t chunk) {
+    return chunk == 0 ? args.grad_q : partials + (chunk - 1) * partial_size;
+  };
+
+  parallel.run(rows, 16, [&](int64_t begin, int64_t end, int) { delta_fn(args, begin, end, delta); });
+  parallel.run(args.num_sequences * args.kv_heads * most_chunks, 1,
+               [&](int64_t first, int64_t last, int worker) {
+                 const BwdWorker mine(workers + worker * worker_floats, queries, padded);
+                 for (int64_t task = first; task < last; ++task) {
+                   const int64_t sequence = task / (args.kv_heads * most_chunks);
+                   const int64_t kv_head = task / most_chunks % args.kv_heads, chunk = task % most_chunks;
+                   const int64_t keys = args.key_rows[sequence].size();
+                   if (chunk >= chunks_of(keys)) continue;
+                   const RowRange own_rows = args.query_rows[sequence];
+                   float* const grad_q = grad_q_of(chunk);
+                   for (int64_t r = own_rows.begin; chunk > 0 && r < own_rows.end; ++r) {
+                     std::fill_n(grad_q + r * row_size + kv_head * share, share, 0.0F);
+                   }
+                   const int64_t end = std::min(keys, (chunk + 1) * keys_of_chunk(keys));
+                   for (int64_t base = chunk * keys_of_chunk(keys); base < end; base += kKeyBlock) {
+                     block_fn(args, sequence, kv_head, base, tile_rows, delta, mine.scratch, grad_q);
+                   }
+                 }
+               });
+  if (most_chunks <= 1) return;
+  parallel.run(rows, 16, [&](int64_t begin, int64_t end, int) {
+    for (int64_t s = 0; s < args.num_sequences; ++s) {
+      const int64_t from = std::max(begin, args.query_rows[s].begin),
+                    to = std::min(end, args.query_rows[s].end);
+      for (int64_t chunk = 1; from < to && chunk < chunks_of(args.key_rows[s].size()); ++chunk) {
+        add_fn(args.grad_q + from * row_size, grad_q_of(chunk) + from * row_size, (to - from) * row_size);
       }
     }
   });

@@ -6,7 +6,7 @@
 
 namespace fathom::kernels {
 
-// A softmax not yet divided: value = acc / total, in units of exp(max).
+// A softmax not yet divided: value = acc / total, in units of 2^max.
 struct SoftmaxPart {
   float max;
   float total;
@@ -21,22 +21,29 @@ struct AttentionTile {
   int64_t padded;  // floats from one query to the next in scratch: head_dim rounded up to whole vectors
 };
 
-// Scratch of one worker. Scratch rows are `padded` floats, zero behind head_dim.
+// The most queries that are multiplied at a time, and the most lanes of a vector.
+constexpr int64_t kStepQueries = 6;
+constexpr int64_t kMostLanes = 16;
+
+// Scratch of one worker, each piece on a cache line of its own.
 struct AttentionFwdScratch {
-  float* q;       // [queries, padded]
-  float* k;       // [kKeyBlock, padded]
+  float* q;       // [queries, padded], in units of log2: multiplied by scale / ln 2
+  float* k;       // [padded, kKeyBlock]: keys are columns
   float* v;       // [kKeyBlock, padded]
-  float* scores;  // [kKeyBlock]
+  float* scores;  // [kStepQueries, kKeyBlock]
+  float* totals;  // [queries, kMostLanes]: the sum of exponentials, lane by lane
 };
 struct AttentionBwdScratch {
-  float* q;         // [queries, padded]
-  float* grad_out;  // [queries, padded]
-  float* grad_q;    // [queries, padded]
-  float* k;         // [kKeyBlock, padded]
-  float* v;         // [kKeyBlock, padded]
-  float* p;         // [queries, kKeyBlock]
-  float* ds;        // [queries, kKeyBlock]
-  float* delta;     // [queries]
+  float* q;          // [queries, padded], as above
+  float* grad_out;   // [queries, padded]
+  float* grad_q;     // [kStepQueries, padded]
+  float* k;          // [kKeyBlock, padded]
+  float* k_columns;  // [padded, kKeyBlock]
+  float* v_columns;  // [padded, kKeyBlock]
+  float* p;          // [queries, kKeyBlock]
+  float* ds;         // [queries, kKeyBlock]
+  float* grad_k;     // [kKeyBlock, padded]
+  float* grad_v;     // [kKeyBlock, padded]
 };
 
 // The tile over those keys of [key_begin, key_end), a part of one split, that each of its rows sees. Fills
@@ -51,9 +58,17 @@ FATHOM_SIMD_DECLARE(SoftmaxPart, attention_merge,
 // out = acc / total.
 FATHOM_SIMD_DECLARE(void, attention_finish,
                     (SoftmaxPart part, const float* acc, float* out, int64_t head_dim))
-// Gradients of the tile's queries; the tile's share of grad_k and grad_v is added to what they hold.
-FATHOM_SIMD_DECLARE(void, attention_bwd_tile,
-                    (const AttentionBwd& args, const AttentionTile& tile, int64_t first_key_row,
-                     const AttentionBwdScratch& scratch))
+
+// delta[r, h] = out[r, h] . grad_out[r, h], and zeros in grad_q, for rows [begin, end).
+FATHOM_SIMD_DECLARE(void, attention_bwd_delta_rows,
+                    (const AttentionBwd& args, int64_t begin, int64_t end, float* delta))
+// All query rows of a sequence against the block of its keys [base, base + keys): overwrites the block's
+// grad_k and grad_v and adds to grad_q [rows, heads, head_dim]. Tiles have at most `tile_rows` rows.
+FATHOM_SIMD_DECLARE(void, attention_bwd_block,
+                    (const AttentionBwd& args, int64_t sequence, int64_t kv_head, int64_t base,
+                     int64_t tile_rows, const float* delta, const AttentionBwdScratch& scratch,
+                     float* grad_q))
+// to[i] += from[i].
+FATHOM_SIMD_DECLARE(void, attention_add, (float* to, const float* from, int64_t count))
 
 }  // namespace fathom::kernels

@@ -1,0 +1,133 @@
+// Keys, values and queries on their way into scratch. Included by attention_simd.cc only.
+#pragma once
+
+#include "kernels/attention/attention_levels.h"
+#include "kernels/simd/columns.h"
+#include "kernels/simd/vec.h"
+
+namespace fathom::kernels::FATHOM_SIMD_LEVEL {
+
+using namespace simd::FATHOM_SIMD_LEVEL;
+
+namespace {
+
+constexpr float kLog2E = 1.44269504088896341F;
+
+FATHOM_INLINE int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
+FATHOM_INLINE int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
+FATHOM_INLINE int64_t group_of(int64_t j) { return j / kLanes * kLanes; }
+FATHOM_INLINE int64_t padded_dim(int64_t dim) { return (dim + kMostLanes - 1) / kMostLanes * kMostLanes; }
+
+// All ones where lo <= j + lane < hi.
+FATHOM_INLINE IVec seen(int64_t j, int64_t lo, int64_t hi) {
+  const IVec index = lane_numbers() + (int32_t)j;
+  return (IVec)(index >= (int32_t)lo) & (IVec)(index < (int32_t)hi);
+}
+
+struct Range {
+  int64_t begin;
+  int64_t end;
+};
+
+// What a row sees of `keys`; begin >= end where it sees none.
+FATHOM_INLINE Range seen_by(const int32_t* key_begin, const int32_t* key_end, int64_t row, Range keys) {
+  return {at_least(key_begin[row], keys.begin), at_most(key_end[row], keys.end)};
+}
+// What rows [row, row_end) see, together.
+FATHOM_INLINE Range seen_by_any(const int32_t* key_begin, const int32_t* key_end, int64_t row,
+                                int64_t row_end, Range keys) {
+  Range any = {keys.end, keys.begin};
+  for (; row < row_end; ++row) {
+    const Range own = seen_by(key_begin, key_end, row, keys);
+    if (own.begin >= own.end) continue;
+    any = {at_most(any.begin, own.begin), at_least(any.end, own.end)};
+  }
+  return any;
+}
+
+// Entries of one KV head in one block: `stride` elements apart.
+struct Entries {
+  const void* data;
+  int64_t stride;
+};
+
+template <bool kBf16>
+FATHOM_INLINE Vec load_kv_n(const void* base, int64_t index, int64_t n) {
+  return kBf16 ? load_bf16_n((const uint16_t*)base + index, n) : load_n((const float*)base + index, n);
+}
+
+// Asks for entries [lo, hi) ahead of their use: one head's share of an entry is too short, and too far from
+// the next, for the hardware to foresee.
+template <bool kBf16>
+FATHOM_INLINE void prefetch(Entries entries, int64_t lo, int64_t hi, int64_t dim) {
+  constexpr int64_t kElement = kBf16 ? 2 : 4, kLine = 64;
+  for (int64_t j = lo; j < hi; ++j) {
+    const char* const entry = (const char*)entries.data + j * entries.stride * kElement;
+    for (int64_t at = 0; at < dim * kElement; at += kLine) __builtin_prefetch(entry + at);
+  }
+}
+
+// `dim` elements times `factor` as floats, zeros up to `padded`.
+template <bool kBf16>
+FATHOM_INLINE void pack(const void* from, int64_t at, int64_t dim, int64_t padded, float factor, float* to) {
+  for (int64_t d = 0; d < padded; d += kLanes) {
+    const int64_t n = lanes_left(dim - d);
+    store(to + d, n > 0 ? load_kv_n<kBf16>(from, at + d, n) * factor : Vec{});
+  }
+}
+
+// Entries [lo, hi) as rows of `padded` floats.
+template <bool kBf16>
+FATHOM_INLINE void pack_entries(Entries from, int64_t lo, int64_t hi, int64_t dim, int64_t padded,
+                                float* to) {
+  for (int64_t j = lo; j < hi; ++j)
+    pack<kBf16>(from.data, j * from.stride, dim, padded, 1.0F, to + j * padded);
+}
+
+// Two bfloat16 in each lane, the first in the low half.
+FATHOM_INLINE Vec first_of_pair(Vec pair) { return (Vec)((IVec)pair << 16); }
+FATHOM_INLINE Vec second_of_pair(Vec pair) { return (Vec)((IVec)pair & (int32_t)0xffff0000); }
+
+// Entries [lo, hi) as columns of [dim, kKeyBlock] floats, whole vectors of them: zeros where a lane has no
+// entry, for what lies there need not be readable.
+template <bool kBf16>
+FATHOM_INLINE void pack_columns(Entries from, int64_t lo, int64_t hi, int64_t dim, float* to) {
+  for (int64_t j = group_of(lo); j < hi; j += kLanes) {
+    int64_t d = 0;
+    Vec tile[kLanes];
+    for (; kBf16 && d + 2 * kLanes <= dim; d += 2 * kLanes) {
+      for (int i = 0; i < kLanes; ++i) {
+        const uint16_t* const entry = (const uint16_t*)from.data + (j + i) * from.stride + d;
+        tile[i] = j + i >= lo && j + i < hi ? load((const float*)entry) : Vec{};
+      }
+      transpose(tile);
+      for (int i = 0; i < kLanes; ++i) {
+        store(to + (d + 2 * i) * kKeyBlock + j, first_of_pair(tile[i]));
+        store(to + (d + 2 * i + 1) * kKeyBlock + j, second_of_pair(tile[i]));
+      }
+    }
+    for (; d < dim; d += kLanes) {
+      const int64_t n = lanes_left(dim - d);
+      for (int i = 0; i < kLanes; ++i) {
+        tile[i] =
+            j + i >= lo && j + i < hi ? load_kv_n<kBf16>(from.data, (j + i) * from.stride + d, n) : Vec{};
+      }
+      transpose(tile);
+      for (int i = 0; i < n; ++i) store(to + (d + i) * kKeyBlock + j, tile[i]);
+    }
+  }
+}
+
+// Queries of the tile from [rows, heads, head_dim] to scratch, times `factor`.
+FATHOM_INLINE void pack_queries(const float* from, const AttentionTile& tile, int64_t heads, int64_t group,
+                                int64_t dim, float factor, float* to) {
+  for (int64_t r = tile.row_begin; r < tile.row_end; ++r) {
+    for (int64_t g = 0; g < group; ++g, to += tile.padded) {
+      pack<false>(from, (r * heads + tile.kv_head * group + g) * dim, dim, tile.padded, factor, to);
+    }
+  }
+}
+
+}  // namespace
+
+}  // namespace fathom::kernels::FATHOM_SIMD_LEVEL

@@ -1,0 +1,87 @@
+// The one product of attention: a few rows times a panel that lies in cache. Included by attention_simd.cc
+// only.
+#pragma once
+
+#include "kernels/attention/attention_levels.h"
+#include "kernels/simd/vec.h"
+
+namespace fathom::kernels::FATHOM_SIMD_LEVEL {
+
+using namespace simd::FATHOM_SIMD_LEVEL;
+
+namespace {
+
+// Vectors of a row of c that are kept in registers together with kStepQueries rows.
+#if defined(FATHOM_HAS_AVX512)
+constexpr int kStepVecs = 4;
+#else
+constexpr int kStepVecs = 2;
+#endif
+
+// c[i, n] (+)= sum_k a[i, k] b[k, n], k in order, one chain of multiply-adds an element, whatever the number
+// of rows. b and c are padded to whole vectors.
+struct Product {
+  const float* a;  // element (i, k) at i * a_row + k * a_step
+  int64_t a_row;
+  int64_t a_step;
+  const float* b;
+  int64_t b_row;
+  float* c;
+  int64_t c_row;
+};
+
+template <int kRows, int kVecs>
+FATHOM_INLINE void multiply_vecs(const Product& p, int64_t n, int64_t from, int64_t to, bool add) {
+  Vec total[kRows][kVecs];
+  float* const c = p.c + n;
+  for (int i = 0; i < kRows; ++i) {
+    for (int v = 0; v < kVecs; ++v) total[i][v] = add ? load(c + i * p.c_row + v * kLanes) : Vec{};
+  }
+  const float* a = p.a + from * p.a_step;
+  const float* b = p.b + from * p.b_row + n;
+  for (int64_t k = from; k < to; ++k, a += p.a_step, b += p.b_row) {
+    Vec panel[kVecs];
+    for (int v = 0; v < kVecs; ++v) panel[v] = load(b + v * kLanes);
+    for (int i = 0; i < kRows; ++i) {
+      const Vec x = broadcast(a[i * p.a_row]);
+      for (int v = 0; v < kVecs; ++v) total[i][v] = fma(x, panel[v], total[i][v]);
+    }
+  }
+  for (int i = 0; i < kRows; ++i) {
+    for (int v = 0; v < kVecs; ++v) store(c + i * p.c_row + v * kLanes, total[i][v]);
+  }
+}
+
+template <int kRows>
+static __attribute__((noinline)) void multiply_rows(const Product& p, int64_t columns, int64_t from,
+                                                    int64_t to, bool add) {
+  int64_t n = 0;
+  for (; n + (kStepVecs - 1) * kLanes < columns; n += kStepVecs * kLanes) {
+    multiply_vecs<kRows, kStepVecs>(p, n, from, to, add);
+  }
+  for (; n < columns; n += kLanes) multiply_vecs<kRows, 1>(p, n, from, to, add);
+}
+
+// `rows` of at most kStepQueries, `columns` rounded up to whole vectors, k of [from, to).
+FATHOM_INLINE void multiply(const Product& p, int64_t rows, int64_t columns, int64_t from, int64_t to,
+                            bool add) {
+  static_assert(kStepQueries == 6, "one case for each number of rows");
+  switch (rows) {
+    case 1:
+      return multiply_rows<1>(p, columns, from, to, add);
+    case 2:
+      return multiply_rows<2>(p, columns, from, to, add);
+    case 3:
+      return multiply_rows<3>(p, columns, from, to, add);
+    case 4:
+      return multiply_rows<4>(p, columns, from, to, add);
+    case 5:
+      return multiply_rows<5>(p, columns, from, to, add);
+    default:
+      return multiply_rows<6>(p, columns, from, to, add);
+  }
+}
+
+}  // namespace
+
+}  // namespace fathom::kernels::FATHOM_SIMD_LEVEL
