@@ -52,6 +52,10 @@ struct Entries {
 };
 
 template <bool kBf16>
+FATHOM_INLINE Vec load_kv(const void* base, int64_t index) {
+  return kBf16 ? load_bf16((const uint16_t*)base + index) : load((const float*)base + index);
+}
+template <bool kBf16>
 FATHOM_INLINE Vec load_kv_n(const void* base, int64_t index, int64_t n) {
   return kBf16 ? load_bf16_n((const uint16_t*)base + index, n) : load_n((const float*)base + index, n);
 }
@@ -70,9 +74,10 @@ FATHOM_INLINE void prefetch(Entries entries, int64_t lo, int64_t hi, int64_t dim
 // `dim` elements times `factor` as floats, zeros up to `padded`.
 template <bool kBf16>
 FATHOM_INLINE void pack(const void* from, int64_t at, int64_t dim, int64_t padded, float factor, float* to) {
-  for (int64_t d = 0; d < padded; d += kLanes) {
-    const int64_t n = lanes_left(dim - d);
-    store(to + d, n > 0 ? load_kv_n<kBf16>(from, at + d, n) * factor : Vec{});
+  int64_t d = 0;
+  for (; d + kLanes <= dim; d += kLanes) store(to + d, load_kv<kBf16>(from, at + d) * factor);
+  for (; d < padded; d += kLanes) {
+    store(to + d, d < dim ? load_kv_n<kBf16>(from, at + d, dim - d) * factor : Vec{});
   }
 }
 
@@ -88,32 +93,32 @@ FATHOM_INLINE void pack_entries(Entries from, int64_t lo, int64_t hi, int64_t di
 FATHOM_INLINE Vec first_of_pair(Vec pair) { return (Vec)((IVec)pair << 16); }
 FATHOM_INLINE Vec second_of_pair(Vec pair) { return (Vec)((IVec)pair & (int32_t)0xffff0000); }
 
-// Entries [lo, hi) as columns of [dim, kKeyBlock] floats, whole vectors of them: zeros where a lane has no
-// entry, for what lies there need not be readable.
+// Entries [lo, hi) as columns of [dim, kKeyBlock] floats, whole vectors of them. Lanes without an entry
+// repeat the nearest one: what lies there need not be readable.
 template <bool kBf16>
 FATHOM_INLINE void pack_columns(Entries from, int64_t lo, int64_t hi, int64_t dim, float* to) {
   for (int64_t j = group_of(lo); j < hi; j += kLanes) {
+    int64_t at[kLanes];
+    for (int i = 0; i < kLanes; ++i) at[i] = at_most(at_least(j + i, lo), hi - 1) * from.stride;
     int64_t d = 0;
     Vec tile[kLanes];
     for (; kBf16 && d + 2 * kLanes <= dim; d += 2 * kLanes) {
-      for (int i = 0; i < kLanes; ++i) {
-        const uint16_t* const entry = (const uint16_t*)from.data + (j + i) * from.stride + d;
-        tile[i] = j + i >= lo && j + i < hi ? load((const float*)entry) : Vec{};
-      }
+      for (int i = 0; i < kLanes; ++i) tile[i] = load((const float*)((const uint16_t*)from.data + at[i] + d));
       transpose(tile);
       for (int i = 0; i < kLanes; ++i) {
         store(to + (d + 2 * i) * kKeyBlock + j, first_of_pair(tile[i]));
         store(to + (d + 2 * i + 1) * kKeyBlock + j, second_of_pair(tile[i]));
       }
     }
-    for (; d < dim; d += kLanes) {
-      const int64_t n = lanes_left(dim - d);
-      for (int i = 0; i < kLanes; ++i) {
-        tile[i] =
-            j + i >= lo && j + i < hi ? load_kv_n<kBf16>(from.data, (j + i) * from.stride + d, n) : Vec{};
-      }
+    for (; d + kLanes <= dim; d += kLanes) {
+      for (int i = 0; i < kLanes; ++i) tile[i] = load_kv<kBf16>(from.data, at[i] + d);
       transpose(tile);
-      for (int i = 0; i < n; ++i) store(to + (d + i) * kKeyBlock + j, tile[i]);
+      for (int i = 0; i < kLanes; ++i) store(to + (d + i) * kKeyBlock + j, tile[i]);
+    }
+    if (d < dim) {
+      for (int i = 0; i < kLanes; ++i) tile[i] = load_kv_n<kBf16>(from.data, at[i] + d, dim - d);
+      transpose(tile);
+      for (int i = 0; i < dim - d; ++i) store(to + (d + i) * kKeyBlock + j, tile[i]);
     }
   }
 }

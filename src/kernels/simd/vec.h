@@ -117,13 +117,18 @@ FATHOM_INLINE Vec min(Vec a, Vec b) {
 // How many lanes a step may touch when `remaining` elements are left: the count the *_n forms expect.
 FATHOM_INLINE int64_t lanes_left(int64_t remaining) { return remaining < kLanes ? remaining : kLanes; }
 
+// v with the lanes of each pair of neighbouring groups of `step` exchanged.
+template <int kStep>
+FATHOM_INLINE Vec exchange(Vec v) {
+  IVec from = lane_numbers() ^ kStep;
+  return (Vec)__builtin_shuffle((IVec)v, from);
+}
 FATHOM_INLINE float sum(Vec v) {
-  float lanes[kLanes];
-  __builtin_memcpy(lanes, &v, sizeof v);
-  for (int half = kLanes / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  }
-  return lanes[0];
+  if constexpr (kLanes > 8) v = v + exchange<8>(v);
+  if constexpr (kLanes > 4) v = v + exchange<4>(v);
+  v = v + exchange<2>(v);
+  v = v + exchange<1>(v);
+  return v[0];
 }
 // Lane i is sum(v[i]), in the same tree order, by halving vectors two at a time.
 FATHOM_INLINE Vec sum_each(const Vec* v) {
@@ -167,19 +172,23 @@ FATHOM_INLINE Vec sum_each(const Vec* v) {
 #undef FATHOM_LIST
 }
 FATHOM_INLINE float max_lane(Vec v) {
-  float lanes[kLanes];
-  __builtin_memcpy(lanes, &v, sizeof v);
-  for (int half = kLanes / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
-  }
-  return lanes[0];
+  if constexpr (kLanes > 8) v = max(v, exchange<8>(v));
+  if constexpr (kLanes > 4) v = max(v, exchange<4>(v));
+  v = max(v, exchange<2>(v));
+  v = max(v, exchange<1>(v));
+  return v[0];
 }
 
 // bfloat16 <-> float, round to nearest even (as base/half.h).
 FATHOM_INLINE Vec load_bf16(const void* p) {
   HVec h;
   __builtin_memcpy(&h, p, sizeof h);
+#if defined(FATHOM_HAS_AVX512)
+  return (Vec)((IVec)_mm512_maskz_cvtepu16_epi32((__mmask16)0xffff, (__m256i)h)
+               << 16);  // the line below makes two halves of it
+#else
   return (Vec)(__builtin_convertvector(h, IVec) << 16);
+#endif
 }
 FATHOM_INLINE Vec load_bf16_n(const void* p, int64_t n) {
   if (n >= kLanes) return load_bf16(p);
