@@ -61,7 +61,7 @@ FATHOM_INLINE Vec load_kv_n(const void* base, int64_t index, int64_t n) {
 }
 
 // Asks for entries [lo, hi) ahead of their use: one head's share of an entry is too short, and too far from
-// the next, for the hardware to foresee.
+// the next, for the hardware to foresee. Nothing happens where there is no such address.
 template <bool kBf16>
 FATHOM_INLINE void prefetch(Entries entries, int64_t lo, int64_t hi, int64_t dim) {
   constexpr int64_t kElement = kBf16 ? 2 : 4, kLine = 64;
@@ -81,12 +81,14 @@ FATHOM_INLINE void pack(const void* from, int64_t at, int64_t dim, int64_t padde
   }
 }
 
-// Entries [lo, hi) as rows of `padded` floats.
+// Entries [lo, hi) as rows of `padded` floats. Asks for the same entries of `next`.
 template <bool kBf16>
-FATHOM_INLINE void pack_entries(Entries from, int64_t lo, int64_t hi, int64_t dim, int64_t padded,
-                                float* to) {
-  for (int64_t j = lo; j < hi; ++j)
+FATHOM_INLINE void pack_entries(Entries from, int64_t lo, int64_t hi, int64_t dim, int64_t padded, float* to,
+                                Entries next) {
+  for (int64_t j = lo; j < hi; ++j) {
+    prefetch<kBf16>(next, j, j + 1, dim);
     pack<kBf16>(from.data, j * from.stride, dim, padded, 1.0F, to + j * padded);
+  }
 }
 
 // Two bfloat16 in each lane, the first in the low half.
@@ -94,10 +96,11 @@ FATHOM_INLINE Vec first_of_pair(Vec pair) { return (Vec)((IVec)pair << 16); }
 FATHOM_INLINE Vec second_of_pair(Vec pair) { return (Vec)((IVec)pair & (int32_t)0xffff0000); }
 
 // Entries [lo, hi) as columns of [dim, kKeyBlock] floats, whole vectors of them. Lanes without an entry
-// repeat the nearest one: what lies there need not be readable.
+// repeat the nearest one: what lies there need not be readable. Asks for the same entries of `next`.
 template <bool kBf16>
-FATHOM_INLINE void pack_columns(Entries from, int64_t lo, int64_t hi, int64_t dim, float* to) {
+FATHOM_INLINE void pack_columns(Entries from, int64_t lo, int64_t hi, int64_t dim, float* to, Entries next) {
   for (int64_t j = group_of(lo); j < hi; j += kLanes) {
+    prefetch<kBf16>(next, j, j + kLanes, dim);
     int64_t at[kLanes];
     for (int i = 0; i < kLanes; ++i) at[i] = at_most(at_least(j + i, lo), hi - 1) * from.stride;
     int64_t d = 0;

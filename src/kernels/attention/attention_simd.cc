@@ -119,18 +119,20 @@ FATHOM_INLINE void run_tile(const AttentionFwd& args, const AttentionTile& tile,
     const Range any = seen_by_any(args.key_begin, args.key_end, tile.row_begin, tile.row_end, keys);
     if (any.begin >= any.end) continue;  // nobody's block: it may not even exist
     const int64_t offset = tile.kv_head * dim * (kBf16 ? 2 : 4), lo = any.begin - base, hi = any.end - base;
-    const Entries k = {(const char*)list.k_blocks[base / kKeyBlock] + offset, args.kv_heads * dim};
-    const Entries v = {(const char*)list.v_blocks[base / kKeyBlock] + offset, args.kv_heads * dim};
-    prefetch<kBf16>(v, lo, hi, dim);
-    pack_columns<kBf16>(k, lo, hi, dim, scratch.k);
+    const int64_t block = base / kKeyBlock, next_block = base + kKeyBlock < key_end ? block + 1 : block;
+    const auto entries_of = [&](const void* const* table, int64_t b) __attribute__((always_inline)) {
+      return Entries{(const char*)table[b] + offset, args.kv_heads * dim};
+    };
+    const Entries k = entries_of(list.k_blocks, block), v = entries_of(list.v_blocks, block);
+    const Entries next_k = entries_of(list.k_blocks, next_block);
+    if (base < key_begin + kKeyBlock) prefetch<kBf16>(k, lo, hi, dim);  // no block before asked for it
+    pack_columns<kBf16>(k, lo, hi, dim, scratch.k, v);
     // Whole vectors of floats can be read where they lie.
     const bool in_place = !kBf16 && dim % kLanes == 0;
-    if (!in_place) {
-      if (base + kKeyBlock < key_end) {
-        const Entries next = {(const char*)list.k_blocks[base / kKeyBlock + 1] + offset, args.kv_heads * dim};
-        prefetch<kBf16>(next, 0, at_most(kKeyBlock, key_end - base - kKeyBlock), dim);
-      }
-      pack_entries<kBf16>(v, lo, hi, dim, padded, scratch.v);
+    if (in_place) {
+      prefetch<kBf16>(next_k, 0, kKeyBlock, dim);
+    } else {
+      pack_entries<kBf16>(v, lo, hi, dim, padded, scratch.v, next_k);
     }
     for (int64_t r = tile.row_begin; r < tile.row_end; r += step.rows) {
       const int64_t row_end = at_most(r + step.rows, tile.row_end);
@@ -289,9 +291,10 @@ void attention_bwd_block(const AttentionBwd& args, int64_t sequence, int64_t kv_
   const Range all = seen_by_any(args.key_begin, args.key_end, queries.begin, queries.end, keys);
   if (all.begin < all.end) {
     const int64_t lo = all.begin - base, hi = all.end - base;
-    pack_entries<false>({args.k + offset, stride}, lo, hi, dim, padded, scratch.k);
-    pack_columns<false>({args.k + offset, stride}, lo, hi, dim, scratch.k_columns);
-    pack_columns<false>({args.v + offset, stride}, lo, hi, dim, scratch.v_columns);
+    const Entries k = {args.k + offset, stride}, v = {args.v + offset, stride};
+    pack_entries<false>(k, lo, hi, dim, padded, scratch.k, v);
+    pack_columns<false>(k, lo, hi, dim, scratch.k_columns, v);
+    pack_columns<false>(v, lo, hi, dim, scratch.v_columns, v);
     for (int64_t r = queries.begin; r < queries.end; r += tile_rows) {
       const AttentionTile tile = {r, at_most(r + tile_rows, queries.end), kv_head, padded};
       const Range any = seen_by_any(args.key_begin, args.key_end, tile.row_begin, tile.row_end, keys);
