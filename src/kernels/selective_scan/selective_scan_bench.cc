@@ -42,7 +42,7 @@ void bm_selective_scan_fwd(benchmark::State& state) {
   const auto cells = static_cast<double>(rows * inner);
   benchmarking::report(state, 12 * cells, 18 * cells * kState);
 }
-BENCHMARK(bm_selective_scan_fwd)->Args({512, 1536})->Args({512, 5120})->UseRealTime();
+BENCHMARK(bm_selective_scan_fwd)->Args({512, 1536})->Args({2048, 2976})->Args({512, 5120})->UseRealTime();
 
 // One row for each of many sequences, each with its own state.
 void bm_selective_scan_decode(benchmark::State& state) {
@@ -102,7 +102,7 @@ void bm_selective_scan_bwd(benchmark::State& state) {
   const auto cells = static_cast<double>(rows * inner);
   benchmarking::report(state, 20 * cells, 40 * cells * kState);
 }
-BENCHMARK(bm_selective_scan_bwd)->Args({512, 1536})->Args({512, 5120})->UseRealTime();
+BENCHMARK(bm_selective_scan_bwd)->Args({512, 1536})->Args({2048, 2976})->Args({512, 5120})->UseRealTime();
 
 }  // namespace
 }  // namespace fathom::kernels

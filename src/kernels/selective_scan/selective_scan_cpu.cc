@@ -35,11 +35,15 @@ void selective_scan_bwd_cpu(const SelectiveScanBwd& args, Parallel& parallel) {
   const int64_t blocks = ceil_div(args.inner, kScanChannels), size = rows_of(args) * args.state;
   float* const partial_b = args.workspace;
   float* const partial_c = args.workspace + blocks * size;
-  parallel.run(blocks, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t block = begin; block < end; ++block) {
-      std::memset(partial_b + block * size, 0, static_cast<size_t>(size) * sizeof(float));
-      std::memset(partial_c + block * size, 0, static_cast<size_t>(size) * sizeof(float));
-      channels_fn(args, block * kScanChannels, std::min(args.inner, (block + 1) * kScanChannels),
+  // A worker takes several blocks through time together where there are enough of them for all.
+  const int64_t most = kScanWidth / kScanChannels;
+  const int64_t together = std::clamp(blocks / (2 * parallel.num_threads()), int64_t{1}, most);
+  parallel.run(ceil_div(blocks, together), 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t block = task * together, count = std::min(together, blocks - block);
+      std::memset(partial_b + block * size, 0, static_cast<size_t>(count * size) * sizeof(float));
+      std::memset(partial_c + block * size, 0, static_cast<size_t>(count * size) * sizeof(float));
+      channels_fn(args, block * kScanChannels, std::min(args.inner, (block + count) * kScanChannels), size,
                   partial_b + block * size, partial_c + block * size);
     }
   });

@@ -12,7 +12,8 @@ namespace {
 // and within a block into chunks of rows, vectors of channels, rows. States are taken in groups that fit the
 // first-level cache; a larger state takes several walks over time, each adding its share of y.
 constexpr int64_t kStates = 16;
-constexpr int64_t kVecs = kScanChannels / kLanes;
+constexpr int64_t kVecs = kScanWidth / kLanes;
+constexpr int64_t kTogether = 4;  // states whose decays are computed together; divides kStates
 constexpr float kLog2E = 1.44269504088896341F;
 
 // One vector of channels and one group of states.
@@ -42,22 +43,46 @@ FATHOM_INLINE void store_states(float* base, int64_t state, const Place& p, cons
   store_columns(base + p.channel * state + p.first, state, p.lanes, p.count, values);
 }
 
+// Rows of one array are far apart, so the hardware does not foresee them: every row asks for the cells that
+// the same row of the next vector, or of the next chunk after the last vector, will want. Nothing happens
+// where there is no such address.
+FATHOM_INLINE int64_t cells_ahead(int64_t v, int64_t count, int64_t next_chunk) {
+  return v + 1 < count ? kLanes : next_chunk - v * kLanes;
+}
+FATHOM_INLINE void ask_for(const float* cell) { __builtin_prefetch(cell); }
+
+// kCount states by one row: h and the row's sum of outputs.
+template <int kCount>
+FATHOM_INLINE void advance(const Vec* rate, Vec delta, Vec drive, const float* b, Vec* h, const float* out,
+                           Vec* total) {
+  Vec decay[kCount];
+  for (int i = 0; i < kCount; ++i) decay[i] = delta * rate[i];
+  exp2_nonpositive_each<kCount>(decay);
+  for (int i = 0; i < kCount; ++i) {
+    h[i] = fma(decay[i], h[i], drive * b[i]);
+    *total = fma(h[i], broadcast(out[i]), *total);
+  }
+}
+
 // Rows [from, to): h is carried on, y gets the group's share. `rate` is a / ln 2.
 FATHOM_INLINE void fwd_chunk(const SelectiveScanFwd& args, const Place& p, int64_t from, int64_t to,
-                             const Vec* rate, Vec* h) {
+                             int64_t ahead, const Vec* rate, Vec* h) {
   const Vec bias = load_n(args.dt_bias + p.channel, p.lanes), skip = load_n(args.d + p.channel, p.lanes);
   for (int64_t row = from; row < to; ++row) {
     const int64_t cell = row * args.inner + p.channel;
+    ask_for(args.x + cell + ahead);
+    ask_for(args.dt + cell + ahead);
+    ask_for(args.y + cell + ahead);
     const Vec x = load_n(args.x + cell, p.lanes);
     const Vec delta = softplus(load_n(args.dt + cell, p.lanes) + bias);
     const Vec drive = delta * x;
     const float* b = args.b + row * args.bc_stride + p.first;
     const float* out = args.c + row * args.bc_stride + p.first;
     Vec total = p.first == 0 ? skip * x : load_n(args.y + cell, p.lanes);
-    for (int64_t n = 0; n < p.count; ++n) {
-      h[n] = fma(exp2_nonpositive(delta * rate[n]), h[n], drive * b[n]);
-      total = fma(h[n], broadcast(out[n]), total);
-    }
+    int64_t n = 0;
+    for (; n + kTogether <= p.count; n += kTogether)
+      advance<kTogether>(rate + n, delta, drive, b + n, h + n, out + n, &total);
+    for (; n < p.count; ++n) advance<1>(rate + n, delta, drive, b + n, h + n, out + n, &total);
     store_n(args.y + cell, total, p.lanes);
   }
 }
@@ -85,7 +110,8 @@ FATHOM_INLINE void fwd_block(const SelectiveScanFwd& args, int64_t begin, int64_
       for (int64_t v = 0; v < count; ++v) {
         const Place p = place_of(begin, end, v, first, args.state);
         if (checkpoint != nullptr) store_states(checkpoint, args.state, p, h.at[v]);
-        fwd_chunk(args, p, from, chunk_end(from, sequence.rows), rate.at[v], h.at[v]);
+        fwd_chunk(args, p, from, chunk_end(from, sequence.rows),
+                  cells_ahead(v, count, kScanChunk * args.inner), rate.at[v], h.at[v]);
       }
       if (checkpoint != nullptr) checkpoint += args.inner * args.state;
     }
@@ -107,17 +133,32 @@ struct Replay {
   Vec h[kScanChunk + 1][kStates], decay[kScanChunk][kStates], delta[kScanChunk];
 };
 
+// The same for states from `first` on, keeping decays and states.
+template <int kCount>
+FATHOM_INLINE void replay(const Vec* rate, Vec drive, const float* b, int64_t t, int64_t first,
+                          Replay& past) {
+  Vec decay[kCount];
+  for (int i = 0; i < kCount; ++i) decay[i] = past.delta[t] * rate[i];
+  exp2_nonpositive_each<kCount>(decay);
+  for (int i = 0; i < kCount; ++i) {
+    past.decay[t][first + i] = decay[i];
+    past.h[t + 1][first + i] = fma(decay[i], past.h[t][first + i], drive * b[i]);
+  }
+}
+
 FATHOM_INLINE void replay_chunk(const SelectiveScanBwd& args, const Place& p, int64_t from, int64_t to,
-                                const Vec* rate, Vec bias, Replay& past) {
+                                int64_t ahead, const Vec* rate, Vec bias, Replay& past) {
   for (int64_t row = from; row < to; ++row) {
     const int64_t t = row - from, cell = row * args.inner + p.channel;
+    ask_for(args.x + cell + ahead);
+    ask_for(args.dt + cell + ahead);
+    ask_for(args.grad_y + cell + ahead);
     past.delta[t] = softplus(load_n(args.dt + cell, p.lanes) + bias);
     const Vec drive = past.delta[t] * load_n(args.x + cell, p.lanes);
     const float* b = args.b + row * args.bc_stride + p.first;
-    for (int64_t n = 0; n < p.count; ++n) {
-      past.decay[t][n] = exp2_nonpositive(past.delta[t] * rate[n]);
-      past.h[t + 1][n] = fma(past.decay[t][n], past.h[t][n], drive * b[n]);
-    }
+    int64_t n = 0;
+    for (; n + kTogether <= p.count; n += kTogether) replay<kTogether>(rate + n, drive, b + n, t, n, past);
+    for (; n < p.count; ++n) replay<1>(rate + n, drive, b + n, t, n, past);
   }
 }
 
@@ -152,14 +193,16 @@ FATHOM_INLINE Vec bwd_states(const SelectiveScanBwd& args, const Place& p, int64
 }
 
 FATHOM_INLINE void bwd_chunk(const SelectiveScanBwd& args, const Place& p, int64_t from, int64_t to,
-                             int64_t v, const float* checkpoint, Carried& carried, Replay& past,
-                             float* partial_b, float* partial_c) {
+                             int64_t ahead, int64_t v, const float* checkpoint, Carried& carried,
+                             Replay& past, float* partial_b, float* partial_c) {
   const Vec bias = load_n(args.dt_bias + p.channel, p.lanes), skip = load_n(args.d + p.channel, p.lanes);
   const Vec* rate = carried.rate.at[v];
   load_states(checkpoint, args.state, p, past.h[0]);
-  replay_chunk(args, p, from, to, rate, bias, past);
+  replay_chunk(args, p, from, to, ahead, rate, bias, past);
   for (int64_t row = to - 1; row >= from; --row) {
     const int64_t t = row - from, cell = row * args.inner + p.channel;
+    ask_for(args.grad_x + cell + ahead);
+    ask_for(args.grad_dt + cell + ahead);
     const Vec x = load_n(args.x + cell, p.lanes), grad = load_n(args.grad_y + cell, p.lanes);
     Vec through_b = {};
     const Vec through_rate =
@@ -180,7 +223,7 @@ FATHOM_INLINE void bwd_chunk(const SelectiveScanBwd& args, const Place& p, int64
 }
 
 FATHOM_INLINE void bwd_block(const SelectiveScanBwd& args, int64_t begin, int64_t end, int64_t first,
-                             float* partial_b, float* partial_c) {
+                             int64_t partial_size, float* partial_b, float* partial_c) {
   const int64_t count = vectors(begin, end);
   Carried carried;
   Replay past;
@@ -201,8 +244,11 @@ FATHOM_INLINE void bwd_block(const SelectiveScanBwd& args, int64_t begin, int64_
     for (int64_t chunk = chunks - 1; chunk >= 0; --chunk) {
       const int64_t from = rows.begin + chunk * kScanChunk;
       for (int64_t v = 0; v < count; ++v) {
-        bwd_chunk(args, place_of(begin, end, v, first, args.state), from, chunk_end(from, rows), v,
-                  checkpoint + chunk * args.inner * args.state, carried, past, partial_b, partial_c);
+        const int64_t share = v * kLanes / kScanChannels * partial_size;
+        bwd_chunk(args, place_of(begin, end, v, first, args.state), from, chunk_end(from, rows),
+                  cells_ahead(v, count, -kScanChunk * args.inner), v,
+                  checkpoint + chunk * args.inner * args.state, carried, past, partial_b + share,
+                  partial_c + share);
       }
     }
     checkpoint += chunks * args.inner * args.state;
@@ -221,19 +267,16 @@ FATHOM_INLINE void bwd_block(const SelectiveScanBwd& args, int64_t begin, int64_
 }  // namespace
 
 void selective_scan_fwd_channels(const SelectiveScanFwd& args, int64_t begin, int64_t end) {
-  for (int64_t c = begin; c < end; c += kScanChannels) {
-    const int64_t last = c + kScanChannels < end ? c + kScanChannels : end;
+  for (int64_t c = begin; c < end; c += kScanWidth) {
+    const int64_t last = c + kScanWidth < end ? c + kScanWidth : end;
     for (int64_t first = 0; first < args.state; first += kStates) fwd_block(args, c, last, first);
   }
 }
 
-void selective_scan_bwd_channels(const SelectiveScanBwd& args, int64_t begin, int64_t end, float* partial_b,
-                                 float* partial_c) {
-  for (int64_t c = begin; c < end; c += kScanChannels) {
-    const int64_t last = c + kScanChannels < end ? c + kScanChannels : end;
-    for (int64_t first = 0; first < args.state; first += kStates) {
-      bwd_block(args, c, last, first, partial_b, partial_c);
-    }
+void selective_scan_bwd_channels(const SelectiveScanBwd& args, int64_t begin, int64_t end,
+                                 int64_t partial_size, float* partial_b, float* partial_c) {
+  for (int64_t first = 0; first < args.state; first += kStates) {
+    bwd_block(args, begin, end, first, partial_size, partial_b, partial_c);
   }
 }
 

@@ -67,6 +67,7 @@ FATHOM_INLINE Vec load_n(const float* p, int64_t n) {
 }
 FATHOM_INLINE void store_n(float* p, Vec v, int64_t n) {
 #if defined(FATHOM_HAS_AVX512)
+  if (n >= kLanes) return store(p, v);
   _mm512_mask_storeu_ps(p, (__mmask16)((1U << n) - 1), (__m512)v);
 #else
   if (n >= kLanes) return store(p, v);
@@ -244,62 +245,61 @@ FATHOM_INLINE Vec exp(Vec x) {
   return select(x != x, x, result);
 }
 
-// 2^t for t <= 0, to about 1 ulp; t below -126.5 gives 0, NaN stays NaN. A third of the instructions of exp:
-// no split of ln 2, no large results, and one shift builds the power of two (an exponent field of 0 is the
-// zero).
-FATHOM_INLINE Vec exp2_nonpositive(Vec t) {
-  const Vec magic = broadcast(12582912.0F + 127.0F);  // 1.5 * 2^23 rounds; 127 biases the exponent
-  t = max(broadcast(-127.0F), t);
-  const Vec biased = t + magic;
-  const Vec f = t - (biased - magic);  // in [-1/2, 1/2], exact
+// 2^t of kCount vectors, t <= 0, in place and step by step, so that no vector waits for the one before. To
+// about 1 ulp; t below -126.5 gives 0, NaN stays NaN. A third of the instructions of exp: no split of ln 2,
+// no large results, and one shift builds the power of two (an exponent field of 0 is the zero).
+template <int kCount>
+FATHOM_INLINE void exp2_nonpositive_each(Vec* t) {
   // Interpolates (2^f - 1) / f at the Chebyshev nodes: 1 at f = 0, so that slow decays have no bias.
-  Vec p = broadcast(1.5453163360e-4F);
-  p = fma(p, f, broadcast(1.3390863314e-3F));
-  p = fma(p, f, broadcast(9.6180830151e-3F));
-  p = fma(p, f, broadcast(5.5503569543e-2F));
-  p = fma(p, f, broadcast(2.4022650719e-1F));
-  p = fma(p, f, broadcast(6.9314718246e-1F));
-  p = fma(p, f, broadcast(1.0F));
-  return p * (Vec)((IVec)biased << 23);
+  constexpr float kTerms[] = {1.5453163360e-4F,
+                              1.3390863314e-3F,
+                              9.6180830151e-3F,
+                              5.5503569543e-2F,
+                              2.4022650719e-1F,
+                              6.9314718246e-1F,
+                              1.0F};
+  const Vec magic = broadcast(12582912.0F + 127.0F);  // 1.5 * 2^23 rounds; 127 biases the exponent
+  Vec biased[kCount], p[kCount];
+  for (int i = 0; i < kCount; ++i) t[i] = max(broadcast(-127.0F), t[i]);
+  for (int i = 0; i < kCount; ++i) biased[i] = t[i] + magic;
+  for (int i = 0; i < kCount; ++i) t[i] = t[i] - (biased[i] - magic);  // in [-1/2, 1/2], exact
+  for (int i = 0; i < kCount; ++i) p[i] = broadcast(kTerms[0]);
+  for (int k = 1; k < 7; ++k) {
+    for (int i = 0; i < kCount; ++i) p[i] = fma(p[i], t[i], broadcast(kTerms[k]));
+  }
+  for (int i = 0; i < kCount; ++i) t[i] = p[i] * (Vec)((IVec)biased[i] << 23);
+}
+FATHOM_INLINE Vec exp2_nonpositive(Vec t) {
+  exp2_nonpositive_each<1>(&t);
+  return t;
 }
 
-// Natural logarithm of positive normal numbers to about 1 ulp: x = m 2^e with m in [sqrt(1/2), sqrt(2)), a
-// polynomial in m - 1 (coefficients of the Cephes library's logf), e ln 2 in two parts.
-FATHOM_INLINE Vec log(Vec x) {
-  const IVec bits = (IVec)x;
-  IVec exponent = (bits >> 23) - 126;
-  Vec m = (Vec)((bits & 0x007fffff) | 0x3f000000);  // in [0.5, 1)
-  const IVec low = (IVec)(m < 0.707106781186547524F);
-  m = select(low, m + m, m);
-  exponent = exponent + low;  // low is -1 where m was doubled
-  const Vec e = __builtin_convertvector(exponent, Vec);
-  const Vec z = m - 1.0F;
-  Vec p = broadcast(7.0376836292e-2F);
-  p = fma(p, z, broadcast(-1.1514610310e-1F));
-  p = fma(p, z, broadcast(1.1676998740e-1F));
-  p = fma(p, z, broadcast(-1.2420140846e-1F));
-  p = fma(p, z, broadcast(1.4249322787e-1F));
-  p = fma(p, z, broadcast(-1.6668057665e-1F));
-  p = fma(p, z, broadcast(2.0000714765e-1F));
-  p = fma(p, z, broadcast(-2.4999993993e-1F));
-  p = fma(p, z, broadcast(3.3333331174e-1F));
-  Vec y = p * z * z * z;
-  y = fma(e, broadcast(-2.12194440e-4F), y);
-  y = fma(z * z, broadcast(-0.5F), y);
-  return fma(e, broadcast(0.693359375F), z + y);
+// e^-|x|, to about 1 ulp and the rounding of x / ln 2.
+FATHOM_INLINE Vec exp_of_minus_abs(Vec x) {
+  return exp2_nonpositive((Vec)((IVec)x | (int32_t)0x80000000) * 1.44269504088896341F);
 }
 
-// log(1 + u) for u >= 0, exact for small u: the rounding of 1 + u is corrected.
-FATHOM_INLINE Vec log1p(Vec u) {
-  const Vec w = 1.0F + u;
-  return log(w) - ((w - 1.0F) - u) / w;
-}
-
-// log(1 + e^x), x itself above 20. NaN stays NaN, hence the order of the arguments of min.
+// log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), the second by (log(1 + u) - u) / u^2 interpolated at the
+// Chebyshev nodes of [0, 1]: exact for small u. x itself above 20.
 FATHOM_INLINE Vec softplus(Vec x) {
-  return select((IVec)(x > 20.0F), x, log1p(exp(min(broadcast(20.0F), x))));
+  const Vec u = exp_of_minus_abs(x);
+  Vec p = broadcast(-4.4662114233e-3F);
+  p = fma(p, u, broadcast(2.5224054232e-2F));
+  p = fma(p, u, broadcast(-6.6757723689e-2F));
+  p = fma(p, u, broadcast(1.1561845243e-1F));
+  p = fma(p, u, broadcast(-1.5847565234e-1F));
+  p = fma(p, u, broadcast(1.9854106009e-1F));
+  p = fma(p, u, broadcast(-2.4986526370e-1F));
+  p = fma(p, u, broadcast(3.3332842588e-1F));
+  p = fma(p, u, broadcast(-4.9999997020e-1F));
+  return max(x, Vec{}) + fma(u * u, p, u);
 }
 
-FATHOM_INLINE Vec sigmoid(Vec x) { return 1.0F / (1.0F + exp(-x)); }
+// 1 / (1 + e^-x), without large intermediate results on either side.
+FATHOM_INLINE Vec sigmoid(Vec x) {
+  const Vec u = exp_of_minus_abs(x);
+  const Vec r = 1.0F / (1.0F + u);
+  return select((IVec)(x < 0.0F), u * r, r);
+}
 
 }  // namespace fathom::simd::FATHOM_SIMD_LEVEL
