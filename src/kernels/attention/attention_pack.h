@@ -126,6 +126,23 @@ FATHOM_INLINE void pack_columns(Entries from, int64_t lo, int64_t hi, int64_t di
   }
 }
 
+// The same of bfloat16 with dimensions 2d and 2d + 1 side by side, [dim / 2, kKeyBlock] pairs; dim is whole
+// vectors of pairs.
+FATHOM_INLINE void pack_pairs(Entries from, int64_t lo, int64_t hi, int64_t dim, float* to, Entries next) {
+  for (int64_t j = group_of(lo); j < hi; j += kLanes) {
+    prefetch<true>(next, j, j + kLanes, dim);
+    for (int64_t d = 0; d < dim; d += 2 * kLanes) {
+      Vec tile[kLanes];
+      for (int i = 0; i < kLanes; ++i) {
+        const int64_t entry = at_most(at_least(j + i, lo), hi - 1);
+        tile[i] = load((const float*)((const uint16_t*)from.data + entry * from.stride + d));
+      }
+      transpose(tile);
+      for (int i = 0; i < kLanes; ++i) store(to + (d / 2 + i) * kKeyBlock + j, tile[i]);
+    }
+  }
+}
+
 // Queries of the tile from [rows, heads, head_dim] to scratch, times `factor`.
 FATHOM_INLINE void pack_queries(const float* from, const AttentionTile& tile, int64_t heads, int64_t group,
                                 int64_t dim, float factor, float* to) {

@@ -19,9 +19,9 @@ FATHOM_INLINE Step step_of(int64_t group) {
   return {1, (group + pieces - 1) / pieces};
 }
 
-// One query of a step after its logits: exponentials in place of scores, and acc to the new maximum.
-// Entries outside [lo, hi) count as logits of minus infinity; whole vectors of them would add exact zeros and
-// are left out.
+// One query of a step after its logits: exponentials in place of scores, and acc to the new maximum. Entries
+// outside [lo, hi) count as logits of minus infinity; whole vectors of them would add exact zeros and are
+// left out.
 FATHOM_INLINE void soften(float* scores, int64_t lo, int64_t hi, float* max, float* totals, float* acc,
                           int64_t padded) {
   const Vec nothing = broadcast(-__builtin_inff());
@@ -52,16 +52,17 @@ FATHOM_INLINE void soften(float* scores, int64_t lo, int64_t hi, float* max, flo
 }
 
 // A step of queries (of the rows [row, row_end), `count` in all) against one block of keys.
+template <Panel kKeys, Panel kValues>
 FATHOM_INLINE void step_block(const AttentionFwd& args, int64_t row, int64_t row_end, int64_t count,
-                              int64_t base, Range keys, const float* q, int64_t padded, const float* v,
-                              int64_t v_stride, const AttentionFwdScratch& scratch, SoftmaxPart* parts,
-                              float* totals, float* acc) {
+                              int64_t base, Range keys, const float* q, int64_t padded, Entries v,
+                              const AttentionFwdScratch& scratch, SoftmaxPart* parts, float* totals,
+                              float* acc) {
   const int64_t per_row = count / (row_end - row);
   const Range any = seen_by_any(args.key_begin, args.key_end, row, row_end, keys);
   if (any.begin >= any.end) return;
   const int64_t from = group_of(any.begin - base), to = any.end - base;
-  multiply({q, padded, 1, scratch.k + from, kKeyBlock, scratch.scores + from, kKeyBlock}, count, to - from, 0,
-           args.head_dim, false);
+  multiply<kKeys>({q, padded, 1, scratch.k + from, kKeyBlock, scratch.scores + from, kKeyBlock}, count,
+                  to - from, 0, args.head_dim, false);
   Range all = {0, kKeyBlock};  // what every row sees
   for (int64_t r = row; r < row_end; ++r) {
     const Range own = seen_by(args.key_begin, args.key_end, r, keys);
@@ -78,7 +79,7 @@ FATHOM_INLINE void step_block(const AttentionFwd& args, int64_t row, int64_t row
   }
   // Values in the order of keys for every query: first those that only some rows see, then those that all do,
   // then again the others. So nobody's sum depends on what only its neighbours see.
-  const Product values = {scratch.scores, kKeyBlock, 1, v, v_stride, acc, padded};
+  const Product values = {scratch.scores, kKeyBlock, 1, v.data, v.stride, acc, padded};
   const auto rest = [&](bool after) __attribute__((always_inline)) {
     for (int64_t r = row; r < row_end; ++r) {
       const Range own = seen_by(args.key_begin, args.key_end, r, keys);
@@ -94,15 +95,17 @@ FATHOM_INLINE void step_block(const AttentionFwd& args, int64_t row, int64_t row
       Product mine = values;
       mine.a += (r - row) * per_row * kKeyBlock;
       mine.c += (r - row) * per_row * padded;
-      multiply(mine, per_row, args.head_dim, lo, hi, true);
+      multiply<kValues>(mine, per_row, args.head_dim, lo, hi, true);
     }
   };
   rest(false);
-  if (all.begin < all.end) multiply(values, count, args.head_dim, all.begin, all.end, true);
+  if (all.begin < all.end) multiply<kValues>(values, count, args.head_dim, all.begin, all.end, true);
   rest(true);
 }
 
-template <bool kBf16>
+// kFew: bfloat16 of so few queries that widening it where it is used costs less than a copy in floats. Both
+// give the same bits.
+template <bool kBf16, bool kFew>
 FATHOM_INLINE void run_tile(const AttentionFwd& args, const AttentionTile& tile, int64_t key_begin,
                             int64_t key_end, const AttentionFwdScratch& scratch, SoftmaxPart* parts,
                             float* acc) {
@@ -114,6 +117,9 @@ FATHOM_INLINE void run_tile(const AttentionFwd& args, const AttentionTile& tile,
   for (int64_t i = 0; i < queries * padded; i += kLanes) store(acc + i, Vec{});
   for (int64_t i = 0; i < queries; ++i) store(scratch.totals + i * kMostLanes, Vec{});
   const Step step = step_of(group);
+  constexpr Panel kKeys = kFew ? Panel::kBf16Pairs : Panel::kFloat;
+  constexpr Panel kValues = kFew ? Panel::kBf16 : Panel::kFloat;
+  const bool in_place = kFew || (!kBf16 && dim % kLanes == 0);
   for (int64_t base = key_begin / kKeyBlock * kKeyBlock; base < key_end; base += kKeyBlock) {
     const Range keys = {at_least(base, key_begin), at_most(base + kKeyBlock, key_end)};
     const Range any = seen_by_any(args.key_begin, args.key_end, tile.row_begin, tile.row_end, keys);
@@ -126,9 +132,11 @@ FATHOM_INLINE void run_tile(const AttentionFwd& args, const AttentionTile& tile,
     const Entries k = entries_of(list.k_blocks, block), v = entries_of(list.v_blocks, block);
     const Entries next_k = entries_of(list.k_blocks, next_block);
     if (base < key_begin + kKeyBlock) prefetch<kBf16>(k, lo, hi, dim);  // no block before asked for it
-    pack_columns<kBf16>(k, lo, hi, dim, scratch.k, v);
-    // Whole vectors of floats can be read where they lie.
-    const bool in_place = !kBf16 && dim % kLanes == 0;
+    if (kFew) {
+      pack_pairs(k, lo, hi, dim, scratch.k, v);
+    } else {
+      pack_columns<kBf16>(k, lo, hi, dim, scratch.k, v);
+    }
     if (in_place) {
       prefetch<kBf16>(next_k, 0, kKeyBlock, dim);
     } else {
@@ -139,9 +147,9 @@ FATHOM_INLINE void run_tile(const AttentionFwd& args, const AttentionTile& tile,
       for (int64_t g = 0; g < group; g += step.heads) {
         const int64_t i = (r - tile.row_begin) * group + g;
         const int64_t count = (row_end - r) * at_most(step.heads, group - g);
-        step_block(args, r, row_end, count, base, keys, scratch.q + i * padded, padded,
-                   in_place ? (const float*)v.data : scratch.v, in_place ? v.stride : padded, scratch,
-                   parts + i, scratch.totals + i * kMostLanes, acc + i * padded);
+        step_block<kKeys, kValues>(args, r, row_end, count, base, keys, scratch.q + i * padded, padded,
+                                   in_place ? v : Entries{scratch.v, padded}, scratch, parts + i,
+                                   scratch.totals + i * kMostLanes, acc + i * padded);
       }
     }
   }
@@ -152,10 +160,13 @@ FATHOM_INLINE void run_tile(const AttentionFwd& args, const AttentionTile& tile,
 
 void attention_tile(const AttentionFwd& args, const AttentionTile& tile, int64_t key_begin, int64_t key_end,
                     const AttentionFwdScratch& scratch, SoftmaxPart* parts, float* acc) {
-  if (args.kv_type == DType::kBF16) {
-    run_tile<true>(args, tile, key_begin, key_end, scratch, parts, acc);
+  const int64_t queries = (tile.row_end - tile.row_begin) * (args.heads / args.kv_heads);
+  if (args.kv_type == DType::kBF16 && queries <= kStepQueries && args.head_dim % (2 * kLanes) == 0) {
+    run_tile<true, true>(args, tile, key_begin, key_end, scratch, parts, acc);
+  } else if (args.kv_type == DType::kBF16) {
+    run_tile<true, false>(args, tile, key_begin, key_end, scratch, parts, acc);
   } else {
-    run_tile<false>(args, tile, key_begin, key_end, scratch, parts, acc);
+    run_tile<false, false>(args, tile, key_begin, key_end, scratch, parts, acc);
   }
 }
 

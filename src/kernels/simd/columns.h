@@ -6,44 +6,70 @@
 
 namespace fathom::simd::FATHOM_SIMD_LEVEL {
 
-// Lane j of merge_low is b[j - step] where j has the bit `step`, else a[j]; of merge_high b[j], else a[j +
-// step].
-#define FATHOM_LOW(j, step) (((j) & (step)) != 0 ? kLanes + (j) - (step) : (j))
-#define FATHOM_HIGH(j, step) (((j) & (step)) != 0 ? kLanes + (j) : (j) + (step))
-#define FATHOM_EACH_4(pick, step, j) \
-  pick((j), step), pick((j) + 1, step), pick((j) + 2, step), pick((j) + 3, step)
-#define FATHOM_EACH_8(pick, step, j) FATHOM_EACH_4(pick, step, j), FATHOM_EACH_4(pick, step, (j) + 4)
+// Which lane of the pair (a, b) goes to lane j; those of b count from kLanes on.
+// The first (high: last) two of every four lanes of a and b, one by one.
+#define FATHOM_ONES(j, high) ((((j)&1) != 0 ? kLanes : 0) + ((j) & ~3) + (((j)&3) >> 1) + 2 * (high))
+// The same two by two.
+#define FATHOM_TWOS(j, high) ((((j)&2) != 0 ? kLanes : 0) + ((j) & ~3) + ((j)&1) + 2 * (high))
+// The first (last) half of a, then that of b.
+#define FATHOM_HALVES(j, high) \
+  ((j) < kLanes / 2 ? (j) + (high) * (kLanes / 2) : kLanes / 2 + (j) + (high) * (kLanes / 2))
+// Fours of lanes with even (odd) numbers: first those of a, then those of b.
+#define FATHOM_FOURS(j, odd) \
+  (((j) < kLanes / 2 ? 2 * ((j) & ~3) : kLanes + 2 * (((j) & ~3) - kLanes / 2)) + ((j)&3) + 4 * (odd))
+#define FATHOM_EACH_4(pick, which, j) \
+  pick((j), which), pick((j) + 1, which), pick((j) + 2, which), pick((j) + 3, which)
+#define FATHOM_EACH_8(pick, which, j) FATHOM_EACH_4(pick, which, j), FATHOM_EACH_4(pick, which, (j) + 4)
 #if defined(FATHOM_HAS_AVX512)
-#define FATHOM_EACH(pick, step) FATHOM_EACH_8(pick, step, 0), FATHOM_EACH_8(pick, step, 8)
+#define FATHOM_EACH(pick, which) FATHOM_EACH_8(pick, which, 0), FATHOM_EACH_8(pick, which, 8)
 #elif defined(FATHOM_SIMD_avx2)
-#define FATHOM_EACH(pick, step) FATHOM_EACH_8(pick, step, 0)
+#define FATHOM_EACH(pick, which) FATHOM_EACH_8(pick, which, 0)
 #else
-#define FATHOM_EACH(pick, step) FATHOM_EACH_4(pick, step, 0)
+#define FATHOM_EACH(pick, which) FATHOM_EACH_4(pick, which, 0)
 #endif
+#define FATHOM_MERGE(a, b, pick, which) __builtin_shufflevector(a, b, FATHOM_EACH(pick, which))
 
-template <int kStep>
-FATHOM_INLINE void transpose_step(Vec* tile) {
-  for (int i = 0; i < kLanes; ++i) {
-    if ((i & kStep) != 0) continue;
-    const Vec a = tile[i], b = tile[i + kStep];
-    tile[i] = __builtin_shufflevector(a, b, FATHOM_EACH(FATHOM_LOW, kStep));
-    tile[i + kStep] = __builtin_shufflevector(a, b, FATHOM_EACH(FATHOM_HIGH, kStep));
+// Lane j of tile[i] and lane i of tile[j] change places; kLanes vectors. Every shuffle is one instruction
+// without a table of lanes: first four by four inside the 128-bit parts, then whole parts.
+FATHOM_INLINE void transpose(Vec* tile) {
+  for (int i = 0; i < kLanes; i += 4) {
+    const Vec a = FATHOM_MERGE(tile[i], tile[i + 1], FATHOM_ONES, 0);
+    const Vec b = FATHOM_MERGE(tile[i], tile[i + 1], FATHOM_ONES, 1);
+    const Vec c = FATHOM_MERGE(tile[i + 2], tile[i + 3], FATHOM_ONES, 0);
+    const Vec d = FATHOM_MERGE(tile[i + 2], tile[i + 3], FATHOM_ONES, 1);
+    tile[i] = FATHOM_MERGE(a, c, FATHOM_TWOS, 0);
+    tile[i + 1] = FATHOM_MERGE(a, c, FATHOM_TWOS, 1);
+    tile[i + 2] = FATHOM_MERGE(b, d, FATHOM_TWOS, 0);
+    tile[i + 3] = FATHOM_MERGE(b, d, FATHOM_TWOS, 1);
   }
+#if defined(FATHOM_HAS_AVX512)
+  for (int i = 0; i < 4; ++i) {
+    const Vec a = FATHOM_MERGE(tile[i], tile[i + 4], FATHOM_HALVES, 0);
+    const Vec b = FATHOM_MERGE(tile[i], tile[i + 4], FATHOM_HALVES, 1);
+    const Vec c = FATHOM_MERGE(tile[i + 8], tile[i + 12], FATHOM_HALVES, 0);
+    const Vec d = FATHOM_MERGE(tile[i + 8], tile[i + 12], FATHOM_HALVES, 1);
+    tile[i] = FATHOM_MERGE(a, c, FATHOM_FOURS, 0);
+    tile[i + 4] = FATHOM_MERGE(a, c, FATHOM_FOURS, 1);
+    tile[i + 8] = FATHOM_MERGE(b, d, FATHOM_FOURS, 0);
+    tile[i + 12] = FATHOM_MERGE(b, d, FATHOM_FOURS, 1);
+  }
+#elif defined(FATHOM_SIMD_avx2)
+  for (int i = 0; i < 4; ++i) {
+    const Vec a = tile[i], b = tile[i + 4];
+    tile[i] = FATHOM_MERGE(a, b, FATHOM_HALVES, 0);
+    tile[i + 4] = FATHOM_MERGE(a, b, FATHOM_HALVES, 1);
+  }
+#endif
 }
 
+#undef FATHOM_MERGE
 #undef FATHOM_EACH
 #undef FATHOM_EACH_8
 #undef FATHOM_EACH_4
-#undef FATHOM_HIGH
-#undef FATHOM_LOW
-
-// Lane j of tile[i] and lane i of tile[j] change places; kLanes vectors.
-FATHOM_INLINE void transpose(Vec* tile) {
-  transpose_step<1>(tile);
-  transpose_step<2>(tile);
-  if constexpr (kLanes > 4) transpose_step<4>(tile);
-  if constexpr (kLanes > 8) transpose_step<8>(tile);
-}
+#undef FATHOM_FOURS
+#undef FATHOM_HALVES
+#undef FATHOM_TWOS
+#undef FATHOM_ONES
 
 // column[k], k < count, has element (i, k) of `rows` rows that lie `stride` apart in lane i; lanes from
 // `rows` on are 0. `column` has room for count rounded up to kLanes.
