@@ -1,6 +1,7 @@
 // Limits: one row moves the weights (memory), many rows multiply (the fused multiply-add peak).
-#include <vector>
+#include <algorithm>
 
+#include "base/aligned_buffer.h"
 #include "base/half.h"
 #include "kernels/common/benchmarking.h"
 #include "kernels/linear/linear.h"
@@ -8,24 +9,32 @@
 namespace fathom::kernels {
 namespace {
 
+constexpr int64_t kBeyondCaches = int64_t{256} << 20;
+
 void bm_linear_fwd(benchmark::State& state) {
   const int64_t rows = state.range(0), in = state.range(1), out = state.range(2);
   const DType type = state.range(3) != 0 ? DType::kBF16 : DType::kF32;
-  std::vector<float> x(static_cast<size_t>(rows * in), 0.5F), y(static_cast<size_t>(rows * out));
-  std::vector<uint8_t> weight(static_cast<size_t>(in * out * size_of(type))),
-      workspace(static_cast<size_t>(linear_fwd_workspace(rows, in, type)));
+  const int64_t matrix = in * out * size_of(type);
+  // Matrices come from memory, one after the other, as those of a model's layers do.
+  const int64_t matrices = std::max<int64_t>(1, kBeyondCaches / matrix);
+  AlignedBuffer x(rows * in * 4), y(rows * out * 4), weight(matrices * matrix),
+      workspace(linear_fwd_workspace(rows, in, type));
+  std::fill_n(x.as<float>(), rows * in, 0.5F);
+  std::fill_n(weight.as<uint16_t>(), weight.bytes() / 2, to_bfloat16(0.01F).bits);
+  int64_t next = 0;
   for (auto _ : state) {
-    linear_fwd_cpu({.x = x.data(),
-                    .weight = weight.data(),
+    linear_fwd_cpu({.x = x.as<float>(),
+                    .weight = weight.as() + next * matrix,
                     .weight_type = type,
-                    .y = y.data(),
+                    .y = y.as<float>(),
                     .rows = rows,
                     .in = in,
                     .out = out,
                     .x_stride = in,
                     .y_stride = out,
-                    .workspace = workspace.data()},
+                    .workspace = workspace.as()},
                    benchmarking::pool());
+    next = (next + 1) % matrices;
     benchmark::ClobberMemory();
   }
   const auto weights = static_cast<double>(in * out);
@@ -33,8 +42,10 @@ void bm_linear_fwd(benchmark::State& state) {
                        2.0 * static_cast<double>(rows) * weights);
 }
 BENCHMARK(bm_linear_fwd)
-    ->ArgsProduct({{1, 16, 512}, {960}, {2560}, {0, 1}})
-    ->Args({1, 2048, 49152, 1})
+    ->ArgsProduct({{1, 4, 16, 512}, {960}, {2560}, {0, 1}})
+    ->ArgsProduct({{1, 512}, {2560}, {960}, {0, 1}})
+    ->ArgsProduct({{1, 512}, {7936}, {1984}, {0, 1}})
+    ->Args({1, 960, 49152, 1})
     ->UseRealTime();
 
 }  // namespace
