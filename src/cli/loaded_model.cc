@@ -31,18 +31,27 @@ Result<std::string> resolve_model(const std::string& path) {
   return (fs::path(path) / ("checkpoint-" + std::to_string(last))).string();
 }
 
-Result<LoadedModel> load_model(const std::string& path, DType matrix_type) {
-  LoadedModel model;
+Result<LoadedWeights> load_weights_of(const std::string& path, DType matrix_type) {
+  LoadedWeights model;
   FATHOM_ASSIGN(model.path, resolve_model(path));
   FATHOM_ASSIGN(const ModelSpec spec, load_spec(model.path));
   FATHOM_ASSIGN(model.plan, build_plan(spec));
   FATHOM_TRY(check_executable(model.plan));
-  FATHOM_ASSIGN(const ModelDirectory directory, ModelDirectory::open(model.path));
-  FATHOM_ASSIGN(WeightFiles files, directory.open_weights());
+  FATHOM_ASSIGN(WeightFiles files, WeightFiles::open(model.path));
   FATHOM_ASSIGN(Weights weights,
                 load_weights(model.plan, naming_of(model.plan),
                              std::make_shared<const WeightFiles>(std::move(files)), matrix_type));
   model.weights = std::make_unique<const Weights>(std::move(weights));
+  return model;
+}
+
+Result<LoadedModel> load_model(const std::string& path, DType matrix_type) {
+  FATHOM_ASSIGN(LoadedWeights loaded, load_weights_of(path, matrix_type));
+  LoadedModel model;
+  model.path = std::move(loaded.path);
+  model.plan = std::move(loaded.plan);
+  model.weights = std::move(loaded.weights);
+  FATHOM_ASSIGN(const ModelDirectory directory, ModelDirectory::open(model.path));
   FATHOM_ASSIGN(model.codec, TextCodec::of_model(model.path, model.plan.dims.vocab_size));
   FATHOM_ASSIGN(model.end_ids, directory.end_of_text_ids());
   if (model.end_ids.empty() && model.codec.end_of_text() >= 0)

@@ -22,6 +22,13 @@ struct LoadedModel {
 
 // A model directory, or the directory of a run, whose last checkpoint is taken.
 Result<std::string> resolve_model(const std::string& path);
+// Plan and weights alone, for what needs no text.
+struct LoadedWeights {
+  std::string path;
+  ModelPlan plan;
+  std::unique_ptr<const Weights> weights;
+};
+Result<LoadedWeights> load_weights_of(const std::string& path, DType matrix_type);
 Result<LoadedModel> load_model(const std::string& path, DType matrix_type);
 
 }  // namespace fathom::cli

@@ -6,6 +6,7 @@ int main(int argc, char** argv) {
   return run_commands(
       "fathom", "Language models that spend compute where it is needed.",
       {
+          {"bench", "how fast a model runs, and how near to the machine's limits", declare_bench},
           {"compare", "training runs side by side, and a text from each", declare_compare},
           {"generate", "text from a model", declare_generate},
           {"inspect", "list the tensors and sizes of a model directory or a safetensors file",

@@ -70,6 +70,8 @@ struct Executor::Impl {
         scratch.take<uint8_t>(kernels::linear_fwd_workspace(max_rows, hidden_size, DType::kBF16));
   }
 
+  OpScope running(EngineOp op) { return {observer, op, parallel}; }
+
   // All rows of a call may be scored at once.
   int64_t max_logit_rows() const { return max_rows; }
 
@@ -90,7 +92,7 @@ struct Executor::Impl {
                                 .rows = rows,
                                 .dim = plan.dims.hidden_size,
                                 .vocab = plan.dims.vocab_size},
-                               parallel);
+                               running(EngineOp::kEmbedding));
     layers.begin_call(state);
     watch("embedding", hidden, rows);
     const int64_t key_rows = options.key_rows > 0 ? options.key_rows : rows;
@@ -138,7 +140,7 @@ struct Executor::Impl {
     for (int64_t r = 0; r < rows; ++r) active[r] = static_cast<int32_t>(r);
 
     for (int32_t depth = 0; depth < passes && num_active > 0; ++depth) {
-      kernels::gather_rows_cpu({hidden, active, candidates, num_active, dim}, parallel);
+      kernels::gather_rows_cpu({hidden, active, candidates, num_active, dim}, running(EngineOp::kGatherRows));
       kernels::router_fwd_cpu({.x = candidates,
                                .weight = weights.f32(segment.router->weight.at(depth)),
                                .logits = router_logits,
@@ -148,7 +150,7 @@ struct Executor::Impl {
                                .temperature = static_cast<float>(spec.temperature),
                                .alpha = static_cast<float>(spec.alpha),
                                .score = score_of(spec)},
-                              parallel);
+                              running(EngineOp::kRouter));
       const int64_t num_kept = choose(spec, depth, rows, num_active, options);
       watch_router(depth, num_active, num_kept);
 
@@ -164,7 +166,7 @@ struct Executor::Impl {
         scores[row] = kept_weights[i];
       }
       if (num_kept == 0) return;
-      kernels::gather_rows_cpu({candidates, kept, routed, num_kept, dim}, parallel);
+      kernels::gather_rows_cpu({candidates, kept, routed, num_kept, dim}, running(EngineOp::kGatherRows));
       for (const Layer& layer : segment.layers)
 
         layers.run(layer, depth, routed, {num_kept, kept_key_rows, routed_positions}, state);
@@ -176,7 +178,7 @@ struct Executor::Impl {
            .y = hidden,
            .rows = num_kept,
            .dim = dim},
-          parallel);
+          running(EngineOp::kScatterAddRows));
       if (trace) watch("pass." + std::to_string(depth), hidden, rows);
       std::swap(active, kept_rows);
       num_active = num_kept;
@@ -197,7 +199,7 @@ struct Executor::Impl {
                                  .num_sequences = 1,
                                  .kept = kept,
                                  .workspace = top_k_workspace},
-                                parallel);
+                                running(EngineOp::kRouter));
       return keep;
     }
     const float threshold = spec.threshold.empty() ? 0.0F : static_cast<float>(spec.threshold[d]);
@@ -229,7 +231,7 @@ struct Executor::Impl {
                              .y_stride = plan.dims.vocab_size,
                              .scale = static_cast<float>(plan.logit_scale),
                              .workspace = head_workspace},
-                            parallel);
+                            running(EngineOp::kHead));
     return logits;
   }
 
@@ -263,6 +265,7 @@ struct Executor::Impl {
   Parallel& parallel;
   LayerRunner layers;
   Trace trace;
+  OpObserver* observer = nullptr;
   Scratch scratch;
 
   float *hidden = nullptr, *candidates = nullptr, *routed = nullptr, *logits = nullptr,
@@ -288,6 +291,11 @@ ForwardResult Executor::forward(SequenceState& state, std::span<const int32_t> t
 }
 
 void Executor::set_trace(Trace trace) { impl_->trace = std::move(trace); }
+
+void Executor::set_observer(OpObserver* observer) {
+  impl_->observer = observer;
+  impl_->layers.set_observer(observer);
+}
 
 int64_t Executor::scratch_bytes() const { return impl_->scratch.bytes() + impl_->layers.scratch_bytes(); }
 

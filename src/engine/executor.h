@@ -13,6 +13,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/parallel.h"
+#include "engine/op_observer.h"
 #include "plan/model_plan.h"
 #include "state/sequence_state.h"
 #include "weights/weights.h"
@@ -68,6 +69,8 @@ class Executor {
   ForwardResult forward(SequenceState& state, std::span<const int32_t> tokens, const ForwardOptions& options);
 
   void set_trace(Trace trace);
+  // Watches every kernel from the next call on; the caller's, null for nobody.
+  void set_observer(OpObserver* observer);
   int64_t scratch_bytes() const;
 
  private:

@@ -137,7 +137,7 @@ void LayerRunner::norm(const Norm& norm, int32_t depth, const float* x, float* y
   if (norm.kind == NormKind::kRmsNorm) {
     kernels::rms_norm_fwd_cpu(
         {.x = x, .weight = array(norm.weight, depth), .y = y, .rows = count, .dim = dim, .eps = eps},
-        parallel_);
+        running(EngineOp::kNorm));
   } else {
     kernels::layer_norm_fwd_cpu({.x = x,
                                  .weight = array(norm.weight, depth),
@@ -146,7 +146,7 @@ void LayerRunner::norm(const Norm& norm, int32_t depth, const float* x, float* y
                                  .rows = count,
                                  .dim = dim,
                                  .eps = eps},
-                                parallel_);
+                                running(EngineOp::kNorm));
   }
 }
 
@@ -168,7 +168,8 @@ void LayerRunner::linear(std::initializer_list<Product> products, int32_t depth,
                               .y_stride = product.out,
                               .workspace = linear_workspace_};
   });
-  kernels::linear_fwd_cpu(std::span<const kernels::LinearFwd>(args.data(), products.size()), parallel_);
+  kernels::linear_fwd_cpu(std::span<const kernels::LinearFwd>(args.data(), products.size()),
+                          running(EngineOp::kLinear));
 }
 
 void LayerRunner::project_onto_residual(const ParamRef& weight, const ParamRef& bias, int32_t depth,
@@ -188,7 +189,7 @@ void LayerRunner::project_onto_residual(const ParamRef& weight, const ParamRef& 
                            .scale = static_cast<float>(plan_.residual_scale),
                            .accumulate = true,
                            .workspace = linear_workspace_},
-                          parallel_);
+                          running(EngineOp::kLinear));
 }
 
 void LayerRunner::run(const Layer& layer, int32_t depth, float* x, Rows rows, SequenceState& state) {
@@ -210,7 +211,7 @@ void LayerRunner::rotate(const Attention& attention, float* x, int64_t heads, Ro
                          .heads = heads,
                          .head_dim = attention.head_dim,
                          .x_stride = heads * attention.head_dim},
-                        parallel_);
+                        running(EngineOp::kRope));
 }
 
 void LayerRunner::mix(const Attention& attention, const Layer& layer, int32_t depth, float* x, Rows rows,
@@ -231,6 +232,7 @@ void LayerRunner::mix(const Attention& attention, const Layer& layer, int32_t de
   KvState& keys = state.kv(slot, plan_.slots[static_cast<size_t>(slot)].copies > 1 ? depth : 0);
   if (!attention.cross) {
     rotate(attention, k_, attention.num_kv_heads, rows);
+    const OpScope scope = running(EngineOp::kKvAppend);
     keys.append(k_, v_, rows.keys);
   }
   // The layer's own keys end with its own rows, whichever positions those are; another layer's list holds
@@ -255,7 +257,7 @@ void LayerRunner::mix(const Attention& attention, const Layer& layer, int32_t de
                               .head_dim = attention.head_dim,
                               .scale = static_cast<float>(attention.scale),
                               .workspace = attention_workspace_},
-                             parallel_);
+                             running(EngineOp::kAttention));
   project_onto_residual(attention.o, attention.o_bias, depth, mixed_, q_dim, x, rows.count);
 }
 
@@ -283,7 +285,7 @@ void LayerRunner::mix(const Mamba& mamba, const Layer& layer, int32_t depth, flo
                                   .num_sequences = 1,
                                   .channels = mamba.inner,
                                   .width = mamba.conv},
-                                 parallel_);
+                                 running(EngineOp::kCausalConv1d));
   linear({{mamba.x_proj, {}, dt_b_c_, bc_dim}}, depth, conv_, mamba.inner, mamba.inner, rows.count);
   linear({{mamba.dt_proj, {}, dt_, mamba.inner}}, depth, dt_b_c_, bc_dim, mamba.dt_rank, rows.count);
 
@@ -304,9 +306,10 @@ void LayerRunner::mix(const Mamba& mamba, const Layer& layer, int32_t depth, flo
                                    .inner = mamba.inner,
                                    .state = mamba.state,
                                    .bc_stride = bc_dim},
-                                  parallel_);
+                                  running(EngineOp::kSelectiveScan));
   kernels::gated_memory_fwd_cpu(
-      {.memory = y, .gate = inner_z_, .y = inner_z_, .rows = rows.count, .dim = mamba.inner}, parallel_);
+      {.memory = y, .gate = inner_z_, .y = inner_z_, .rows = rows.count, .dim = mamba.inner},
+      running(EngineOp::kGatedMemory));
   project_onto_residual(mamba.out_proj, {}, depth, inner_z_, mamba.inner, x, rows.count);
 }
 
@@ -319,7 +322,7 @@ void LayerRunner::mix(const GatedMemory& gmu, const Layer& layer, int32_t depth,
                                  .y = inner_z_,
                                  .rows = rows.count,
                                  .dim = gmu.inner},
-                                parallel_);
+                                running(EngineOp::kGatedMemory));
   project_onto_residual(gmu.out_proj, {}, depth, inner_z_, gmu.inner, x, rows.count);
 }
 
@@ -327,7 +330,8 @@ void LayerRunner::mlp(const Mlp& mlp, int32_t depth, float* x, int64_t rows) {
   const int64_t hidden = plan_.dims.hidden_size;
   linear({{mlp.gate, {}, gate_, mlp.inner}, {mlp.up, {}, up_, mlp.inner}}, depth, normed_, hidden, hidden,
          rows);
-  kernels::swiglu_fwd_cpu({.gate = gate_, .up = up_, .y = gate_, .count = rows * mlp.inner}, parallel_);
+  kernels::swiglu_fwd_cpu({.gate = gate_, .up = up_, .y = gate_, .count = rows * mlp.inner},
+                          running(EngineOp::kSwiglu));
   project_onto_residual(mlp.down, {}, depth, gate_, mlp.inner, x, rows);
 }
 

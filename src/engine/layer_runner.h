@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/parallel.h"
+#include "engine/op_observer.h"
 #include "engine/scratch.h"
 #include "plan/model_plan.h"
 #include "state/sequence_state.h"
@@ -40,9 +41,13 @@ class LayerRunner {
   void watch_memory(const Layer& layer, int64_t rows,
                     const std::function<void(std::string_view, const float*, int64_t, int64_t)>& trace) const;
 
+  // Null: nobody watches.
+  void set_observer(OpObserver* observer) { observer_ = observer; }
+
   int64_t scratch_bytes() const { return scratch_.bytes(); }
 
  private:
+  OpScope running(EngineOp op) { return {observer_, op, parallel_}; }
   void carve();
   void build_rope_tables();
   void build_ssm_rates();
@@ -87,6 +92,7 @@ class LayerRunner {
   const int64_t context_;
   Parallel& parallel_;
   const Extents extents_;
+  OpObserver* observer_ = nullptr;
   Scratch scratch_;
   std::vector<RopeTable> rope_tables_;
   std::vector<std::vector<float>> ssm_rates_;  // -exp(A_log) by parameter number, empty for other parameters

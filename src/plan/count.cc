@@ -27,14 +27,6 @@ double share_of(const Segment& segment, int32_t depth) {
   return segment.router ? segment.router->spec.capacity[static_cast<size_t>(depth)] : 1.0;
 }
 
-// Keys that a query sees, averaged over the positions of a sequence of `length` tokens.
-double mean_keys(double length, int64_t window) {
-  const double all = (length + 1) / 2;
-  if (window == 0 || static_cast<double>(window) >= length) return all;
-  const auto w = static_cast<double>(window);
-  return w - w * (w - 1) / (2 * length);
-}
-
 double matrix_flops(const ModelPlan& plan, const ParamRef& ref) {
   return 2.0 * static_cast<double>(elements_of(plan, ref));
 }
@@ -106,6 +98,13 @@ StateBytes count_slot(const Slot& slot, double share, DType kv_type) {
 }
 
 }  // namespace
+
+double mean_keys(double length, int64_t window) {
+  const double all = (length + 1) / 2;
+  if (window == 0 || static_cast<double>(window) >= length) return all;
+  const auto w = static_cast<double>(window);
+  return w - w * (w - 1) / (2 * length);
+}
 
 int64_t count_layer_parameters(const ModelPlan& plan, const Layer& layer) {
   int64_t total = norm_elements(plan, layer.norm1) + norm_elements(plan, layer.norm2);

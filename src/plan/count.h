@@ -30,6 +30,9 @@ struct FlopCount {
   double total() const { return linear + attention + scan + head + router; }
 };
 FlopCount count_flops(const ModelPlan& plan, int64_t context);
+
+// Keys that a query sees, averaged over the positions of a sequence of `length` tokens; window 0 sees all.
+double mean_keys(double length, int64_t window);
 // One layer at one depth, in the same sense: averaged over all tokens, also those that do not come this far.
 FlopCount count_layer_flops(const ModelPlan& plan, const Segment& segment, const Layer& layer, int32_t depth,
                             int64_t context);

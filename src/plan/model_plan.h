@@ -42,6 +42,12 @@ enum class ParamRole : uint8_t {
   kLambda  // differential attention
 };
 
+// Matrices may be bfloat16; everything small or fragile (norms, biases, convolution, SSM, routers, lambda)
+// stays float.
+inline bool may_be_bf16(ParamRole role) {
+  return role == ParamRole::kMatrix || role == ParamRole::kEmbedding || role == ParamRole::kHead;
+}
+
 // How a fresh parameter is filled. Normal(0, a); Uniform(-a, a); constant a; log(1..cols) along the last
 // dimension (Mamba A_log); inverse softplus of exp(U(log a, log b)) clamped at `floor` (Mamba dt bias).
 enum class InitKind : uint8_t { kNormal, kUniform, kConstant, kLogRange, kInverseSoftplusDt };

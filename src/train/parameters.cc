@@ -2,10 +2,7 @@
 
 #include <ATen/ops/empty.h>
 
-#include <algorithm>
-#include <cmath>
-
-#include "base/random.h"
+#include "plan/initial_value.h"
 #include "train/torch_parallel.h"
 #include "weights/checkpoint.h"
 
@@ -42,31 +39,6 @@ std::span<const float> Parameters::gradient(int32_t param) const {
 void Parameters::clear_gradients() {
   for (Tensor& tensor : tensors_) tensor.mutable_grad() = Tensor();
 }
-
-namespace {
-
-float initial_value(const Init& init, uint64_t seed, uint64_t stream, int64_t element, int64_t columns) {
-  const auto position = static_cast<uint64_t>(element);
-  switch (init.kind) {
-    case InitKind::kNormal:
-      return static_cast<float>(init.a) * normal(seed, stream, position);
-    case InitKind::kUniform:
-      return static_cast<float>(init.a * (2.0 * uniform(seed, stream, position) - 1.0));
-    case InitKind::kConstant:
-      return static_cast<float>(init.a);
-    case InitKind::kLogRange:
-      return static_cast<float>(std::log(static_cast<double>(element % columns + 1)));
-    case InitKind::kInverseSoftplusDt: {
-      const double drawn = uniform(seed, stream, position);
-      const double dt =
-          std::max(init.floor, std::exp(std::log(init.a) + drawn * (std::log(init.b) - std::log(init.a))));
-      return static_cast<float>(dt + std::log(-std::expm1(-dt)));
-    }
-  }
-  return 0;
-}
-
-}  // namespace
 
 void init_parameters(const ModelPlan& plan, uint64_t seed, Parameters& parameters) {
   for (size_t p = 0; p < plan.params.size(); ++p) {

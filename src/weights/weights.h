@@ -53,10 +53,4 @@ class Weights {
   std::vector<std::shared_ptr<const void>> kept_;
 };
 
-// Matrices may be bfloat16; everything small or fragile (norms, biases, convolution, SSM, routers, lambda)
-// stays float.
-inline bool may_be_bf16(ParamRole role) {
-  return role == ParamRole::kMatrix || role == ParamRole::kEmbedding || role == ParamRole::kHead;
-}
-
 }  // namespace fathom

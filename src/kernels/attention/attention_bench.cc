@@ -48,7 +48,7 @@ void bm_attention_fwd(benchmark::State& state) {
     benchmark::ClobberMemory();
   }
   benchmarking::report(state, 2.0 * static_cast<double>(keys * kv_heads * dim * size_of(type)),
-                       4.0 * pairs * static_cast<double>(heads * dim));
+                       4.0 * pairs * static_cast<double>(heads * dim), type);
 }
 BENCHMARK(bm_attention_fwd)
     ->ArgNames({"rows", "keys", "heads", "kv_heads", "dim", "bf16"})

@@ -39,7 +39,7 @@ void bm_linear_fwd(benchmark::State& state) {
   }
   const auto weights = static_cast<double>(in * out);
   benchmarking::report(state, weights * static_cast<double>(size_of(type)),
-                       2.0 * static_cast<double>(rows) * weights);
+                       2.0 * static_cast<double>(rows) * weights, type);
 }
 BENCHMARK(bm_linear_fwd)
     ->ArgsProduct({{1, 4, 16, 512}, {960}, {2560}, {0, 1}})

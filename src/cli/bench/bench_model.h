@@ -1,0 +1,26 @@
+// What is benchmarked: a model directory with its weights, or a specification with random ones.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/parallel.h"
+#include "base/result.h"
+#include "plan/model_plan.h"
+#include "weights/weights.h"
+
+namespace fathom::cli::bench {
+
+struct BenchModel {
+  std::string name;   // last part of the path, without its ending
+  std::string given;  // as the user wrote it
+  ModelPlan plan{};
+  std::unique_ptr<const Weights> weights{};
+  bool random = false;
+};
+
+// `model` is a directory of weights or of a run, else what find_spec() finds: a TOML or JSON file or a
+// built-in name.
+Result<BenchModel> open_bench_model(const std::string& model, DType matrix_type, Parallel& parallel);
+
+}  // namespace fathom::cli::bench

@@ -1,0 +1,54 @@
+// What was measured of one workload, and what it had to do.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "cli/bench/workload.h"
+#include "engine/op_profile.h"
+#include "plan/work.h"
+
+namespace fathom::cli::bench {
+
+// One run of the workload, and the peaks of the machine in the same seconds.
+struct Repetition {
+  double seconds = 0;
+  double read_peak = 0;  // bytes per second
+  double gemm_peak = 0;  // FLOPs per second
+};
+
+// One more run, with an observer: slower by a few clock readings.
+struct Profile {
+  Repetition run;
+  std::array<OpProfile::Entry, kEngineOps> ops;
+};
+
+struct Measurement {
+  Workload workload;
+  std::vector<Repetition> repetitions{};
+  FlopCount flops{};                   // of all the workload's tokens
+  DecodeBytes bytes{};                 // of one token, if the workload decodes
+  std::optional<double> mean_depth{};  // recursion passes a token made; nothing without routing
+  std::optional<Profile> profile{};
+
+  double products() const { return flops.linear + flops.head; }
+};
+
+// Of at least one sample. stddev is that of a sample (n - 1), 0 for a single one.
+struct Spread {
+  double mean = 0, median = 0, stddev = 0, least = 0, most = 0;
+};
+Spread spread_of(std::span<const double> samples);
+
+double tokens_per_second(const Measurement& m, const Repetition& run);
+// Share of the limit: bytes against the read peak for decoding, products against the GEMM peak for a prefill,
+// all the time counted.
+double share_of_limit(const Measurement& m, const Repetition& run);
+
+// What an op had to move or multiply in the whole workload, as far as it is counted; the limit is the
+// workload's.
+std::optional<double> work_of(const Measurement& m, EngineOp op);
+
+}  // namespace fathom::cli::bench

@@ -1,0 +1,186 @@
+#include "cli/bench/runner.h"
+
+#include <algorithm>
+
+#include "base/random.h"
+
+namespace fathom::cli::bench {
+
+namespace {
+
+constexpr uint64_t kSeed = 2;
+
+int64_t context_of(std::span<const Workload> workloads) {
+  int64_t most = 1;
+  for (const Workload& w : workloads) most = std::max(most, w.end());
+  return most;
+}
+
+// Rows of the largest call.
+int64_t max_rows_of(std::span<const Workload> workloads, const RunnerOptions& options) {
+  int64_t most = 1;
+  for (const Workload& w : workloads) {
+    most = std::max(most, w.prompt);
+    if (options.fill == DepthFill::kPrefill) most = std::max(most, w.depth);
+  }
+  return std::min(most, options.chunk);
+}
+
+std::vector<int32_t> random_tokens(int64_t count, int64_t vocab) {
+  std::vector<int32_t> tokens;
+  RandomStream stream(kSeed, 0);
+  for (int64_t i = 0; i < count; ++i)
+    tokens.push_back(static_cast<int32_t>(stream.next_below(static_cast<uint64_t>(vocab))));
+  return tokens;
+}
+
+}  // namespace
+
+Runner::Runner(const BenchModel& model, std::span<const Workload> workloads, const RunnerOptions& options,
+               kernels::ReadProbe& probe, Parallel& parallel, Clock& clock)
+    : model_(model),
+      options_(options),
+      parallel_(parallel),
+      clock_(clock),
+      probe_(probe),
+      gemm_loop_(kernels::measure_multiply_peak(options.matrix_type, parallel, clock).loop),
+      tokens_(random_tokens(context_of(workloads), model.plan.dims.vocab_size)),
+      max_rows_(max_rows_of(workloads, options)),
+      executor_(model.plan, *model.weights, max_rows_, context_of(workloads), parallel),
+      state_(executor_.make_state(options.kv_type)) {
+  for (const Workload& workload : workloads) measurements_.push_back({.workload = workload});
+}
+
+template <class Lap>
+void Runner::run(const Workload& workload, const Lap& lap) {
+  reached_.clear();
+  const std::span<const int32_t> tokens = tokens_;
+  const int64_t step = workload.decodes() ? 1 : max_rows_;
+  for (int64_t at = workload.depth; at < workload.end(); at += step) {
+    if (at > workload.depth) lap();
+    const int64_t rows = std::min(step, workload.end() - at);
+    const ForwardResult result =
+        executor_.forward(state_, tokens.subspan(static_cast<size_t>(at), static_cast<size_t>(rows)), {});
+    for (uint8_t depth : result.depths) {
+      if (reached_.size() < depth) reached_.resize(depth, 0);
+      for (int r = 0; r < depth; ++r) ++reached_[static_cast<size_t>(r)];
+    }
+  }
+}
+
+void Runner::restore(int64_t depth) {
+  if (depth == 0) return state_.reset();
+  if (const auto found = filled_.find(depth); found != filled_.end()) return state_.copy_from(found->second);
+  state_.reset();
+  if (options_.fill == DepthFill::kPrefill) {
+    run({.prompt = depth}, [] {});
+  } else {
+    fill_randomly(state_, depth);
+  }
+  filled_.emplace(depth, executor_.make_state(options_.kv_type)).first->second.copy_from(state_);
+}
+
+void Runner::fill_randomly(SequenceState& state, int64_t depth) const {
+  const ModelPlan& plan = model_.plan;
+  constexpr int64_t kRows = 64;
+  std::vector<float> drawn;
+  RandomStream stream(kSeed, 1);
+  const auto draw = [&](int64_t count) {
+    drawn.clear();
+    for (int64_t i = 0; i < count; ++i) drawn.push_back(stream.next_normal());
+  };
+  for (const Segment& segment : plan.segments) {
+    for (const Layer& layer : segment.layers) {
+      for (SlotId id : layer.writes) {
+        const Slot& slot = plan.slots[static_cast<size_t>(id)];
+        if (!slot.persistent()) continue;
+        for (int32_t copy = 0; copy < slot.copies; ++copy) {
+          if (slot.kind == SlotKind::kSsmState) {
+            SsmState& ssm = state.ssm(id, copy);
+            draw(slot.inner * (slot.conv - 1));
+            std::ranges::copy(drawn, ssm.conv());
+            draw(slot.inner * slot.state);
+            std::ranges::copy(drawn, ssm.ssm());
+            continue;
+          }
+          const double share =
+              segment.router ? segment.router->spec.capacity[static_cast<size_t>(copy)] : 1.0;
+          const auto entries = static_cast<int64_t>(share * static_cast<double>(depth) + 0.5);
+          draw(2 * kRows * slot.num_kv_heads * slot.head_dim);
+          KvState& kv = state.kv(id, copy);
+          for (int64_t at = 0; at < entries; at += kRows)
+            kv.append(drawn.data(), drawn.data() + drawn.size() / 2, std::min(kRows, entries - at));
+        }
+      }
+    }
+  }
+  state.advance(depth);
+}
+
+void Runner::warm_up() {
+  for (const Measurement& m : measurements_) {
+    Workload workload = m.workload;
+    workload.generate = std::min<int64_t>(workload.generate, 1);
+    restore(workload.depth);
+    run(workload, [] {});
+  }
+  probe_.calibrate();
+}
+
+Repetition Runner::time(const Workload& workload) {
+  restore(workload.depth);
+  BracketedTimer timer(probe_, options_.matrix_type, parallel_, clock_);
+  timer.begin();
+  run(workload, [&] { timer.lap(); });
+  return timer.end();
+}
+
+void Runner::round() {
+  for (Measurement& m : measurements_) {
+    m.repetitions.push_back(time(m.workload));
+    count(m);
+  }
+}
+
+void Runner::profile() {
+  for (Measurement& m : measurements_) {
+    OpProfile ops(clock_);
+    executor_.set_observer(&ops);
+    Profile profile{.run = time(m.workload), .ops = {}};
+    executor_.set_observer(nullptr);
+    for (size_t op = 0; op < kEngineOps; ++op) profile.ops[op] = ops.at(static_cast<EngineOp>(op));
+    m.profile = profile;
+  }
+}
+
+void Runner::count(Measurement& m) const {
+  const Workload& w = m.workload;
+  std::vector<double> shares;
+  for (int64_t tokens : reached_)
+    shares.push_back(static_cast<double>(tokens) / static_cast<double>(w.tokens()));
+  const ModelPlan plan = shares.empty() ? model_.plan : with_depth_shares(model_.plan, shares);
+  if (!shares.empty()) {
+    m.mean_depth = 0;
+    for (double share : shares) *m.mean_depth += share;
+  }
+  const int64_t calls = w.decodes() ? w.generate : (w.prompt + max_rows_ - 1) / max_rows_;
+  m.flops = count_work(plan, w.depth, w.end(), calls);
+  if (w.decodes())
+    m.bytes = count_decode_bytes(plan, w.depth, w.end(), options_.matrix_type, options_.kv_type);
+}
+
+int64_t runner_bytes(const ModelPlan& plan, std::span<const Workload> workloads,
+                     const RunnerOptions& options) {
+  const StateBytes state = count_state(plan, options.kv_type);
+  const int64_t context = context_of(workloads), rows = max_rows_of(workloads, options);
+  std::vector<int64_t> depths;
+  for (const Workload& w : workloads) {
+    if (w.depth > 0 && std::ranges::find(depths, w.depth) == depths.end()) depths.push_back(w.depth);
+  }
+  const int64_t states = 1 + static_cast<int64_t>(depths.size());
+  const int64_t logits = rows * plan.dims.vocab_size * size_of(DType::kF32);
+  return states * (context * state.per_token_most + state.per_sequence) + logits +
+         2 * kernels::ReadProbe::bytes_beyond_caches();
+}
+
+}  // namespace fathom::cli::bench

@@ -1,0 +1,189 @@
+// fathom bench: how fast a model runs here, and how near that is to what the machine can do.
+#include <ctime>
+#include <fstream>
+#include <iostream>
+#include <memory>
+
+#include "base/isa.h"
+#include "base/parallel.h"
+#include "cli/bench/output.h"
+#include "cli/bench/runner.h"
+#include "cli/commands.h"
+
+#if !defined(FATHOM_VERSION) || !defined(FATHOM_COMMIT)
+#error "the build defines FATHOM_VERSION and FATHOM_COMMIT"
+#endif
+
+namespace fathom::cli {
+
+namespace {
+
+using namespace bench;
+
+struct Flags {
+  std::vector<std::string> models;
+  std::vector<int64_t> prompts = {512}, generations = {128}, depths = {0};
+  std::vector<int> threads = {0};
+  std::vector<std::string> dtypes = {"bf16"};
+  std::string kv_type = "bf16", fill = "prefill", output = "md";
+  int64_t chunk = 512;
+  int repetitions = 5;
+  bool fill_given = false, profile = false, progress = false;
+};
+
+DType type_named(const std::string& name) { return name == "bf16" ? DType::kBF16 : DType::kF32; }
+
+std::string now() {
+  const std::time_t seconds = std::time(nullptr);
+  char text[32];
+  std::strftime(text, sizeof text, "%FT%TZ", std::gmtime(&seconds));
+  return text;
+}
+
+// Bytes that the system could still give this process, about; nothing where it does not say.
+std::optional<int64_t> available_memory() {
+  std::ifstream file("/proc/meminfo");
+  std::string key;
+  int64_t kibibytes = 0;
+  while (file >> key >> kibibytes) {
+    if (key == "MemAvailable:") return kibibytes << 10;
+    file.ignore(1 << 10, '\n');
+  }
+  return std::nullopt;
+}
+
+Status check_memory(const BenchModel& model, int64_t bytes) {
+  const std::optional<int64_t> available = available_memory();
+  if (!available || bytes <= *available) return {};
+  return invalid(model.given + ": states and scratch memory need about " + std::to_string(bytes >> 20) +
+                 " MiB, but " + std::to_string(*available >> 20) +
+                 " MiB are free; use a smaller -d, -p or --chunk");
+}
+
+// One model in one type on one number of threads.
+Status run_model(const Flags& flags, const std::vector<Workload>& work, const std::string& name,
+                 DType matrix_type, int threads, std::vector<Json>& rows) {
+  ThreadPool pool(threads);
+  SteadyClock clock;
+  FATHOM_ASSIGN(const BenchModel model, open_bench_model(name, matrix_type, pool));
+  const RunnerOptions options{.matrix_type = matrix_type,
+                              .kv_type = type_named(flags.kv_type),
+                              .chunk = flags.chunk,
+                              .fill = flags.fill == "random" ? DepthFill::kRandom : DepthFill::kPrefill};
+  FATHOM_TRY(check_memory(model, runner_bytes(model.plan, work, options)));
+  kernels::ReadProbe probe(kernels::ReadProbe::bytes_beyond_caches(), pool, clock);
+  Runner runner(model, work, options, probe, pool, clock);
+  const auto say = [&](const std::string& what) {
+    if (flags.progress)
+      std::cerr << "fathom bench: " << name << ", " << name_of(matrix_type) << ", " << threads
+                << " threads: " << what << std::endl;
+  };
+  say("warming up");
+  runner.warm_up();
+  for (int r = 1; r <= flags.repetitions; ++r) {
+    say("repetition " + std::to_string(r) + " of " + std::to_string(flags.repetitions));
+    runner.round();
+  }
+  if (flags.profile) {
+    say("profile");
+    runner.profile();
+  }
+  const Environment environment{FATHOM_VERSION, FATHOM_COMMIT, processor_name(),
+                                std::string(name_of(isa_level()))};
+  const ModelFacts facts{.model = &model,
+                         .matrix_type = matrix_type,
+                         .kv_type = options.kv_type,
+                         .threads = threads,
+                         .chunk = flags.chunk,
+                         .depth_fill = flags.fill,
+                         .read_loop = runner.read_loop(),
+                         .gemm_loop = runner.gemm_loop(),
+                         .time = now()};
+  for (const Measurement& m : runner.measurements()) {
+    rows.push_back(row_of(environment, facts, m));
+    if (flags.output == "jsonl") std::cout << to_text({rows.back()}, Format::kJsonLines) << std::flush;
+  }
+  return {};
+}
+
+Result<int> run(const Flags& flags) {
+  const std::vector<Workload> work = workloads(flags.prompts, flags.generations, flags.depths);
+  if (work.empty()) return invalid("bench: -p 0 and -n 0 leave nothing to measure");
+  if (flags.fill_given && std::ranges::all_of(flags.depths, [](int64_t depth) { return depth == 0; }))
+    return invalid("bench: --fill says how the state of a depth is made, but no -d above 0 was given");
+  std::vector<Json> rows;
+  for (const std::string& model : flags.models) {
+    for (const std::string& dtype : flags.dtypes) {
+      for (int threads : flags.threads) {
+        FATHOM_TRY(run_model(flags, work, model, type_named(dtype), threads > 0 ? threads : available_cores(),
+                             rows));
+      }
+    }
+  }
+  if (flags.output == "jsonl") return kExitOk;
+  std::cout << to_text(rows, flags.output == "csv"    ? Format::kCsv
+                             : flags.output == "json" ? Format::kJson
+                                                      : Format::kMarkdown);
+  return kExitOk;
+}
+
+}  // namespace
+
+Action declare_bench(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  const CLI::Range tokens(int64_t{0}, int64_t{1} << 30);
+  app.add_option(
+         "MODEL", flags->models,
+         "model directories; or specifications (a TOML or JSON file, a built-in name) with random weights")
+      ->required();
+  app.add_option("--n-prompt,-p", flags->prompts, "tokens of a prefill; 0: none")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(tokens)
+      ->capture_default_str();
+  app.add_option("--n-gen,-n", flags->generations, "tokens decoded one by one, without sampling; 0: none")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(tokens)
+      ->capture_default_str();
+  app.add_option("--n-depth,-d", flags->depths, "tokens that the state holds before")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(tokens)
+      ->capture_default_str();
+  app.add_option("--repetitions,-r", flags->repetitions, "of every test, visited in turn")
+      ->check(CLI::Range(1, 10'000))
+      ->capture_default_str();
+  app.add_option("--threads,-t", flags->threads, "0: all cores")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Range(0, 4096))
+      ->capture_default_str();
+  app.add_option("--dtype", flags->dtypes, "of the matrices")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
+  app.add_option("--kv-type", flags->kv_type, "of the key-value cache")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
+  app.add_option("--chunk,-b", flags->chunk, "rows of a prefill per call")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  CLI::Option* fill =
+      app.add_option("--fill", flags->fill,
+                     "how a depth is made: by a prefill, or at once from random keys and states")
+          ->check(CLI::IsMember({"prefill", "random"}))
+          ->capture_default_str();
+  app.add_flag("--profile", flags->profile, "one more run of every test, with the time of each op");
+  app.add_flag("--progress", flags->progress, "say on stderr what is being measured");
+  app.add_option("--output,-o", flags->output, "md, csv, json or jsonl")
+      ->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))
+      ->capture_default_str();
+  return [flags, fill]() -> Result<int> {
+    flags->fill_given = fill->count() > 0;
+    return run(*flags);
+  };
+}
+
+}  // namespace fathom::cli

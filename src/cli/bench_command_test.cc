@@ -1,0 +1,147 @@
+// fathom bench as a user runs it: the rows it prints, and what it refuses in one sentence.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "io/model_directory.h"
+#include "plan/naming.h"
+#include "plan/spec_io.h"
+#include "plan/work.h"
+#include "weights/checkpoint.h"
+
+namespace fathom {
+namespace {
+
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+struct Outcome {
+  int code = -1;
+  std::string text;
+};
+
+// `streams` chooses what is caught: "2>&1", "2>/dev/null".
+Outcome fathom_bench(const std::string& arguments, const std::string& streams) {
+  Outcome outcome;
+  FILE* pipe = ::popen((FATHOM_BIN_DIR "/fathom bench " + arguments + " " + streams).c_str(), "r");
+  std::array<char, 4096> buffer;
+  for (size_t got; (got = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+    outcome.text.append(buffer.data(), got);
+  outcome.code = WEXITSTATUS(::pclose(pipe));
+  return outcome;
+}
+
+ModelPlan built_in(const std::string& name) {
+  return *build_plan(*load_spec(std::string(FATHOM_SOURCE_DIR) + "/configs/models/" + name + ".toml"));
+}
+
+TEST(BenchCommand, MeasuresEveryModelTestAndDepth) {
+  const Outcome outcome = fathom_bench(
+      "tiny/llama -p 8 -n 4 -d 0,16 -r 2 -t 2 --dtype f32 tiny/sambay --fill random -o json", "2>&1");
+  ASSERT_EQ(outcome.code, 0) << outcome.text;
+  const nlohmann::json rows = nlohmann::json::parse(outcome.text);
+  ASSERT_EQ(rows.size(), 8U);
+  size_t i = 0;
+  for (const char* model : {"llama", "sambay"}) {
+    const ModelPlan plan = built_in(std::string("tiny/") + model);
+    for (int64_t depth : {0, 16}) {
+      for (int64_t tokens : {8, 4}) {
+        const nlohmann::json& row = rows[i++];
+        const bool decodes = tokens == 4;
+        const std::string name = (decodes ? "tg4" : "pp8") + std::string(depth > 0 ? " @ d16" : "");
+        SCOPED_TRACE(std::string(model) + " " + name);
+        EXPECT_EQ(row["model"], model);
+        EXPECT_EQ(row["test"], name);
+        EXPECT_EQ(row["weights"], "random");
+        EXPECT_EQ(row["model_n_params"], count_parameters(plan).unique);
+        EXPECT_EQ(row["model_size"], 4 * count_parameters(plan).unique);
+        EXPECT_EQ(row["n_threads"], 2);
+        EXPECT_EQ(row["samples_ts"].size(), 2U);
+        EXPECT_GT(row["avg_ts"], 0);
+        EXPECT_GT(row["share_median"], 0);
+        const int64_t logit_rows = decodes ? 4 : 1;
+        EXPECT_NEAR(row["flops_per_token"].get<double>() * static_cast<double>(tokens),
+                    count_work(plan, depth, depth + tokens, logit_rows).total(), 1e-3);
+        if (decodes) {
+          EXPECT_NEAR(row["bytes_per_token"],
+                      count_decode_bytes(plan, depth, depth + 4, DType::kF32, DType::kBF16).total(), 1e-3);
+        }
+        EXPECT_EQ(row["depth_fill"], depth > 0 ? nlohmann::json("random") : nlohmann::json());
+      }
+    }
+  }
+}
+
+TEST(BenchCommand, MarkdownIsTheDefaultAndProfilesAddTables) {
+  const Outcome outcome = fathom_bench("tiny/mor-cycle-nr2 -p 0 -n 3 -r 1 --profile", "2>&1");
+  ASSERT_EQ(outcome.code, 0) << outcome.text;
+  EXPECT_THAT(outcome.text, StartsWith("| model"));
+  for (const char* part :
+       {" tg3 |", "Mean recursion depth: mor-cycle-nr2 tg3", "share of time", "| router", "| between ops"}) {
+    EXPECT_THAT(outcome.text, HasSubstr(part));
+  }
+}
+
+TEST(BenchCommand, ReadsAModelDirectory) {
+  const std::string path =
+      (std::filesystem::temp_directory_path() / ("fathom-bench-" + std::to_string(::getpid()))).string();
+  const ModelPlan plan = built_in("tiny/llama");
+  std::vector<std::vector<float>> values;
+  for (const Param& param : plan.params) values.emplace_back(static_cast<size_t>(elements_of(param)), 0.01F);
+  std::vector<std::vector<uint8_t>> storage;
+  ModelDirectoryContent content;
+  content.config = nlohmann::ordered_json::parse(write_config_json(plan.spec));
+  content.tensors = checkpoint_views(
+      plan, naming_of(plan), DType::kF32,
+      [&](int32_t p) { return std::span<const float>(values[static_cast<size_t>(p)]); }, storage);
+  ASSERT_TRUE(write_model_directory(path, content).ok());
+  const Outcome outcome = fathom_bench(path + " -p 4 -n 0 -r 1 -o jsonl --progress", "2>/dev/null");
+  std::filesystem::remove_all(path);
+  ASSERT_EQ(outcome.code, 0) << outcome.text;
+  const nlohmann::json row = nlohmann::json::parse(outcome.text);
+  EXPECT_EQ(row["weights"], "checkpoint");
+  EXPECT_EQ(row["model_filename"], path);
+}
+
+TEST(BenchCommand, RefusesInOneSentence) {
+  const struct {
+    const char* arguments;
+    int code;
+    const char* message;
+  } cases[] = {
+      {"", 2, "MODEL is required"},
+      {"no-such-model", 1, "no-such-model: no such file or directory, and no built-in model of that name"},
+      {"tiny/llama -p 0 -n 0", 1, "-p 0 and -n 0 leave nothing to measure"},
+      {"tiny/llama -p -1", 2, "-1"},
+      {"tiny/llama -n four", 2, "four"},
+      {"tiny/llama -r 0", 2, "0"},
+      {"tiny/llama -t -2", 2, "-2"},
+      {"tiny/llama --dtype f64", 2, "f64"},
+      {"tiny/llama --kv-type int8", 2, "int8"},
+      {"tiny/llama -o sql", 2, "sql"},
+      {"tiny/llama --chunk 0", 2, "0"},
+      {"tiny/llama --fill zeros -d 4", 2, "zeros"},
+      {"tiny/llama --fill random", 1, "no -d above 0 was given"},
+      {"tiny/llama --frobnicate", 2, "--frobnicate"},
+      {"tiny/llama -n 1 -d 1000000000 --fill random", 1, "MiB are free"},
+  };
+  for (const auto& c : cases) {
+    const Outcome outcome = fathom_bench(c.arguments, "2>&1");
+    EXPECT_EQ(outcome.code, c.code) << c.arguments << ": " << outcome.text;
+    EXPECT_THAT(outcome.text, HasSubstr(c.message));
+    EXPECT_THAT(outcome.text, StartsWith("fathom"));
+    EXPECT_EQ(std::count(outcome.text.begin(), outcome.text.end(), '\n'), 1) << outcome.text;
+    EXPECT_THAT(outcome.text, EndsWith("\n"));
+  }
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,148 @@
+#include "plan/work.h"
+
+#include "base/check.h"
+
+namespace fathom {
+
+namespace {
+
+int64_t elements_of(const Param& param) {
+  int64_t product = 1;
+  for (int64_t extent : param.shape) product *= extent;
+  return product;
+}
+
+int64_t bytes_of(const Param& param, DType matrix_type) {
+  return elements_of(param) * size_of(may_be_bf16(param.role) ? matrix_type : DType::kF32);
+}
+
+// Keys that the queries at positions [begin, end) see, on average; the list holds `share` of all tokens.
+double keys_between(double begin, double end, double share, int64_t window) {
+  const auto seen_before = [&](double position) {
+    return position > 0 ? position * share * mean_keys(position * share, window) : 0;
+  };
+  return (seen_before(end) - seen_before(begin)) / ((end - begin) * share);
+}
+
+class DecodeCounter {
+ public:
+  DecodeCounter(const ModelPlan& plan, int64_t begin, int64_t end, DType matrix_type, DType kv_type)
+      : plan_(plan),
+        begin_(static_cast<double>(begin)),
+        end_(static_cast<double>(end)),
+        matrix_type_(matrix_type),
+        kv_type_(kv_type) {}
+
+  DecodeBytes run() {
+    const Param& embedding = plan_.params[static_cast<size_t>(plan_.embedding.first)];
+    total_.small +=
+        static_cast<double>(bytes_of(embedding, matrix_type_)) / static_cast<double>(plan_.dims.vocab_size);
+    add(plan_.head, 0, 1, total_.head);
+    add_norm(plan_.final_norm, 0, 1);
+    for (const Segment& segment : plan_.segments) {
+      for (int32_t depth = 0; depth < segment.repeat; ++depth) add_depth(segment, depth);
+    }
+    return total_;
+  }
+
+ private:
+  void add_depth(const Segment& segment, int32_t depth) {
+    double share = 1;
+    if (segment.router) {
+      const std::vector<double>& capacity = segment.router->spec.capacity;
+      share = capacity[static_cast<size_t>(depth)];
+      const double asked = depth == 0 ? 1.0 : capacity[static_cast<size_t>(depth) - 1];
+      add(segment.router->weight, depth, asked, total_.small);
+      add(segment.router->hidden, depth, asked, total_.small);
+    }
+    if (share <= 0) return;
+    for (const Layer& layer : segment.layers) {
+      add_norm(layer.norm1, depth, share);
+      add_norm(layer.norm2, depth, share);
+      for (const ParamRef& ref : {layer.mlp.gate, layer.mlp.up, layer.mlp.down})
+        add(ref, depth, share, total_.products);
+      std::visit([&](const auto& mixer) { add_mixer(mixer, segment, layer, depth, share); }, layer.mixer);
+    }
+  }
+
+  void add_mixer(const Attention& a, const Segment& segment, const Layer& layer, int32_t depth,
+                 double share) {
+    for (const ParamRef& ref : {a.q, a.k, a.v, a.o}) add(ref, depth, share, total_.products);
+    for (const ParamRef& ref : {a.q_bias, a.k_bias, a.v_bias, a.o_bias}) add(ref, depth, share, total_.small);
+    // Another layer's list holds every token, an own one those that came this far.
+    const double held = segment.kv == KvMode::kRecursionWise && !a.cross ? share : 1.0;
+    const auto entry = static_cast<double>(2 * a.num_kv_heads * a.head_dim * size_of(kv_type_));
+    const double written = layer.writes.empty() || a.cross ? 0.0 : 1.0;
+    total_.kv += share * entry * (keys_between(begin_, end_, held, a.window) + written);
+  }
+
+  void add_mixer(const Mamba& m, const Segment&, const Layer&, int32_t depth, double share) {
+    for (const ParamRef& ref : {m.in_x, m.in_z, m.x_proj, m.dt_proj, m.out_proj})
+      add(ref, depth, share, total_.products);
+    for (const ParamRef& ref : {m.conv_weight, m.conv_bias, m.dt_bias, m.a_log, m.d})
+      add(ref, depth, share, total_.small);
+    const auto read_and_written = static_cast<double>(2 * m.inner * size_of(DType::kF32));
+    total_.conv += share * read_and_written * static_cast<double>(m.conv - 1);
+    total_.ssm += share * read_and_written * static_cast<double>(m.state);
+  }
+
+  void add_mixer(const GatedMemory& gmu, const Segment&, const Layer&, int32_t depth, double share) {
+    for (const ParamRef& ref : {gmu.in_proj, gmu.out_proj}) add(ref, depth, share, total_.products);
+  }
+
+  void add_norm(const Norm& norm, int32_t depth, double share) {
+    add(norm.weight, depth, share, total_.small);
+    add(norm.bias, depth, share, total_.small);
+  }
+
+  void add(const ParamRef& ref, int32_t depth, double share, double& sum) const {
+    if (!ref.present()) return;
+    sum +=
+        share * static_cast<double>(bytes_of(plan_.params[static_cast<size_t>(ref.at(depth))], matrix_type_));
+  }
+
+  const ModelPlan& plan_;
+  const double begin_, end_;
+  const DType matrix_type_, kv_type_;
+  DecodeBytes total_;
+};
+
+}  // namespace
+
+FlopCount count_work(const ModelPlan& plan, int64_t begin, int64_t end, int64_t logit_rows) {
+  FATHOM_CHECK(0 <= begin && begin < end && logit_rows <= end - begin, "an empty stretch of positions");
+  // count_flops() is a mean over a sequence from its start; only attention depends on the position.
+  const FlopCount whole = count_flops(plan, end);
+  const auto rows = static_cast<double>(end - begin);
+  FlopCount count = {.linear = rows * whole.linear,
+                     .attention = static_cast<double>(end) * whole.attention,
+                     .scan = rows * whole.scan,
+                     .head = static_cast<double>(logit_rows) * whole.head,
+                     .router = rows * whole.router};
+  if (begin > 0) count.attention -= static_cast<double>(begin) * count_flops(plan, begin).attention;
+  return count;
+}
+
+DecodeBytes count_decode_bytes(const ModelPlan& plan, int64_t begin, int64_t end, DType matrix_type,
+                               DType kv_type) {
+  FATHOM_CHECK(0 <= begin && begin < end, "an empty stretch of positions");
+  return DecodeCounter(plan, begin, end, matrix_type, kv_type).run();
+}
+
+int64_t count_weight_bytes(const ModelPlan& plan, DType matrix_type) {
+  int64_t total = 0;
+  for (const Param& param : plan.params) total += bytes_of(param, matrix_type);
+  return total;
+}
+
+ModelPlan with_depth_shares(const ModelPlan& plan, std::span<const double> shares) {
+  ModelPlan changed = plan;
+  for (Segment& segment : changed.segments) {
+    if (!segment.router) continue;
+    std::vector<double>& capacity = segment.router->spec.capacity;
+    for (size_t r = 0; r < capacity.size(); ++r) capacity[r] = r < shares.size() ? shares[r] : 0.0;
+  }
+  return changed;
+}
+
+}  // namespace fathom

@@ -1,0 +1,65 @@
+#include "weights/random_weights.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "base/half.h"
+#include "plan/initial_value.h"
+#include "plan/testing.h"
+#include "plan/work.h"
+#include "weights/checkpoint.h"
+
+namespace fathom {
+namespace {
+
+using namespace testing_plan;
+
+TEST(RandomWeights, AreTheInitialValuesOfEveryParameter) {
+  ModelSpec spec = hybrid("sambay", 8);
+  spec.vocab_size = 5000;  // an embedding longer than what is drawn
+  const ModelPlan plan = *build_plan(spec);
+  ThreadPool pool(3);
+  for (DType type : {DType::kF32, DType::kBF16}) {
+    const Weights weights = random_weights(plan, 7, type, pool);
+    for (size_t p = 0; p < plan.params.size(); ++p) {
+      const Param& param = plan.params[p];
+      const Weights::Array& array = weights.at(static_cast<int32_t>(p));
+      EXPECT_EQ(array.type, may_be_bf16(param.role) ? type : DType::kF32) << param.name;
+      const int64_t count = elements_of(param);
+      double square = 0;
+      for (int64_t i = 0; i < count; ++i) {
+        const float value = array.type == DType::kF32 ? static_cast<const float*>(array.data)[i]
+                                                      : to_float(static_cast<const BFloat16*>(array.data)[i]);
+        ASSERT_TRUE(std::isfinite(value)) << param.name;
+        square += double{value} * value;
+        if (i >= 65'521) continue;
+        const float drawn = initial_value(param.init, 7, p, i, param.shape.back());
+        ASSERT_EQ(value, array.type == DType::kF32 ? drawn : round_to_bfloat16(drawn))
+            << param.name << " " << i;
+      }
+      if (param.init.kind != InitKind::kNormal || count < 10'000) continue;
+      EXPECT_NEAR(std::sqrt(square / static_cast<double>(count)), param.init.a, 0.02 * param.init.a)
+          << param.name;
+    }
+    EXPECT_EQ(weights.bytes_owned(), count_weight_bytes(plan, type));
+  }
+}
+
+TEST(RandomWeights, DoNotDependOnThreads) {
+  const ModelPlan plan = *build_plan(tiny());
+  ThreadPool pool(4);
+  SerialParallel serial;
+  const Weights a = random_weights(plan, 1, DType::kF32, pool),
+                b = random_weights(plan, 1, DType::kF32, serial);
+  for (size_t p = 0; p < plan.params.size(); ++p) {
+    const auto index = static_cast<int32_t>(p);
+    EXPECT_EQ(
+        std::memcmp(a.at(index).data, b.at(index).data, static_cast<size_t>(elements_of(plan.params[p])) * 4),
+        0);
+  }
+}
+
+}  // namespace
+}  // namespace fathom
