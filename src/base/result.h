@@ -10,6 +10,8 @@
 #include <utility>
 #include <variant>
 
+#include "base/sentence.h"
+
 namespace fathom {
 
 // Why an operation failed. `kNotSupported` is kept apart because the command line answers it with its own
@@ -21,10 +23,14 @@ struct Error {
   ErrorKind kind = ErrorKind::kInvalid;
 };
 
-inline Error invalid(std::string message) { return {std::move(message), ErrorKind::kInvalid}; }
-inline Error not_found(std::string message) { return {std::move(message), ErrorKind::kNotFound}; }
-inline Error io_error(std::string message) { return {std::move(message), ErrorKind::kIo}; }
-inline Error not_supported(std::string message) { return {std::move(message), ErrorKind::kNotSupported}; }
+// The message becomes one line, whatever names from outside it holds.
+inline Error make_error(std::string message, ErrorKind kind) { return {one_line(std::move(message)), kind}; }
+inline Error invalid(std::string message) { return make_error(std::move(message), ErrorKind::kInvalid); }
+inline Error not_found(std::string message) { return make_error(std::move(message), ErrorKind::kNotFound); }
+inline Error io_error(std::string message) { return make_error(std::move(message), ErrorKind::kIo); }
+inline Error not_supported(std::string message) {
+  return make_error(std::move(message), ErrorKind::kNotSupported);
+}
 
 // Puts the place in front of the sentence: at("config.json", e) -> "config.json: ...".
 inline Error at(const std::string& where, Error error) {

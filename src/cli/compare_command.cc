@@ -6,12 +6,12 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/parallel.h"
 #include "cli/commands.h"
 #include "cli/depth_colors.h"
 #include "cli/loaded_model.h"
 #include "engine/generate.h"
-#include "io/json.h"
 #include "plan/count.h"
 
 namespace fathom::cli {

@@ -10,7 +10,7 @@
 #include <limits>
 
 #include "base/file.h"
-#include "io/json.h"
+#include "base/json.h"
 #include "io/model_directory.h"
 
 namespace fathom {

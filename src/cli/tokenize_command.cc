@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "cli/commands.h"
 #include "cli/line_reader.h"
 #include "text/bpe_trainer.h"
@@ -71,10 +72,10 @@ Status encode_lines(const text::Tokenizer& tokenizer, const TokenizeFlags& flags
 }
 
 Result<std::vector<int32_t>> parse_ids(const std::string& line, int32_t vocab_size) {
-  const nlohmann::json list = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (!list.is_array()) return invalid("expected a JSON list of ids, such as [1, 2, 3]");
+  const Result<nlohmann::json> list = parse_json(line, {.max_depth = 2});
+  if (!list.ok() || !list->is_array()) return invalid("expected a JSON list of ids, such as [1, 2, 3]");
   std::vector<int32_t> ids;
-  for (const nlohmann::json& id : list) {
+  for (const nlohmann::json& id : *list) {
     if (!id.is_number_unsigned() || id.get<uint64_t>() >= static_cast<uint64_t>(vocab_size)) {
       return invalid(id.dump() + " is no id of this tokenizer, expected 0 to " +
                      std::to_string(vocab_size - 1));

@@ -3,12 +3,12 @@
 #include <iostream>
 #include <memory>
 
+#include "base/json.h"
 #include "base/parallel.h"
 #include "cli/commands.h"
 #include "cli/trainer_process.h"
 #include "cli/verify/model_case.h"
 #include "cli/verify/module_case.h"
-#include "io/json.h"
 
 namespace fathom::cli {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/file.h"
-#include "io/json.h"
+#include "base/json.h"
 
 namespace fathom {
 

@@ -7,10 +7,10 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/json.h"
 #include "data/row_iterator.h"
 #include "data/text_documents.h"
 #include "data/token_file_writer.h"
-#include "io/json.h"
 
 namespace fathom {
 namespace {

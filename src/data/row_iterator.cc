@@ -3,7 +3,7 @@
 #include <array>
 
 #include "base/check.h"
-#include "io/json.h"
+#include "base/json.h"
 #include "io/sha256.h"
 
 namespace fathom {

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "io/json.h"
+#include "base/json.h"
 
 namespace fathom {
 namespace {

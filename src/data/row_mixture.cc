@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "base/check.h"
-#include "io/json.h"
+#include "base/json.h"
 
 namespace fathom {
 

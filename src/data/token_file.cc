@@ -44,12 +44,12 @@ std::optional<size_t> first_beyond(std::span<const uint8_t> bytes, int64_t vocab
 TokenWidth width_for(int64_t vocab_size) { return vocab_size <= 65536 ? TokenWidth::kU16 : TokenWidth::kU32; }
 
 std::span<const uint8_t> TokenFile::id_bytes() const {
-  return mapping_.bytes().subspan(static_cast<size_t>(ids_offset_),
-                                  static_cast<size_t>(tokens_) * static_cast<size_t>(width_));
+  return bytes_.subspan(static_cast<size_t>(ids_offset_),
+                        static_cast<size_t>(tokens_) * static_cast<size_t>(width_));
 }
 
 Status TokenFile::read_layout() {
-  const auto file = mapping_.bytes();
+  const auto file = bytes_;
   constexpr size_t kLeast = layout::kHeaderBytes + layout::kTrailerBytes;
   if (file.size() < kLeast) {
     return invalid("not a token shard: " + std::to_string(file.size()) + " bytes, expected at least " +
@@ -98,6 +98,10 @@ Status TokenFile::read_layout() {
   std::copy_n(trailer.begin() + layout::kHashAt, data_hash_.size(), data_hash_.begin());
   const auto table = trailer.data() - documents * 8;
   table_ = {reinterpret_cast<const uint64_t*>(table), documents};
+  const uint8_t* padding = id_bytes().data() + id_bytes().size();
+  if (std::any_of(padding, table, [](uint8_t byte) { return byte != 0; })) {
+    return invalid("the padding after the ids holds a byte that is not zero");
+  }
   return {};
 }
 
@@ -111,23 +115,53 @@ Status TokenFile::check_ids() const {
                  std::to_string(vocab_size_));
 }
 
-Result<TokenFile> TokenFile::open(const std::string& path) {
-  TokenFile file;
-  file.path_ = path;
-  FATHOM_ASSIGN(file.mapping_, MappedFile::open(path));
-  if (Status status = file.read_layout(); !status.ok()) return at(path, std::move(status).error());
-  if (Status status = file.check_ids(); !status.ok()) return at(path, std::move(status).error());
-  if ((file.tokens_ == 0) != file.table_.empty() || (!file.table_.empty() && file.table_[0] != 0)) {
-    return invalid(path + ": the first document does not start at token 0");
+// Documents follow one another from the first token to the last, each with its end.
+Status TokenFile::check_documents() const {
+  if ((tokens_ == 0) != table_.empty() || (!table_.empty() && table_[0] != 0)) {
+    return invalid("the first document does not start at token 0");
   }
-  for (size_t i = 0; i < file.table_.size(); ++i) {
-    if (file.table_[i] >= static_cast<uint64_t>(file.tokens_) ||
-        (i > 0 && file.table_[i] <= file.table_[i - 1])) {
-      return invalid(path + ": document " + std::to_string(i) + " starts at token " +
-                     std::to_string(file.table_[i]) +
+  for (size_t i = 0; i < table_.size(); ++i) {
+    if (table_[i] >= static_cast<uint64_t>(tokens_) || (i > 0 && table_[i] <= table_[i - 1])) {
+      return invalid("document " + std::to_string(i) + " starts at token " + std::to_string(table_[i]) +
                      ", which is not after the one before it and in the file");
     }
   }
+  if (!end_of_document_) return {};
+  for (size_t i = 0; i < table_.size(); ++i) {
+    const int64_t next = i + 1 < table_.size() ? static_cast<int64_t>(table_[i + 1]) : tokens_;
+    if (token(next - 1) != *end_of_document_) {
+      return invalid("document " + std::to_string(i) + " ends with id " + std::to_string(token(next - 1)) +
+                     ", expected " + std::to_string(*end_of_document_) + ", the end of a document");
+    }
+  }
+  return {};
+}
+
+Status TokenFile::check_hash() const {
+  const Sha256Digest found = sha256(id_bytes());
+  if (found == data_hash_) return {};
+  return invalid("the ids have the SHA-256 " + to_hex(found) + ", but were written with " +
+                 to_hex(data_hash_));
+}
+
+Result<TokenFile> TokenFile::parse(std::span<const uint8_t> bytes) {
+  FATHOM_CHECK(reinterpret_cast<uintptr_t>(bytes.data()) % alignof(uint64_t) == 0,
+               "a shard in memory that is not aligned to 8 bytes");
+  TokenFile file;
+  file.bytes_ = bytes;
+  FATHOM_TRY(file.read_layout());
+  FATHOM_TRY(file.check_ids());
+  FATHOM_TRY(file.check_documents());
+  FATHOM_TRY(file.check_hash());
+  return file;
+}
+
+Result<TokenFile> TokenFile::open(const std::string& path) {
+  FATHOM_ASSIGN(MappedFile mapping, MappedFile::open(path));
+  Result<TokenFile> file = parse(mapping.bytes());
+  if (!file.ok()) return at(path, std::move(file).error());
+  file->mapping_ = std::move(mapping);
+  file->path_ = path;
   return file;
 }
 
@@ -141,8 +175,13 @@ Result<TokenFile> TokenFile::open_raw(const std::string& path, TokenWidth width,
   if (Status status = check_vocab_size(static_cast<uint64_t>(vocab_size), width); !status.ok()) {
     return at(path, std::move(status).error());
   }
+  if (end_of_document && (*end_of_document < 0 || *end_of_document >= vocab_size)) {
+    return invalid(path + ": end of document is id " + std::to_string(*end_of_document) +
+                   " in a vocabulary of " + std::to_string(vocab_size));
+  }
   FATHOM_ASSIGN(file.mapping_, MappedFile::open(path));
-  const size_t bytes = file.mapping_.bytes().size();
+  file.bytes_ = file.mapping_.bytes();
+  const size_t bytes = file.bytes_.size();
   const auto id_size = static_cast<size_t>(width);
   if (bytes % id_size != 0) {
     return invalid(path + ": " + std::to_string(bytes) + " bytes are no whole number of ids of " +
@@ -155,9 +194,7 @@ Result<TokenFile> TokenFile::open_raw(const std::string& path, TokenWidth width,
       file.found_starts_.push_back(static_cast<uint64_t>(i));
     }
   }
-  Sha256 hash;
-  hash.update(file.id_bytes());
-  file.data_hash_ = hash.finish();
+  file.data_hash_ = sha256(file.id_bytes());
   return file;
 }
 
@@ -181,13 +218,6 @@ void TokenFile::read(int64_t begin, std::span<int32_t> out) const {
   } else {
     std::copy_n(reinterpret_cast<const uint32_t*>(ids) + begin, count, out.begin());
   }
-}
-
-Status TokenFile::verify() const {
-  Sha256 hash;
-  hash.update(id_bytes());
-  if (hash.finish() == data_hash_) return {};
-  return invalid(path_ + ": the ids do not have the hash " + to_hex(data_hash_) + " they were written with");
 }
 
 }  // namespace fathom

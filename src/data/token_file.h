@@ -22,9 +22,13 @@ TokenWidth width_for(int64_t vocab_size);
 
 class TokenFile {
  public:
-  // Checks the layout, the document table and that every id is below the vocabulary's size. The hash over the
-  // ids is checked by verify().
+  // Checks everything: the layout, that every id is below the vocabulary's size, the table of documents, the
+  // hash over the ids. Reads the file twice.
   static Result<TokenFile> open(const std::string& path);
+
+  // The same checks over bytes in memory, which must outlive the object and lie at a multiple of 8; errors
+  // carry no path.
+  static Result<TokenFile> parse(std::span<const uint8_t> bytes);
 
   // Ids and nothing else. Documents end after each `end_of_document`; without it the file is one document.
   static Result<TokenFile> open_raw(const std::string& path, TokenWidth width, int64_t vocab_size,
@@ -44,16 +48,17 @@ class TokenFile {
 
   // SHA-256 of the ids as they are stored; from the trailer of a shard, computed for raw files.
   const Sha256Digest& data_hash() const { return data_hash_; }
-  // Recomputes the hash: an error if the data is not what was written.
-  Status verify() const;
   const std::string& path() const { return path_; }
 
  private:
   Status read_layout();
   Status check_ids() const;
+  Status check_documents() const;
+  Status check_hash() const;
   std::span<const uint8_t> id_bytes() const;
 
   MappedFile mapping_;
+  std::span<const uint8_t> bytes_;  // the whole file, in the mapping or of parse()
   std::string path_;
   int64_t ids_offset_ = 0, tokens_ = 0, vocab_size_ = 0;
   TokenWidth width_ = TokenWidth::kU16;

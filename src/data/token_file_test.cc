@@ -1,4 +1,4 @@
-// Token shards: what is written is read, whatever the cut; every damage is refused with its sentence.
+// Token shards: what is written is read, whatever the cut; tests/faults has the damages that are refused.
 #include "data/token_file.h"
 
 #include <gtest/gtest.h>
@@ -8,7 +8,6 @@
 #include <filesystem>
 
 #include "data/token_file_writer.h"
-#include "data/token_layout.h"
 #include "data/token_stream.h"
 
 namespace fathom {
@@ -34,12 +33,6 @@ class TokenFileTest : public ::testing::Test {
     ASSERT_TRUE(writer.ok()) << writer.error().message;
     for (const auto& document : documents) ASSERT_TRUE(writer->add_document(document).ok());
     ASSERT_TRUE(writer->finish().ok());
-  }
-  // The sentence with which a changed shard is refused, without the path.
-  std::string refusal(const std::string& bytes) const {
-    EXPECT_TRUE(write_file_atomic(path("broken"), bytes).ok());
-    const auto file = TokenFile::open(path("broken"));
-    return file.ok() ? "accepted" : file.error().message.substr(path("broken").size() + 2);
   }
 
   std::string folder_;
@@ -71,7 +64,6 @@ TEST_F(TokenFileTest, WhatIsWrittenIsRead) {
         EXPECT_EQ(all_tokens(*file), (std::vector<int32_t>{1, 2, 3, last, 0, 0}));
         EXPECT_EQ(found, (std::vector<uint64_t>{0, 3, 4}));
       }
-      EXPECT_TRUE(file->verify().ok());
     }
   }
 }
@@ -84,7 +76,6 @@ TEST_F(TokenFileTest, ManyBuffersOfTokensKeepTheirOrder) {
   ASSERT_TRUE(file.ok());
   document.push_back(7);
   EXPECT_EQ(all_tokens(*file), document);
-  EXPECT_TRUE(file->verify().ok());
 }
 
 TEST_F(TokenFileTest, AnEmptyShardIsLegal) {
@@ -93,50 +84,6 @@ TEST_F(TokenFileTest, AnEmptyShardIsLegal) {
   ASSERT_TRUE(file.ok()) << file.error().message;
   EXPECT_EQ(file->tokens(), 0);
   EXPECT_EQ(file->documents(), 0);
-}
-
-TEST_F(TokenFileTest, EveryDamageIsRefusedWithItsSentence) {
-  write("good", {{1, 2, 3}, {4}}, 10, 9);
-  const std::string good = *read_file(path("good"));
-  // header 32, ids 6 * 2 + 4 of padding, table 16, trailer 56
-  ASSERT_EQ(good.size(), 120U);
-  const auto with = [&](size_t at, const std::string& bytes) {
-    std::string changed = good;
-    return changed.replace(at, bytes.size(), bytes);
-  };
-  const size_t table = 48, trailer = 64;
-  const std::pair<std::string, std::string> cases[] = {
-      {"", "not a token shard: 0 bytes, expected at least 88"},
-      {with(0, "X"), "not a token shard: it does not begin with FATHOMTK"},
-      {with(8, "\2"), "token shard of version 2, expected 1"},
-      {with(12, "\3"), "ids of 3 bytes, expected 2 or 4"},
-      {with(16, std::string(1, '\0')), "vocabulary of 0 entries, expected 1 to 65536 for ids of 16 bits"},
-      {with(18, "\1"), "vocabulary of 65546 entries, expected 1 to 65536 for ids of 16 bits"},
-      {with(16, "\4"), "end of document is id 9 in a vocabulary of 4"},
-      {good.substr(0, 119), "incomplete token shard: it does not end with FATHOMTE"},
-      {good + "x", "incomplete token shard: it does not end with FATHOMTE"},
-      {with(trailer, "\20"), "16 tokens and 2 documents do not make a file of 120 bytes"},
-      {with(trailer + 7, "\1"), "72057594037927942 tokens and 2 documents do not make a file of 120 bytes"},
-      {with(trailer + 8, "\3"), "6 tokens and 3 documents do not make a file of 120 bytes"},
-      {with(trailer + 15, "\x20"),
-       "6 tokens and 2305843009213693954 documents do not make a file of 120 bytes"},
-      {with(34, "\12"), "token 1 is id 10, outside the vocabulary of 10"},
-      {with(table, "\1"), "the first document does not start at token 0"},
-      {with(table + 8, std::string(1, '\0')),
-       "document 1 starts at token 0, which is not after the one before it and in the file"},
-      {with(table + 8, "\6"),
-       "document 1 starts at token 6, which is not after the one before it and in the file"},
-  };
-  for (const auto& [bytes, sentence] : cases) {
-    EXPECT_EQ(refusal(bytes), sentence);
-  }
-  for (size_t length = 0; length < good.size(); ++length) {
-    EXPECT_NE(refusal(good.substr(0, length)), "accepted") << length;
-  }
-  // Another id within the vocabulary is what only the hash can see.
-  ASSERT_EQ(refusal(with(32, "\5")), "accepted");
-  const auto file = TokenFile::open(path("broken"));
-  EXPECT_NE(file->verify().error().message.find("do not have the hash"), std::string::npos);
 }
 
 TEST_F(TokenFileTest, RawIdsAreReadWithTheGivenWidth) {
@@ -148,11 +95,6 @@ TEST_F(TokenFileTest, RawIdsAreReadWithTheGivenWidth) {
   EXPECT_EQ(std::vector<uint64_t>(starts.begin(), starts.end()), (std::vector<uint64_t>{0, 2, 5}));
   EXPECT_EQ(TokenFile::open_raw(path("raw"), TokenWidth::kU16, 8, std::nullopt)->documents(), 1);
   EXPECT_EQ(TokenFile::open_raw(path("raw"), TokenWidth::kU32, 500000, std::nullopt)->tokens(), 3);
-  EXPECT_EQ(TokenFile::open_raw(path("raw"), TokenWidth::kU16, 7, std::nullopt).error().message,
-            path("raw") + ": token 1 is id 7, outside the vocabulary of 7");
-  ASSERT_TRUE(write_file_atomic(path("odd"), "123").ok());
-  EXPECT_EQ(TokenFile::open_raw(path("odd"), TokenWidth::kU16, 7, std::nullopt).error().message,
-            path("odd") + ": 3 bytes are no whole number of ids of 2 bytes");
 }
 
 TEST_F(TokenFileTest, TheWriterRefusesIdsOutsideTheVocabulary) {

@@ -4,8 +4,8 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "io/atomic_directory.h"
-#include "io/json.h"
 
 namespace fathom {
 

@@ -7,7 +7,8 @@
 #include "base/check.h"
 #include "base/extents.h"
 #include "base/half.h"
-#include "io/json.h"
+#include "base/json.h"
+#include "base/sentence.h"
 
 namespace fathom {
 
@@ -33,14 +34,6 @@ constexpr std::array<std::string_view, 14> kKnown = {
     "BOOL",    "I8",      "I16", "U32",         "U64",         "C64",     "F8_E4M3",
     "F8_E5M2", "F8_E8M0", "F4",  "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2"};
 
-// Names come from outside: bounded, and control characters made visible.
-std::string show_name(std::string_view name) {
-  const bool cut = name.size() > 200;
-  std::string out = "\"";
-  for (char c : name.substr(0, 200)) out += static_cast<unsigned char>(c) < 0x20 ? '?' : c;
-  return out + (cut ? "...\"" : "\"");
-}
-
 Result<DType> dtype_from(const json& value) {
   if (!value.is_string()) return invalid("dtype is " + kind_of(value) + ", expected a string");
   const auto& name = value.get_ref<const std::string&>();
@@ -50,7 +43,7 @@ Result<DType> dtype_from(const json& value) {
   if (std::find(kKnown.begin(), kKnown.end(), name) != kKnown.end()) {
     return not_supported("dtype " + name + " is not supported");
   }
-  return invalid("unknown dtype " + show_name(name));
+  return invalid("unknown dtype " + in_quotes(name));
 }
 
 Result<uint64_t> integer_from(const json& value, const char* what) {
@@ -68,7 +61,7 @@ Result<TensorInfo> tensor_from(const std::string& name, const json& entry) {
   if (entry.size() != 3) {
     for (const auto& [member, unused] : entry.items()) {
       if (member != "dtype" && member != "shape" && member != "data_offsets") {
-        return invalid("has the unknown member " + show_name(member));
+        return invalid("has the unknown member " + in_quotes(member));
       }
     }
   }
@@ -102,7 +95,7 @@ Result<StringMap> metadata_from(const json& value) {
   StringMap metadata;
   for (const auto& [key, text] : value.items()) {
     if (!text.is_string()) {
-      return invalid("__metadata__ entry " + show_name(key) + " is " + kind_of(text) + ", expected a string");
+      return invalid("__metadata__ entry " + in_quotes(key) + " is " + kind_of(text) + ", expected a string");
     }
     metadata.emplace(key, text.get<std::string>());
   }
@@ -114,8 +107,9 @@ Result<StringMap> metadata_from(const json& value) {
 Status check_layout(const std::vector<TensorInfo>& tensors, uint64_t data_bytes) {
   uint64_t reached = 0;
   for (const TensorInfo& info : tensors) {
-    const std::string subject = "tensor " + show_name(info.name) + ": ";
-    const std::string range = "[" + std::to_string(info.begin) + ", " + std::to_string(info.end) + ")";
+    const std::string subject = "tensor " + in_quotes(info.name) + ": ";
+    std::string range = "[";
+    range += std::to_string(info.begin) + ", " + std::to_string(info.end) + ")";
     if (info.end < info.begin) return invalid(subject + "data_offsets " + range + " end before they begin");
     if (info.begin != reached) {
       return invalid(subject + "data_offsets " + range +
@@ -211,7 +205,7 @@ Status SafetensorsFile::read_header(std::span<const uint8_t> file) {
                      " bytes, more than the limit of " + std::to_string(Limits::kNameBytes));
     }
     Result<TensorInfo> info = tensor_from(name, entry);
-    if (!info.ok()) return at("tensor " + show_name(name), std::move(info).error());
+    if (!info.ok()) return at("tensor " + in_quotes(name), std::move(info).error());
     tensors_.push_back(std::move(info).value());
   }
   std::sort(tensors_.begin(), tensors_.end(), [](const TensorInfo& a, const TensorInfo& b) {
@@ -263,14 +257,14 @@ Status copy_as_f32(const SafetensorsFile& file, const TensorInfo& info, std::spa
       widen<Half>(from.data(), out);
       return {};
     default:
-      return invalid(file.path() + ": tensor " + show_name(info.name) + " has dtype " +
+      return invalid(file.path() + ": tensor " + in_quotes(info.name) + " has dtype " +
                      std::string(safetensors_name_of(info.dtype)) + ", expected F32, BF16 or F16");
   }
 }
 
 Result<std::vector<float>> read_as_f32(const SafetensorsFile& file, std::string_view name) {
   const TensorInfo* info = file.find(name);
-  if (info == nullptr) return not_found(file.path() + ": no tensor " + show_name(name));
+  if (info == nullptr) return not_found(file.path() + ": no tensor " + in_quotes(name));
   std::vector<float> values(info->elements());
   FATHOM_TRY(copy_as_f32(file, *info, values));
   return values;

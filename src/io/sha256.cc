@@ -78,6 +78,12 @@ Sha256Digest Sha256::finish() {
   return digest;
 }
 
+Sha256Digest sha256(std::span<const uint8_t> bytes) {
+  Sha256 hash;
+  hash.update(bytes);
+  return hash.finish();
+}
+
 std::string to_hex(const Sha256Digest& digest) {
   constexpr char kDigits[] = "0123456789abcdef";
   std::string hex;

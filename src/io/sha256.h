@@ -25,6 +25,8 @@ class Sha256 {
   uint64_t length_ = 0;  // bytes seen
 };
 
+Sha256Digest sha256(std::span<const uint8_t> bytes);
+
 // 64 lower-case hexadecimal digits.
 std::string to_hex(const Sha256Digest& digest);
 

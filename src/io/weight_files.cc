@@ -6,7 +6,8 @@
 #include <set>
 
 #include "base/extents.h"
-#include "io/json.h"
+#include "base/json.h"
+#include "base/sentence.h"
 
 namespace fathom {
 
@@ -34,13 +35,13 @@ Result<std::map<std::string, std::string>> read_index(const std::string& path) {
   std::map<std::string, std::string> promised;
   for (const auto& [tensor, shard] : index["weight_map"].items()) {
     if (!shard.is_string()) {
-      return invalid(path + ": the shard of tensor \"" + tensor + "\" is " + kind_of(shard) +
+      return invalid(path + ": the shard of tensor " + in_quotes(tensor) + " is " + kind_of(shard) +
                      ", expected a string");
     }
     const auto& name = shard.get_ref<const std::string&>();
     if (!is_plain_name(name)) {
-      return invalid(path + ": tensor \"" + tensor + "\" is in shard \"" + name +
-                     "\", expected a plain file name");
+      return invalid(path + ": tensor " + in_quotes(tensor) + " is in shard " + in_quotes(name) +
+                     ", expected a plain file name");
     }
     promised.emplace(tensor, name);
   }
@@ -64,7 +65,7 @@ Status WeightFiles::add(const std::string& file_path) {
   for (const TensorInfo& info : file->tensors()) {
     const auto [slot, added] = index_.emplace(info.name, tensors_.size());
     if (!added) {
-      return invalid(path_ + ": tensor \"" + info.name + "\" is in two shards, " +
+      return invalid(path_ + ": tensor " + in_quotes(info.name) + " is in two shards, " +
                      std::filesystem::path(tensors_[slot->second].file->path()).filename().string() +
                      " and " + std::filesystem::path(file_path).filename().string());
     }
@@ -92,14 +93,20 @@ Result<WeightFiles> WeightFiles::open(const std::string& path) {
   std::set<std::string> shards;
   for (const auto& [tensor, shard] : promised) shards.insert(shard);
   for (const std::string& shard : shards) {
-    if (!exists(path + "/" + shard)) return not_found(index + ": names the absent file \"" + shard + "\"");
+    if (!exists(path + "/" + shard)) return not_found(index + ": names the absent file " + in_quotes(shard));
     FATHOM_TRY(weights.add(path + "/" + shard));
   }
   for (const auto& [tensor, shard] : promised) {
     const StoredTensor* stored = weights.find(tensor);
     if (stored == nullptr || stored->file->path() != path + "/" + shard) {
-      return invalid(index + ": shard \"" + shard + "\" lacks the tensor \"" + tensor +
-                     "\" promised to be there");
+      return invalid(index + ": shard " + in_quotes(shard) + " lacks the tensor " + in_quotes(tensor) +
+                     " promised to be there");
+    }
+  }
+  for (const StoredTensor& stored : weights.tensors_) {
+    if (!promised.contains(stored.info->name)) {
+      return invalid(stored.file->path() + ": holds the tensor " + in_quotes(stored.info->name) + ", which " +
+                     kIndex + " does not name");
     }
   }
   return weights;
@@ -112,7 +119,7 @@ const StoredTensor* WeightFiles::find(std::string_view name) const {
 
 Result<StoredTensor> WeightFiles::require(std::string_view name) const {
   const StoredTensor* stored = find(name);
-  if (stored == nullptr) return not_found(path_ + ": no tensor \"" + std::string(name) + "\"");
+  if (stored == nullptr) return not_found(path_ + ": no tensor " + in_quotes(name));
   return *stored;
 }
 
@@ -128,7 +135,7 @@ Status write_weight_files(const std::string& directory, const std::vector<Tensor
   uint64_t filled = 0, total = 0;
   for (const TensorView& tensor : tensors) {
     if (!names.insert(tensor.spec.name).second) {
-      return invalid(directory + ": two tensors are named \"" + tensor.spec.name + "\"");
+      return invalid(directory + ": two tensors are named " + in_quotes(tensor.spec.name));
     }
     const uint64_t bytes = tensor.bytes.size();
     if (!shards.back().empty() && filled + bytes > max_shard_bytes) {

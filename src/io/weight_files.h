@@ -25,7 +25,7 @@ class WeightFiles {
  public:
   // `path` is a .safetensors file or a directory with model.safetensors or, without it,
   // model.safetensors.index.json. Refused: shards named by anything but a plain file name, absent shards, an
-  // index that promises a tensor its shard lacks, a tensor in two shards.
+  // index that promises a tensor its shard lacks or lacks one that a shard holds, a tensor in two shards.
   static Result<WeightFiles> open(const std::string& path);
 
   // By file, then by position in it.

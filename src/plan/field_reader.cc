@@ -2,17 +2,21 @@
 
 #include <utility>
 
+#include "base/json.h"
+#include "base/sentence.h"
+
 namespace fathom {
 
 namespace {
 
 const nlohmann::json kNull = nullptr;
 
-// A value in a message, never longer than a line.
+// A value in a message, never longer than a line: a long list or object is only called that.
 std::string shown(const nlohmann::json& value) {
-  std::string text = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  if (text.size() > 60) text = text.substr(0, 57) + "...";
-  return text;
+  constexpr size_t kLongest = 60;
+  if (value.is_string()) return in_quotes(value.get_ref<const std::string&>(), kLongest);
+  const std::string text = value.dump();
+  return text.size() <= kLongest ? text : fathom::kind_of(value);
 }
 
 }  // namespace

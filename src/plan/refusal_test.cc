@@ -197,12 +197,14 @@ TEST(Refusal, OfConfigJson) {
     ASSERT_FALSE(spec.ok()) << field;
     EXPECT_EQ(spec.error().message, sentence);
   }
-  EXPECT_EQ(parse_config_json("{", "c.json").error().message, "c.json: not valid JSON");
-  EXPECT_EQ(parse_config_json("[]", "c.json").error().message, "c.json: expected a JSON object");
+  EXPECT_EQ(parse_config_json("{", "c.json").error().message,
+            "c.json: line 1, column 2: syntax error while parsing object key - unexpected end of input; "
+            "expected string literal");
+  EXPECT_EQ(parse_config_json("[]", "c.json").error().message, "c.json: is an array, expected an object");
   EXPECT_EQ(parse_config_json("{}", "c.json").error().message,
             "c.json: model_type: absent, expected \"llama\", \"phi4flash\" or \"fathom\"");
   EXPECT_EQ(parse_config_json(std::string(100000, '['), "c.json").error().message,
-            "c.json: nested too deeply for a configuration");
+            "c.json: line 1, column 33: nested deeper than the limit of 32");
   EXPECT_EQ(load_spec("nowhere.yaml").ok(), false);
 }
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <limits>
 
 #include "plan/spec_words.h"
 
@@ -28,13 +29,20 @@ Status in_range(const char* field, int64_t value, int64_t low, int64_t high) {
                  std::to_string(low) + " to " + std::to_string(high));
 }
 
+// Computations are in single precision: what it rounds to zero or infinity says nothing.
+bool fits_float(double value) {
+  const double magnitude = std::fabs(value);
+  return value == 0 ||
+         (magnitude >= std::numeric_limits<float>::min() && magnitude <= std::numeric_limits<float>::max());
+}
+
 Status positive(const char* field, double value) {
-  if (std::isfinite(value) && value > 0) return {};
+  if (fits_float(value) && value > 0) return {};
   return invalid(std::string(field) + ": found " + text(value) + ", expected a positive number");
 }
 
 Status at_least_zero(const char* field, double value) {
-  if (std::isfinite(value) && value >= 0) return {};
+  if (fits_float(value) && value >= 0) return {};
   return invalid(std::string(field) + ": found " + text(value) + ", expected zero or a positive number");
 }
 
@@ -145,7 +153,8 @@ Status check_router(RouterSpec& router, const ModelSpec& spec) {
   if (router.threshold.empty()) router.threshold.assign(depths, 0.0);
   FATHOM_TRY(check_length("router.threshold", router.threshold));
   for (double threshold : router.threshold) {
-    if (!std::isfinite(threshold)) return invalid("router.threshold: found a value that is not finite");
+    if (!fits_float(threshold))
+      return invalid("router.threshold: found " + text(threshold) + ", expected a number");
   }
   FATHOM_TRY(positive("router.alpha", router.alpha));
   FATHOM_TRY(positive("router.temperature", router.temperature));

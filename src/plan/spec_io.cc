@@ -1,40 +1,19 @@
 #include "plan/spec_io.h"
 
-#include <toml++/toml.h>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "base/file.h"
+#include "base/json.h"
+#include "base/toml.h"
 #include "plan/config_dialects.h"
 
 namespace fathom {
 
 namespace {
 
-constexpr uint64_t kMaxSpecBytes = uint64_t{1} << 24;
-
-// The writer of messages recurses into values, so depth is bounded before anything is parsed.
-bool nested_too_deeply(std::string_view text) {
-  constexpr int kMaxDepth = 64;
-  int depth = 0;
-  bool quoted = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (quoted) {
-      if (text[i] == '\\')
-        ++i;
-      else if (text[i] == '"')
-        quoted = false;
-    } else if (text[i] == '"') {
-      quoted = true;
-    } else if (text[i] == '[' || text[i] == '{') {
-      if (++depth > kMaxDepth) return true;
-    } else if (text[i] == ']' || text[i] == '}') {
-      --depth;
-    }
-  }
-  return false;
-}
+constexpr JsonLimits kSpecLimits = {
+    .max_bytes = uint64_t{16} << 20, .max_depth = 32, .max_values = 1'000'000};
 
 Result<nlohmann::json> to_json(const toml::node& node, const std::string& key) {
   if (const auto* table = node.as_table()) {
@@ -60,17 +39,6 @@ Result<nlohmann::json> to_json(const toml::node& node, const std::string& key) {
   return invalid(key + ": dates have no meaning here");
 }
 
-Result<nlohmann::json> parse_toml(std::string_view text) {
-  try {
-    const toml::table table = toml::parse(text);
-    return to_json(table, "");
-  } catch (const toml::parse_error& error) {
-    std::ostringstream message;
-    message << "line " << error.source().begin.line << ": " << error.description();
-    return invalid(message.str());
-  }
-}
-
 Result<ModelSpec> read_dialect(const nlohmann::json& object) {
   if (object.contains("plain") && object.contains("llama_config")) return read_mor_case_config(object);
   if (object.contains("n_layer") && object.contains("n_embd")) return read_archscale_config(object);
@@ -92,20 +60,21 @@ Result<ModelSpec> named(const std::string& name, Result<ModelSpec> spec) {
 }  // namespace
 
 Result<ModelSpec> parse_spec_toml(std::string_view text, const std::string& name) {
-  Result<nlohmann::json> object = parse_toml(text);
-  if (!object.ok()) return at(name, object.error());
-  return named(name, read_fathom_config(*object));
+  const auto read = [&]() -> Result<ModelSpec> {
+    FATHOM_ASSIGN(const toml::table table, parse_toml(text));
+    FATHOM_ASSIGN(const nlohmann::json object, to_json(table, ""));
+    return read_fathom_config(object);
+  };
+  return named(name, read());
 }
 
 Result<ModelSpec> parse_config_json(std::string_view text, const std::string& name) {
-  if (text.size() > kMaxSpecBytes)
-    return invalid(name + ": " + std::to_string(text.size()) + " bytes, expected at most " +
-                   std::to_string(kMaxSpecBytes));
-  if (nested_too_deeply(text)) return invalid(name + ": nested too deeply for a configuration");
-  const nlohmann::json object = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (object.is_discarded()) return invalid(name + ": not valid JSON");
-  if (!object.is_object()) return invalid(name + ": expected a JSON object");
-  return named(name, read_dialect(object));
+  const auto read = [&]() -> Result<ModelSpec> {
+    FATHOM_ASSIGN(const nlohmann::json object, parse_json(text, kSpecLimits));
+    if (!object.is_object()) return invalid("is " + kind_of(object) + ", expected an object");
+    return read_dialect(object);
+  };
+  return named(name, read());
 }
 
 std::string write_config_json(const ModelSpec& spec) {
@@ -118,10 +87,11 @@ Result<ModelSpec> load_spec(const std::string& path) {
   std::error_code ignored;
   const bool directory = std::filesystem::is_directory(path, ignored);
   const std::string file = directory ? (std::filesystem::path(path) / "config.json").string() : path;
-  FATHOM_ASSIGN(const std::string text, read_file(file, kMaxSpecBytes));
-  if (file.ends_with(".toml")) return parse_spec_toml(text, file);
-  if (file.ends_with(".json")) return parse_config_json(text, file);
-  return invalid(file + ": expected a .toml or .json file, or a directory with config.json");
+  const bool toml = file.ends_with(".toml");
+  if (!toml && !file.ends_with(".json"))
+    return invalid(file + ": expected a .toml or .json file, or a directory with config.json");
+  FATHOM_ASSIGN(const std::string text, read_file(file, toml ? TomlLimits::kBytes : kSpecLimits.max_bytes));
+  return toml ? parse_spec_toml(text, file) : parse_config_json(text, file);
 }
 
 }  // namespace fathom

@@ -1,5 +1,6 @@
 // Checks of a finished plan, whoever made it: parameters exist and have the shapes that blocks expect, slots
 // are written once and before they are read.
+#include <optional>
 #include <set>
 #include <string>
 
@@ -68,6 +69,8 @@ class Validator {
   }
 
   Status check_slots() const {
+    constexpr uint64_t kMaxEntries = uint64_t{1} << 56;  // of one sequence, without its full caches
+    uint64_t entries = 0;
     for (const Slot& slot : plan_.slots) {
       const std::string name = "slot " + slot.name;
       if (slot.copies < 1)
@@ -83,8 +86,24 @@ class Validator {
         return invalid(name + ": inner, state and convolution sizes must be positive");
       if (slot.kind == SlotKind::kGmuMemory && slot.inner <= 0)
         return invalid(name + ": inner size must be positive");
+      const std::optional<uint64_t> more = constant_entries(slot);
+      if (!more || *more > kMaxEntries - entries)
+        return invalid("plan: a sequence keeps more than " + std::to_string(kMaxEntries) + " numbers at " +
+                       name);
+      entries += *more;
     }
     return {};
+  }
+
+  // Numbers that the slot keeps however long the sequence is.
+  static std::optional<uint64_t> constant_entries(const Slot& slot) {
+    if (slot.kind == SlotKind::kWindowKv) {
+      const int64_t shape[] = {2, slot.num_kv_heads, slot.head_dim, slot.window, slot.copies};
+      return checked_elements(shape);
+    }
+    if (slot.kind != SlotKind::kSsmState) return 0;
+    const int64_t shape[] = {slot.inner, slot.state + slot.conv, slot.copies};
+    return checked_elements(shape);
   }
 
   // Every depth of `ref` is a parameter of this shape.

@@ -26,6 +26,14 @@ Result<TemplateIds> read_post_processor(const Json& json, const std::string& whe
 // {"String": "..."} or {"Regex": "..."}, as normalizers and Split have it.
 Result<Regex> read_pattern(JsonFields& fields, const std::string& key);
 
+// A text that takes the place of another, or goes before it. At most kMaxReplacement bytes: what is short in
+// the file must not become long in use.
+Result<std::string> read_replacement(JsonFields& fields, const std::string& key);
+inline constexpr size_t kMaxReplacement = 256;
+
+// The one character that a Metaspace puts in the place of a space.
+Result<std::string> read_space_character(JsonFields& fields);
+
 // "where.type is X; supported are ...": the answer to a component of a kind that is not known.
 Error unknown_type(const JsonFields& fields, const std::string& type, const std::string& supported);
 

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "text/component_json.h"
 
 namespace fathom::text {
@@ -11,17 +13,16 @@ Status add_replace(JsonFields& fields, DecoderSpec& spec) {
   FATHOM_ASSIGN(JsonFields pattern, JsonFields::of(*json, fields.path("pattern")));
   FATHOM_ASSIGN(std::string from, pattern.text("String", std::nullopt));
   FATHOM_TRY(pattern.finish());
-  FATHOM_ASSIGN(std::string to, fields.text("content", std::nullopt));
+  FATHOM_ASSIGN(std::string to, read_replacement(fields, "content"));
   if (from.empty()) return invalid(pattern.path("String") + " is empty");
   spec.replacements.emplace_back(std::move(from), std::move(to));
   return {};
 }
 
 Status add_metaspace(JsonFields& fields, DecoderSpec& spec) {
-  FATHOM_ASSIGN(std::string replacement, fields.text("replacement", "\xE2\x96\x81"));
+  FATHOM_ASSIGN(std::string replacement, read_space_character(fields));
   FATHOM_ASSIGN(const std::string scheme, fields.text("prepend_scheme", "always"));
   FATHOM_TRY(fields.boolean("split", true));
-  if (replacement.empty()) return invalid(fields.path("replacement") + " is empty, expected one character");
   spec.replacements.emplace_back(std::move(replacement), " ");
   spec.first_token_without_spaces = scheme != "never";
   return {};
@@ -81,12 +82,26 @@ Status add(const Json& json, const std::string& where, int depth, bool& fused, D
   return fields.finish();
 }
 
+// Replacements run one after another over every token of the vocabulary, so what each adds multiplies.
+Status check_growth(const DecoderSpec& spec, const std::string& where) {
+  constexpr uint64_t kMost = 64;
+  uint64_t growth = 1;
+  for (const auto& [from, to] : spec.replacements) {
+    growth *= std::max<uint64_t>(1, (to.size() + from.size() - 1) / from.size());
+    if (growth > kMost) {
+      return invalid(where + " makes tokens more than " + std::to_string(kMost) + " times as long");
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<DecoderSpec> read_decoder(const Json& json, const std::string& where) {
   DecoderSpec spec;
   bool fused = false;
   FATHOM_TRY(add(json, where, 0, fused, spec));
+  FATHOM_TRY(check_growth(spec, where));
   return spec;
 }
 

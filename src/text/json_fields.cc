@@ -2,28 +2,6 @@
 
 namespace fathom::text {
 
-std::string kind_of(const Json& value) {
-  switch (value.type()) {
-    case Json::value_t::null:
-      return "null";
-    case Json::value_t::object:
-      return "an object";
-    case Json::value_t::array:
-      return "an array";
-    case Json::value_t::string:
-      return "a string";
-    case Json::value_t::boolean:
-      return "a boolean";
-    case Json::value_t::number_integer:
-    case Json::value_t::number_unsigned:
-      return "an integer";
-    case Json::value_t::number_float:
-      return "a fraction";
-    default:
-      return "unreadable";
-  }
-}
-
 Result<JsonFields> JsonFields::of(const Json& value, std::string where) {
   if (!value.is_object()) {
     return invalid((where.empty() ? "the file" : where) + " is " + kind_of(value) + ", expected an object");

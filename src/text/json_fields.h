@@ -7,14 +7,12 @@
 #include <set>
 #include <string>
 
+#include "base/json.h"
 #include "base/result.h"
 
 namespace fathom::text {
 
 using Json = nlohmann::json;
-
-// "a string", "an array", ...: for messages.
-std::string kind_of(const Json& value);
 
 class JsonFields {
  public:

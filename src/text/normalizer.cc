@@ -70,9 +70,12 @@ std::string run(const StripSpace& step, const std::string& text, MatchScratch&) 
 }  // namespace
 
 std::string Normalizer::apply(std::string_view text, MatchScratch& scratch) const {
+  const size_t limit = kMaxGrowth * (text.size() + 1024);
   std::string out(text);
   for (const NormalizerStep& step : steps_) {
     out = std::visit([&](const auto& chosen) { return run(chosen, out, scratch); }, step);
+    FATHOM_CHECK(out.size() <= limit, "the normalizer makes " + std::to_string(out.size()) +
+                                          " bytes of a text of " + std::to_string(text.size()));
   }
   return out;
 }

@@ -20,6 +20,13 @@ Result<Regex> read_pattern(JsonFields& fields, const std::string& key) {
   return regex;
 }
 
+Result<std::string> read_replacement(JsonFields& fields, const std::string& key) {
+  FATHOM_ASSIGN(std::string text, fields.text(key, std::nullopt));
+  if (text.size() <= kMaxReplacement) return text;
+  return invalid(fields.path(key) + " has " + std::to_string(text.size()) + " bytes, expected at most " +
+                 std::to_string(kMaxReplacement));
+}
+
 namespace {
 
 Status add_steps(const Json& json, const std::string& where, int depth, std::vector<NormalizerStep>& steps) {
@@ -35,10 +42,10 @@ Status add_steps(const Json& json, const std::string& where, int depth, std::vec
     steps.emplace_back(Lowercase{});
   } else if (type == "Replace") {
     FATHOM_ASSIGN(Regex pattern, read_pattern(fields, "pattern"));
-    FATHOM_ASSIGN(std::string content, fields.text("content", std::nullopt));
+    FATHOM_ASSIGN(std::string content, read_replacement(fields, "content"));
     steps.emplace_back(Replace{std::make_shared<const Regex>(std::move(pattern)), std::move(content)});
   } else if (type == "Prepend") {
-    FATHOM_ASSIGN(std::string content, fields.text("prepend", std::nullopt));
+    FATHOM_ASSIGN(std::string content, read_replacement(fields, "prepend"));
     steps.emplace_back(Prepend{std::move(content)});
   } else if (type == "Strip") {
     FATHOM_ASSIGN(const bool left, fields.boolean("strip_left", true));

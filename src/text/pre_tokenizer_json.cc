@@ -2,6 +2,7 @@
 
 #include "text/component_json.h"
 #include "text/pattern_dialect.h"
+#include "text/utf8.h"
 
 namespace fathom::text {
 
@@ -82,10 +83,9 @@ Status add_whitespace_split(Steps& steps) {
 }
 
 Status add_metaspace(JsonFields& fields, Steps& steps) {
-  FATHOM_ASSIGN(const std::string replacement, fields.text("replacement", "\xE2\x96\x81"));
+  FATHOM_ASSIGN(const std::string replacement, read_space_character(fields));
   FATHOM_ASSIGN(const std::string scheme, fields.text("prepend_scheme", "always"));
   FATHOM_ASSIGN(const bool split, fields.boolean("split", true));
-  if (replacement.empty()) return invalid(fields.path("replacement") + " is empty, expected one character");
   steps.emplace_back(ReplaceStep{" ", replacement});
   if (scheme == "always" || scheme == "first") {
     steps.emplace_back(PrefixStep{replacement, scheme == "first"});
@@ -142,11 +142,29 @@ Status add_steps(const Json& json, const std::string& where, int depth, Steps& s
   return fields.finish();
 }
 
+// A second one would map, or mark, what the first has made, and no decoder undoes that.
+Status check_once(const Steps& steps, const std::string& where) {
+  int maps = 0, marks = 0;
+  for (const PreTokenizerStep& step : steps) {
+    maps += std::holds_alternative<ByteMapStep>(step);
+    marks += std::holds_alternative<ReplaceStep>(step);
+  }
+  if (maps <= 1 && marks <= 1) return {};
+  return invalid(where + " has more than one " + (maps > 1 ? "ByteLevel" : "Metaspace"));
+}
+
 }  // namespace
+
+Result<std::string> read_space_character(JsonFields& fields) {
+  FATHOM_ASSIGN(std::string text, fields.text("replacement", "\xE2\x96\x81"));
+  if (!text.empty() && next_unit(text).size == text.size()) return text;
+  return invalid(fields.path("replacement") + " is \"" + text + "\", expected one character");
+}
 
 Result<PreTokenizer> read_pre_tokenizer(const Json& json, const std::string& where) {
   Steps steps;
   FATHOM_TRY(add_steps(json, where, 0, steps));
+  FATHOM_TRY(check_once(steps, where));
   return PreTokenizer(std::move(steps));
 }
 

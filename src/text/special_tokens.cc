@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "base/file.h"
+#include "base/json.h"
 
 namespace fathom::text {
 
@@ -12,14 +12,15 @@ namespace {
 using Json = nlohmann::json;
 using IdOf = std::function<std::optional<int32_t>(std::string_view)>;
 
-constexpr uint64_t kMaxConfig = uint64_t{16} << 20;
+constexpr JsonLimits kConfigLimits = {
+    .max_bytes = uint64_t{16} << 20, .max_depth = 32, .max_values = 1'000'000};
 
 // The file as JSON; null if there is none.
 Result<Json> read_optional(const std::string& path) {
-  if (!std::filesystem::exists(path)) return Json();
-  FATHOM_ASSIGN(const std::string text, read_file(path, kMaxConfig));
-  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return invalid(path + ": not a JSON object");
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) return Json();
+  FATHOM_ASSIGN(Json json, read_json_file(path, kConfigLimits));
+  if (!json.is_object()) return invalid(path + ": is " + kind_of(json) + ", expected an object");
   return json;
 }
 

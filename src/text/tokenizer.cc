@@ -57,7 +57,8 @@ Result<Tokenizer> Tokenizer::from_json(std::string_view json) {
 
 Result<Tokenizer> Tokenizer::load(const std::string& path) {
   namespace fs = std::filesystem;
-  const bool is_folder = fs::is_directory(path);
+  std::error_code ignored;
+  const bool is_folder = fs::is_directory(path, ignored);
   const fs::path file = is_folder ? fs::path(path) / "tokenizer.json" : fs::path(path);
   FATHOM_ASSIGN(const std::string json, read_file(file.string(), kMaxTokenizerJson));
   Result<Tokenizer> tokenizer = from_json(json);

@@ -10,7 +10,19 @@ namespace fathom::text {
 
 namespace {
 
+constexpr JsonLimits kTokenizerLimits = {
+    .max_bytes = kMaxTokenizerJson, .max_depth = 32, .max_values = 10'000'000};
+
 using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+// Ids may have gaps, but tables are sized by the highest, so a few bytes must not ask for millions of
+// entries.
+Status check_gaps(const std::string& where, int64_t highest, size_t tokens) {
+  const int64_t most = 65536 + 8 * static_cast<int64_t>(tokens);
+  if (highest <= most) return {};
+  return invalid(where + " has the id " + std::to_string(highest) + " among " + std::to_string(tokens) +
+                 " tokens, expected at most " + std::to_string(most));
+}
 
 Result<Vocabulary> read_vocabulary(JsonFields& model) {
   FATHOM_ASSIGN(const Json* vocab, model.need("vocab"));
@@ -19,6 +31,7 @@ Result<Vocabulary> read_vocabulary(JsonFields& model) {
   if (vocab->empty()) return invalid(where + " is empty");
   std::vector<std::pair<std::string, int64_t>> entries;
   entries.reserve(vocab->size());
+  int64_t highest = 0;
   for (const auto& [token, id] : vocab->items()) {
     if (token.size() > kMaxTokenLength) {
       return invalid(where + " has a token of " + std::to_string(token.size()) + " bytes, expected at most " +
@@ -29,7 +42,9 @@ Result<Vocabulary> read_vocabulary(JsonFields& model) {
                      ", expected an integer from 0 to " + std::to_string(kMaxTokenId));
     }
     entries.emplace_back(token, id.get<int64_t>());
+    highest = std::max(highest, entries.back().second);
   }
+  FATHOM_TRY(check_gaps(where, highest, entries.size()));
   Result<Vocabulary> out = Vocabulary::create(std::move(entries));
   if (!out.ok()) return at(where, std::move(out).error());
   return out;
@@ -92,6 +107,7 @@ Result<AddedToken> read_added_token(const Json& json, const std::string& where) 
   }
   token.id = static_cast<int32_t>(id);
   FATHOM_ASSIGN(token.content, fields.text("content", std::nullopt));
+  if (token.content.empty()) return invalid(fields.path("content") + " is empty, expected text");
   if (token.content.size() > kMaxTokenLength) {
     return invalid(fields.path("content") + " has " + std::to_string(token.content.size()) +
                    " bytes, expected at most " + std::to_string(kMaxTokenLength));
@@ -129,6 +145,8 @@ Result<std::vector<AddedToken>> read_added_tokens(const Json& json, const Vocabu
     }
     by_id.emplace(token.id, std::move(token));
   }
+  const int64_t highest = by_id.empty() ? 0 : by_id.rbegin()->first;
+  FATHOM_TRY(check_gaps("added_tokens", highest, by_id.size() + static_cast<size_t>(model.size())));
   std::vector<AddedToken> out;
   for (auto& [id, token] : by_id) out.push_back(std::move(token));
   return out;
@@ -148,24 +166,14 @@ Status check_template(const TokenizerParts& parts) {
   return {};
 }
 
-Result<Json> parse(std::string_view text) {
-  if (text.size() > kMaxTokenizerJson) {
-    return invalid("file of " + std::to_string(text.size()) + " bytes exceeds the limit of " +
-                   std::to_string(kMaxTokenizerJson));
-  }
-  try {
-    return Json::parse(text);
-  } catch (const Json::exception& error) {
-    return invalid(std::string("not JSON: ") + error.what());
-  }
-}
-
 }  // namespace
 
 Result<TokenizerParts> read_tokenizer_json(std::string_view text) {
-  FATHOM_ASSIGN(const Json json, parse(text));
+  FATHOM_ASSIGN(const Json json, parse_json(text, kTokenizerLimits));
   FATHOM_ASSIGN(JsonFields root, JsonFields::of(json, ""));
-  for (const char* ignored : {"version", "truncation", "padding"}) root.find(ignored);
+  FATHOM_ASSIGN(const std::string version, root.text("version", "1.0"));
+  if (version != "1.0") return not_supported("version is \"" + version + "\", expected \"1.0\"");
+  for (const char* ignored : {"truncation", "padding"}) root.find(ignored);
   FATHOM_ASSIGN(const Json* model, root.need("model"));
   FATHOM_ASSIGN(Bpe bpe, read_model(*model));
   TokenizerParts parts{.normalizer = {},

@@ -1,17 +1,33 @@
 #include "train/run_config.h"
 
-#include <toml++/toml.h>
-
+#include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <set>
 #include <sstream>
 
 #include "base/file.h"
+#include "base/sentence.h"
+#include "base/toml.h"
 #include "plan/spec_io.h"
 
 namespace fathom::train {
 
 namespace {
+
+// Far above any run, and small enough that sums of two are safe.
+constexpr int64_t kMostOfAnything = int64_t{1} << 40;
+// Rows, their length and micro-batches are multiplied.
+constexpr int64_t kMostFactor = int64_t{1} << 20;
+constexpr double kMostNumber = 1e9, kBelowOne = 1 - 0x1p-24, kLeastFloat = std::numeric_limits<float>::min();
+
+template <class T>
+std::string shown(T value) {
+  std::ostringstream text;
+  text.precision(10);
+  text << value;
+  return text.str();
+}
 
 // Reads the fields of one table; what is left over afterwards is unknown.
 class Section {
@@ -23,15 +39,19 @@ class Section {
     }
   }
 
-  void read(const char* key, std::string& value) { take<std::string>(key, value, "a string"); }
-  void read(const char* key, bool& value) { take<bool>(key, value, "true or false"); }
-  void read(const char* key, double& value) { take<double>(key, value, "a number"); }
-  void read(const char* key, int64_t& value, int64_t least) {
-    take<int64_t>(key, value, "an integer");
-    if (!error_ && value < least) {
-      error_ = invalid(name_ + "." + key + " is " + std::to_string(value) + ", expected at least " +
-                       std::to_string(least));
-    }
+  void read(const char* key, std::string& value) { take(key, value, "a string"); }
+  void read(const char* key, bool& value) { take(key, value, "true or false"); }
+  // Finite, and in [least, most].
+  void read(const char* key, double& value, double least, double most) {
+    const toml::node* node = find(key);
+    if (node == nullptr) return;
+    if (!node->is_number()) return fail(key, "a number");
+    value = *node->value<double>();
+    check_range(key, value, least, most);
+  }
+  void read(const char* key, int64_t& value, int64_t least, int64_t most = kMostOfAnything) {
+    take(key, value, "an integer");
+    check_range(key, value, least, most);
   }
   void read(const char* key, std::vector<std::string>& value) {
     const toml::node* node = find(key);
@@ -52,8 +72,9 @@ class Section {
   template <class Enum>
   void read_word(const char* key, Enum& value, const std::vector<std::pair<const char*, Enum>>& words) {
     std::string word;
-    take<std::string>(key, word, "a string");
-    if (error_ || word.empty()) return;
+    if (find(key) == nullptr) return;
+    take(key, word, "a string");
+    if (error_) return;
     std::string expected;
     for (const auto& [name, meaning] : words) {
       if (word == name) {
@@ -62,7 +83,7 @@ class Section {
       }
       expected += (expected.empty() ? "" : ", ") + std::string(name);
     }
-    error_ = invalid(name_ + "." + key + " is \"" + word + "\", expected one of " + expected);
+    error_ = invalid(name_ + "." + key + " is " + in_quotes(word) + ", expected one of " + expected);
   }
 
   Status finish() {
@@ -84,10 +105,16 @@ class Section {
     if (!error_) error_ = invalid(name_ + "." + key + " is not " + expected);
   }
   template <class T>
+  void check_range(const char* key, T value, T least, T most) {
+    if (error_ || (value >= least && value <= most)) return;
+    error_ = invalid(name_ + "." + key + " is " + shown(value) + ", expected at " +
+                     (value > most ? "most " + shown(most) : "least " + shown(least)));
+  }
+  template <class T>
   void take(const char* key, T& value, const char* expected) {
     const toml::node* node = find(key);
     if (node == nullptr) return;
-    if (const auto got = node->value<T>()) {
+    if (const auto got = node->value_exact<T>()) {
       value = *got;
     } else {
       fail(key, expected);
@@ -124,13 +151,17 @@ const char* word_of(Enum value, const std::vector<std::pair<const char*, Enum>>&
 Status apply_override(toml::table& root, const std::string& override_text) {
   const size_t equals = override_text.find('=');
   if (equals == std::string::npos || equals == 0) {
-    return invalid("override \"" + override_text + "\" is not of the form section.key=value");
+    return invalid("override " + in_quotes(override_text) + " is not of the form section.key=value");
   }
   const std::string path = override_text.substr(0, equals), text = override_text.substr(equals + 1);
+  if (std::ranges::count(path, '.') >= TomlLimits::kKeyParts) {
+    return invalid("override " + in_quotes(path) + " has more parts than the limit of " +
+                   std::to_string(TomlLimits::kKeyParts));
+  }
   toml::table parsed;
-  try {
-    parsed = toml::parse("value = " + text);
-  } catch (const toml::parse_error&) {
+  if (auto table = parse_toml("value = " + text); table.ok() && table->size() == 1) {
+    parsed = std::move(table).value();
+  } else {
     parsed.insert("value", text);
   }
   toml::table* table = &root;
@@ -152,8 +183,9 @@ Result<ModelSpec> read_model(const toml::table& root, const std::string& directo
   if (node == nullptr)
     return invalid("the key model is missing: a specification file, or a table of its fields");
   if (const auto* path = node->as_string()) {
-    const std::string beside = directory + "/" + path->get();
-    return load_spec(std::filesystem::exists(path->get()) ? path->get() : beside);
+    std::error_code ignored;
+    const bool here = std::filesystem::exists(path->get(), ignored);
+    return load_spec(here ? path->get() : directory + "/" + path->get());
   }
   if (const auto* table = node->as_table()) {
     std::ostringstream text;
@@ -187,14 +219,7 @@ Status check(const RunConfig& config) {
 
 Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std::string>& overrides,
                                    const std::string& directory) {
-  toml::table root;
-  try {
-    root = toml::parse(text);
-  } catch (const toml::parse_error& error) {
-    std::ostringstream place;
-    place << "line " << error.source().begin.line << ": " << error.description();
-    return invalid(place.str());
-  }
+  FATHOM_ASSIGN(toml::table root, parse_toml(text));
   for (const std::string& override_text : overrides) FATHOM_TRY(apply_override(root, override_text));
 
   RunConfig config;
@@ -216,7 +241,7 @@ Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std:
   data.read("valid", d.valid);
   data.read("tokenizer", d.tokenizer);
   data.read("document_separator", d.document_separator);
-  data.read("sequence_length", d.sequence_length, 1);
+  data.read("sequence_length", d.sequence_length, 1, kMostFactor);
   data.read("label_inside_row", d.label_inside_row);
   data.read("keep_documents_apart", d.keep_documents_apart);
   data.read_word("order", d.order, kOrders);
@@ -225,12 +250,12 @@ Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std:
 
   Section optimizer(root, "optimizer");
   OptimizerConfig& o = config.optimizer;
-  optimizer.read("beta1", o.beta1);
-  optimizer.read("beta2", o.beta2);
-  optimizer.read("eps", o.eps);
-  optimizer.read("weight_decay", o.weight_decay);
+  optimizer.read("beta1", o.beta1, 0, kBelowOne);
+  optimizer.read("beta2", o.beta2, 0, kBelowOne);
+  optimizer.read("eps", o.eps, kLeastFloat, 1);
+  optimizer.read("weight_decay", o.weight_decay, 0, kMostNumber);
   optimizer.read_word("decay", o.decay, kDecayRules);
-  optimizer.read("clip", o.clip);
+  optimizer.read("clip", o.clip, 0, kMostNumber);
   FATHOM_TRY(optimizer.finish());
 
   Section train(root, "train");
@@ -238,11 +263,11 @@ Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std:
   auto seed = static_cast<int64_t>(t.seed);
   int64_t threads = t.threads;
   train.read("steps", t.steps, 1);
-  train.read("rows", t.rows, 1);
-  train.read("accumulation", t.accumulation, 1);
-  train.read("seed", seed, 0);
+  train.read("rows", t.rows, 1, kMostFactor);
+  train.read("accumulation", t.accumulation, 1, kMostFactor);
+  train.read("seed", seed, 0, INT64_MAX);
   train.read_word("precision", t.precision, kPrecisions);
-  train.read("threads", threads, 0);
+  train.read("threads", threads, 0, 4096);
   train.read("log_every", t.log_every, 1);
   train.read("eval_every", t.eval_every, 0);
   train.read("eval_rows", t.eval_rows, 1);
@@ -259,10 +284,10 @@ Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std:
   Section schedule(root, "schedule");
   Schedule& s = config.schedule;
   schedule.read_word("kind", s.kind, kSchedules);
-  schedule.read("learning_rate", s.peak);
+  schedule.read("learning_rate", s.peak, 0, kMostNumber);
   schedule.read("warmup_steps", s.warmup_steps, 0);
   schedule.read("decay_steps", s.decay_steps, 0);
-  schedule.read("final_ratio", s.final_ratio);
+  schedule.read("final_ratio", s.final_ratio, 0, 1);
   s.total_steps = t.steps;
   schedule.read("total_steps", s.total_steps, 1);
   FATHOM_TRY(schedule.finish());
@@ -271,7 +296,7 @@ Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std:
 }
 
 Result<RunConfig> read_run_config(const std::string& path, const std::vector<std::string>& overrides) {
-  FATHOM_ASSIGN(const std::string text, read_file(path, uint64_t{1} << 20));
+  FATHOM_ASSIGN(const std::string text, read_file(path, TomlLimits::kBytes));
   const std::string parent = std::filesystem::path(path).parent_path().string();
   Result<RunConfig> config = parse_run_config(text, overrides, parent.empty() ? "." : parent);
   if (!config.ok()) return at(path, config.error());

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "base/file.h"
-#include "io/json.h"
+#include "base/json.h"
 #include "plan/count.h"
 #include "train/run_config.h"
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "io/json.h"
+#include "base/json.h"
 #include "plan/spec_io.h"
 
 namespace fathom::cli::verify {

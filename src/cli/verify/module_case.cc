@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <set>
 
-#include "io/json.h"
+#include "base/json.h"
 #include "kernels/linear/linear.h"
 
 namespace fathom::cli::verify {

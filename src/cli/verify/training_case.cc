@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <map>
 
-#include "io/json.h"
+#include "base/json.h"
 #include "train/executor.h"
 #include "train/optimizer.h"
 #include "weights/checkpoint.h"

@@ -1,5 +1,5 @@
 // Strict JSON: what is refused, with the sentence and the place.
-#include "io/json.h"
+#include "base/json.h"
 
 #include <gtest/gtest.h>
 

@@ -1,11 +1,13 @@
-#include "io/json.h"
+#include "base/json.h"
 
+#include <algorithm>
 #include <cstring>
 #include <iterator>
 #include <optional>
 #include <vector>
 
 #include "base/file.h"
+#include "base/sentence.h"
 
 namespace fathom {
 
@@ -91,7 +93,7 @@ class Builder {
   bool key(std::string& name) {
     json& object = *open_.back();
     const auto [slot, added] = object.get_ref<json::object_t&>().emplace(std::move(name), nullptr);
-    if (!added) return fail("duplicate key \"" + slot->first + "\"");
+    if (!added) return fail("duplicate key " + in_quotes(slot->first));
     slot_ = &slot->second;
     return true;
   }
