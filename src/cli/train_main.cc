@@ -8,13 +8,17 @@
 
 namespace {
 
+// Two habits of the process are settled by its environment before main(), so it starts anew with them set.
+//
 // LibTorch's threads wait for each other by spinning, for milliseconds: on a machine that others use too they
 // take the cores that the work needs (ten times slower, measured). A short spin costs nothing when the
-// machine is free. The library reads its environment when it is loaded, before main(): so the program starts
-// anew.
-void limit_spinning(char** argv) {
-  if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
-  ::setenv("GOMP_SPINCOUNT", "10000", 1);
+// machine is free. And the heap asks for large pages: a step touches gigabytes, a page of 4 KiB at a time
+// otherwise.
+void settle_environment(char** argv) {
+  if (std::getenv("FATHOM_TRAIN_SETTLED") != nullptr) return;
+  ::setenv("FATHOM_TRAIN_SETTLED", "1", 1);
+  if (std::getenv("OMP_WAIT_POLICY") == nullptr) ::setenv("GOMP_SPINCOUNT", "10000", 0);
+  ::setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 0);
   ::execv("/proc/self/exe", argv);  // if that fails, it runs as it is
 }
 
@@ -22,7 +26,7 @@ void limit_spinning(char** argv) {
 
 int main(int argc, char** argv) {
   using namespace fathom::cli;
-  limit_spinning(argv);
+  settle_environment(argv);
   // Activations of megabytes come and go every step: keep their pages instead of returning them to the system
   // and having them zeroed again, which costs a fifth of a step.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);

@@ -12,6 +12,9 @@ namespace {
 
 // The program and LibTorch's libraries, with what they allocate for themselves.
 constexpr int64_t kProgramBytes = int64_t{150} << 20;
+// The heap holds more than is in use at any time, since what comes rarely fits the holes of what went:
+// 12 and 13 % in two 135M models.
+constexpr double kHeap = 1.1;
 
 // Bytes that `floats` values take which only a product reads again.
 int64_t product_input(int64_t floats, bool bf16) { return (bf16 ? 2 : 4) * floats; }
@@ -66,7 +69,8 @@ int64_t training_bytes(const ModelPlan& plan, const MemoryShape& shape) {
   // Gradients come while activations go. At the end of forward only the head's is there, and with several
   // micro-batches those of the ones before; at the end of backward all are.
   const int64_t forward = (shape.accumulation > 1 ? 16 : 12) * parameters + activations + 4 * head + logits;
-  return kProgramBytes + std::max(forward, 16 * parameters + logits);
+  const int64_t most = std::max(forward, 16 * parameters + logits);
+  return kProgramBytes + static_cast<int64_t>(kHeap * static_cast<double>(most));
 }
 
 }  // namespace fathom::train
