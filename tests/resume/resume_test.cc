@@ -62,8 +62,8 @@ TEST_F(Resume, OtherDataIsRefused) {
   train_half();
   std::ofstream(folder_ / "other.txt") << std::ifstream(recipe_.text()).rdbuf() << "And then it slept.";
   const std::string other = (folder_ / "other.txt").string();
-  expect_refused("cannot resume: the saved data is", {"--data.train=" + other});
   expect_refused("cannot resume: the saved validation data is", {"--data.valid=" + other});
+  expect_refused("cannot resume: the saved data is", {"--data.train=" + other});
   std::ofstream(recipe_.text(), std::ios::app) << "One sentence more.";
   expect_refused("cannot resume: the saved data is");
 }
