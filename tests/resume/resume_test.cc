@@ -150,7 +150,7 @@ TEST_F(Resume, TheThreadCountIsRestoredAndAnotherIsWarnedAbout) {
   const ForkedRun more = train({"--resume", "--train.threads=2"});
   EXPECT_EQ(more.exit_code, 0) << more.text;
   EXPECT_NE(
-      more.text.find("checkpoint-5 was made with train.threads 1, this run has 2; its numbers will differ"),
+      more.text.find("checkpoint-5 was made with train.threads 1, this run has 2; its numbers may differ"),
       std::string::npos)
       << more.text;
   EXPECT_EQ(read_json(out_ / "checkpoint-7/trainer.json")["threads"], 2);
