@@ -5,12 +5,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace fathom {
 
@@ -21,8 +23,10 @@ FileFault& fault_hook() {
   return hook;
 }
 
-// errno of a failure injected by a test, or 0.
-int injected(FileOp op, const std::string& path) { return fault_hook() ? fault_hook()(op, path) : 0; }
+// What a test wants to happen.
+FileOutcome outcome_of(FileOp op, const std::string& path) {
+  return fault_hook() ? fault_hook()(op, path) : FileOutcome();
+}
 
 Error failed(const std::string& what, const std::string& path, int code) {
   Error error = io_error(path + ": cannot " + what + ": " + std::strerror(code));
@@ -31,7 +35,7 @@ Error failed(const std::string& what, const std::string& path, int code) {
 }
 
 Result<int> open_file(const std::string& path, int flags, FileOp op, const char* what) {
-  if (int code = injected(op, path)) return failed(what, path, code);
+  if (int code = injected_fault(op, path)) return failed(what, path, code);
   const int fd = ::open(path.c_str(), flags | O_CLOEXEC, 0644);
   if (fd < 0) return failed(what, path, errno);
   return fd;
@@ -45,6 +49,8 @@ std::string parent_of(const std::string& path) {
 }  // namespace
 
 void set_file_fault(FileFault fault) { fault_hook() = std::move(fault); }
+
+int injected_fault(FileOp op, const std::string& path) { return outcome_of(op, path).error; }
 
 Result<OutputFile> OutputFile::create(const std::string& path) {
   FATHOM_ASSIGN(int fd, open_file(path, O_WRONLY | O_CREAT | O_TRUNC, FileOp::kOpen, "create"));
@@ -70,12 +76,14 @@ OutputFile::~OutputFile() {
 }
 
 Status OutputFile::write(std::span<const uint8_t> bytes) {
-  if (int code = injected(FileOp::kWrite, path_)) return failed("write", path_, code);
   while (!bytes.empty()) {
-    const ssize_t done = ::write(fd_, bytes.data(), bytes.size());
+    const FileOutcome outcome = outcome_of(FileOp::kWrite, path_);
+    const ssize_t done =
+        outcome.error != 0 ? -1 : ::write(fd_, bytes.data(), std::min(bytes.size(), outcome.at_most));
     if (done < 0) {
-      if (errno == EINTR) continue;
-      return failed("write", path_, errno);
+      const int code = outcome.error != 0 ? outcome.error : errno;
+      if (code == EINTR) continue;
+      return failed("write", path_, code);
     }
     bytes = bytes.subspan(static_cast<size_t>(done));
   }
@@ -87,14 +95,18 @@ Status OutputFile::write(std::string_view text) {
 }
 
 Status OutputFile::sync() {
-  if (int code = injected(FileOp::kFsync, path_)) return failed("flush", path_, code);
+  if (int code = injected_fault(FileOp::kFsync, path_)) return failed("flush", path_, code);
   if (::fsync(fd_) != 0) return failed("flush", path_, errno);
   return {};
 }
 
 Status OutputFile::close() {
   const int fd = std::exchange(fd_, -1);
-  if (fd >= 0 && ::close(fd) != 0) return failed("close", path_, errno);
+  if (fd < 0) return {};
+  // The descriptor is gone whatever close() says.
+  const int code = ::close(fd) != 0 ? errno : 0;
+  if (const int fault = injected_fault(FileOp::kClose, path_)) return failed("close", path_, fault);
+  if (code != 0) return failed("close", path_, code);
   return {};
 }
 
@@ -139,10 +151,12 @@ Result<std::string> read_file(const std::string& path, uint64_t limit) {
   std::string content;
   char buffer[1 << 16];
   for (;;) {
-    const ssize_t got = ::read(fd, buffer, sizeof buffer);
-    if (got < 0 && errno == EINTR) continue;
+    const FileOutcome outcome = outcome_of(FileOp::kRead, path);
+    const ssize_t got =
+        outcome.error != 0 ? -1 : ::read(fd, buffer, std::min(sizeof buffer, outcome.at_most));
     if (got < 0) {
-      const int code = errno;
+      const int code = outcome.error != 0 ? outcome.error : errno;
+      if (code == EINTR) continue;
       ::close(fd);
       return failed("read", path, code);
     }
@@ -157,26 +171,37 @@ Result<std::string> read_file(const std::string& path, uint64_t limit) {
   return content;
 }
 
+namespace {
+
+Status write_file(const std::string& path, std::string_view content) {
+  FATHOM_ASSIGN(OutputFile file, OutputFile::create(path));
+  FATHOM_TRY(file.write(content));
+  FATHOM_TRY(file.sync());
+  return file.close();
+}
+
+}  // namespace
+
 Status write_file_atomic(const std::string& path, std::string_view content) {
-  const std::string temporary = path + ".tmp";
-  {
-    FATHOM_ASSIGN(OutputFile file, OutputFile::create(temporary));
-    FATHOM_TRY(file.write(content));
-    FATHOM_TRY(file.sync());
-    FATHOM_TRY(file.close());
+  const std::string temporary = path + ".tmp-" + std::to_string(::getpid());
+  Status placed = write_file(temporary, content);
+  if (placed.ok()) placed = rename_path(temporary, path);
+  if (!placed.ok()) {
+    // The first failure is the one to report; a leftover is not mistaken for the file.
+    static_cast<void>(remove_tree(temporary));
+    return placed;
   }
-  FATHOM_TRY(rename_path(temporary, path));
   return sync_directory(parent_of(path));
 }
 
 Status rename_path(const std::string& from, const std::string& to) {
-  if (int code = injected(FileOp::kRename, to)) return failed("rename to", to, code);
+  if (int code = injected_fault(FileOp::kRename, to)) return failed("rename to", to, code);
   if (::rename(from.c_str(), to.c_str()) != 0) return failed("rename to", to, errno);
   return {};
 }
 
 Status exchange_paths(const std::string& a, const std::string& b) {
-  if (int code = injected(FileOp::kRename, b)) return failed("exchange with " + a, b, code);
+  if (int code = injected_fault(FileOp::kRename, b)) return failed("exchange with " + a, b, code);
   if (::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) != 0) {
     const int code = errno;
     if (code == EINVAL || code == ENOSYS) {
@@ -188,19 +213,41 @@ Status exchange_paths(const std::string& a, const std::string& b) {
 }
 
 Status make_directories(const std::string& path) {
-  if (int code = injected(FileOp::kMkdir, path)) return failed("create directory", path, code);
+  if (int code = injected_fault(FileOp::kMkdir, path)) return failed("create directory", path, code);
   std::error_code code;
   std::filesystem::create_directories(path, code);
   if (code) return failed("create directory", path, code.value());
   return {};
 }
 
-Status remove_tree(const std::string& path) {
-  if (int code = injected(FileOp::kUnlink, path)) return failed("remove", path, code);
+namespace {
+
+Status remove_one(const std::string& path) {
+  if (int code = injected_fault(FileOp::kUnlink, path)) return failed("remove", path, code);
   std::error_code code;
-  std::filesystem::remove_all(path, code);
+  std::filesystem::remove(path, code);
   if (code) return failed("remove", path, code.value());
   return {};
+}
+
+}  // namespace
+
+Status remove_tree(const std::string& path) {
+  std::error_code code;
+  const std::filesystem::file_type type = std::filesystem::symlink_status(path, code).type();
+  if (type == std::filesystem::file_type::not_found) return {};
+  if (code) return failed("remove", path, code.value());
+  if (type == std::filesystem::file_type::directory) {
+    std::vector<std::string> names;
+    for (std::filesystem::directory_iterator entry(path, code), end; !code && entry != end;
+         entry.increment(code)) {
+      names.push_back(entry->path().string());
+    }
+    if (code) return failed("list", path, code.value());
+    std::sort(names.begin(), names.end());
+    for (const std::string& name : names) FATHOM_TRY(remove_tree(name));
+  }
+  return remove_one(path);
 }
 
 Status sync_directory(const std::string& path) {

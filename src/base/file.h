@@ -13,12 +13,27 @@
 
 namespace fathom {
 
-enum class FileOp : uint8_t { kOpen, kWrite, kFsync, kRename, kUnlink, kMkdir, kRead };
+enum class FileOp : uint8_t { kOpen, kWrite, kFsync, kClose, kRename, kUnlink, kMkdir, kRead, kLock };
 
-// A hook that sees each operation before it happens: returns 0 to let it pass, an errno to make it fail.
-// Installed by tests only; one per process. An empty function removes it.
-using FileFault = std::function<int(FileOp, const std::string& path)>;
+// What is to become of an operation: it fails with an errno, or a write or read moves fewer bytes than it was
+// asked to, as the system may do at any time.
+struct FileOutcome {
+  int error = 0;
+  size_t at_most = SIZE_MAX;                  // bytes; at least 1
+  FileOutcome(int code = 0) : error(code) {}  // NOLINT(google-explicit-constructor)
+  static FileOutcome shortened(size_t bytes) {
+    FileOutcome outcome;
+    outcome.at_most = bytes;
+    return outcome;
+  }
+};
+
+// A hook that sees each operation (one call of the system) before it happens. Installed by tests only; one
+// per process, and called by the thread that works on the file. An empty function removes it.
+using FileFault = std::function<FileOutcome(FileOp, const std::string& path)>;
 void set_file_fault(FileFault fault);
+// For what works on files elsewhere: the errno that the hook wants for this operation, or 0.
+int injected_fault(FileOp op, const std::string& path);
 
 // Sequential writer. Data is on its way to the disk after write(), and durable after sync(). Destroying an
 // unclosed file closes the descriptor and leaves what was written.
@@ -59,15 +74,16 @@ class MappedFile {
 // The whole file as a string; an error if it is larger than `limit` bytes.
 Result<std::string> read_file(const std::string& path, uint64_t limit = uint64_t{1} << 30);
 
-// Writes `path` so that a reader sees the old content or the new, never a part: temporary file, fsync,
-// rename, fsync of the folder.
+// Writes `path` so that a reader sees the old content or the new, never a part: temporary file
+// (`<path>.tmp-<pid>`), fsync, rename, fsync of the folder. On an error the temporary is removed.
 Status write_file_atomic(const std::string& path, std::string_view content);
 
 Status rename_path(const std::string& from, const std::string& to);
 // Swaps two existing paths in one step. kNotSupported where the file system cannot.
 Status exchange_paths(const std::string& a, const std::string& b);
 Status make_directories(const std::string& path);
-Status remove_tree(const std::string& path);  // no error if absent
+// Entry by entry, what lies in a folder before the folder; links are not followed. No error if absent.
+Status remove_tree(const std::string& path);
 Status sync_directory(const std::string& path);
 
 }  // namespace fathom

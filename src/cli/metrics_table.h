@@ -18,6 +18,7 @@ class MetricsTable {
                                    const std::vector<std::string>& columns);
   // `tag` is a column, or ends in "/column".
   Status append(int64_t steps_done, const std::vector<EventScalar>& scalars);
+  Status sync() { return log_.sync(); }
 
  private:
   MetricsTable(RunLog log, std::vector<std::string> columns)

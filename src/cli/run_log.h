@@ -34,6 +34,8 @@ class RunLog {
 
   // On its way to the disk when it returns: a killed process loses nothing of it.
   Status append(std::string_view record);
+  // What was appended survives a crash of the machine.
+  Status sync() { return file_.sync(); }
 
   const std::string& path() const { return path_; }
   bool empty() const { return bytes_ == 0; }

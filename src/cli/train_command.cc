@@ -10,12 +10,16 @@ namespace fathom::cli {
 Action declare_train(CLI::App& app) {
   struct Flags {
     std::string recipe, out;
-    bool resume = false, quiet = false;
+    bool resume = false, allow_changes = false, quiet = false;
   };
   auto flags = std::make_shared<Flags>();
   app.add_option("RECIPE", flags->recipe, "the run as a TOML file (configs/recipes/)")->required();
   app.add_option("--out", flags->out, "directory of the run")->required();
-  app.add_flag("--resume", flags->resume, "go on from the last checkpoint");
+  CLI::Option* resume = app.add_flag("--resume", flags->resume,
+                                     "go on from the last checkpoint; from the start if there is none");
+  app.add_flag("--allow-changes", flags->allow_changes,
+               "resume although the recipe differs from the checkpoint's")
+      ->needs(resume);
   app.add_flag("--quiet,-q", flags->quiet, "no progress");
   app.footer("Any key of the recipe can be given as --section.key=value.");
   app.allow_extras();
@@ -27,6 +31,7 @@ Action declare_train(CLI::App& app) {
     }
     std::vector<std::string> arguments = {"run", flags->recipe, "--out", flags->out};
     if (flags->resume) arguments.push_back("--resume");
+    if (flags->allow_changes) arguments.push_back("--allow-changes");
     if (flags->quiet) arguments.push_back("--quiet");
     for (const std::string& word : app.remaining()) arguments.push_back(word);
     return become_trainer(*trainer, arguments);

@@ -1,7 +1,9 @@
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/isa.h"
 #include "cli/train_observers.h"
+#include "train/checkpoint.h"
 
 #ifndef FATHOM_COMMIT
 #error "the build defines FATHOM_COMMIT"
@@ -13,27 +15,20 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Lines of an earlier life of the run that lie behind the checkpoint it goes on from are dropped.
-Result<std::string> lines_before(const std::string& path, int64_t step) {
-  Result<std::string> text = read_file(path);
-  if (!text.ok())
-    return text.error().kind == ErrorKind::kNotFound ? Result<std::string>(std::string()) : text;
-  std::string kept;
-  size_t begin = 0;
-  for (size_t end = text->find('\n'); end != std::string::npos; end = text->find('\n', begin)) {
-    const std::string line = text->substr(begin, end - begin);
-    begin = end + 1;
-    const Json json = Json::parse(line, nullptr, false);
-    if (json.is_discarded() || !json.contains("step")) continue;
-    const bool is_step = json.value("kind", "") == "step";
-    if (json["step"].get<int64_t>() + (is_step ? 1 : 0) <= step) kept += line + "\n";
-  }
-  return kept;
+// A checkpoint's line is written after the checkpoint, and a killed run may not have come to it: it counts as
+// later, so that a run that goes on from the checkpoint drops it and writes it anew.
+std::optional<RunLog::Record> next_line(std::string_view rest) {
+  const size_t end = rest.find('\n');
+  if (end == std::string_view::npos) return std::nullopt;
+  const Json json = Json::parse(rest.substr(0, end), nullptr, false);
+  if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer()) return std::nullopt;
+  const bool is_evaluation = json.value("kind", "") == "evaluation";
+  return RunLog::Record{end + 1, json["step"].get<int64_t>() + (is_evaluation ? 0 : 1)};
 }
 
 }  // namespace
 
-void MetricsLog::on_start(const train::RunSummary& summary) {
+Status MetricsLog::open(const train::RunSummary& summary) {
   const Json run = {{"name", summary.config->name},
                     {"version", FATHOM_VERSION},
                     {"commit", FATHOM_COMMIT},
@@ -45,24 +40,18 @@ void MetricsLog::on_start(const train::RunSummary& summary) {
                     {"parameters", summary.parameters},
                     {"train_tokens", summary.train_tokens},
                     {"memory_estimate_bytes", summary.memory_bytes}};
-  status_ = write_file_atomic(directory_ + "/run.json", run.dump(1) + "\n");
-  const std::string path = directory_ + "/metrics.jsonl";
-  Result<std::string> kept = lines_before(path, summary.first_step);
-  if (status_.ok() && !kept.ok()) status_ = kept.error();
-  if (!status_.ok()) return;
-  status_ = write_file_atomic(path, *kept);
-  if (!status_.ok()) return;
-  Result<OutputFile> file = OutputFile::append(path);
-  if (file.ok()) {
-    file_ = std::move(file).value();
-  } else {
-    status_ = file.error();
-  }
+  FATHOM_TRY(write_file_atomic(directory_ + "/run.json", run.dump(1) + "\n"));
+  FATHOM_ASSIGN(log_, RunLog::open(directory_ + "/metrics.jsonl", summary.first_step, next_line));
+  return {};
+}
+
+void MetricsLog::on_start(const train::RunSummary& summary) {
+  status_ = open(summary);
+  if (summary.first_step > 0) on_checkpoint(summary.first_step, train::checkpoint_name(summary.first_step));
 }
 
 void MetricsLog::write(const std::string& line) {
-  if (!file_ || !status_.ok()) return;
-  status_ = file_->write(line + "\n");
+  if (status_.ok()) status_ = log_->append(line + "\n");
 }
 
 void MetricsLog::on_step(const train::StepReport& report) {
@@ -93,7 +82,14 @@ void MetricsLog::on_evaluation(const train::EvaluationReport& report) {
 }
 
 void MetricsLog::on_checkpoint(int64_t step, const std::string& path) {
-  write(Json{{"kind", "checkpoint"}, {"step", step}, {"path", path}}.dump());
+  // The directory of a run may be moved.
+  const std::string name = std::filesystem::path(path).filename().string();
+  write(Json{{"kind", "checkpoint"}, {"step", step}, {"path", name}}.dump());
+}
+
+Status MetricsLog::make_durable() {
+  if (status_.ok()) status_ = log_->sync();
+  return status_;
 }
 
 }  // namespace fathom::cli

@@ -53,7 +53,8 @@ class Progress final : public train::TrainObserver {
               << " training tokens in " << summary.train_rows << " rows, " << summary.threads
               << " threads, about " << rounded(static_cast<double>(summary.memory_bytes) / (1 << 20), 0)
               << " MiB of memory";
-    if (first_step_ > 0) std::cerr << ", going on at step " << first_step_;
+    if (first_step_ >= steps_) std::cerr << ", complete at step " << first_step_;
+    if (first_step_ > 0 && first_step_ < steps_) std::cerr << ", going on at step " << first_step_;
     std::cerr << "\n";
   }
 
@@ -94,6 +95,11 @@ class Progress final : public train::TrainObserver {
                 << rounded(report.mean_depth, 2) << ")";
     }
     std::cerr << " over " << report.predictions << " predictions\n";
+  }
+
+  void on_notice(const std::string& sentence) override {
+    end_bar();
+    std::cerr << "fathom-train: " << sentence << "\n";
   }
 
   void on_checkpoint(int64_t /*step*/, const std::string& path) override {

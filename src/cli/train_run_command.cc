@@ -27,12 +27,16 @@ class StopAtSignal final : public train::TrainObserver {
 Action declare_train_run(CLI::App& app) {
   struct Flags {
     std::string recipe, out;
-    bool resume = false, quiet = false;
+    bool resume = false, allow_changes = false, quiet = false;
   };
   auto flags = std::make_shared<Flags>();
   app.add_option("RECIPE", flags->recipe, "the run as a TOML file")->required();
   app.add_option("--out", flags->out, "directory of the run")->required();
-  app.add_flag("--resume", flags->resume, "go on from the last checkpoint");
+  CLI::Option* resume = app.add_flag("--resume", flags->resume,
+                                     "go on from the last checkpoint; from the start if there is none");
+  app.add_flag("--allow-changes", flags->allow_changes,
+               "resume although the recipe differs from the checkpoint's")
+      ->needs(resume);
   app.add_flag("--quiet,-q", flags->quiet, "no progress, only the result");
   app.allow_extras();
   return [flags, &app]() -> Result<int> {
@@ -50,19 +54,17 @@ Action declare_train_run(CLI::App& app) {
     FATHOM_ASSIGN(request.config, train::read_run_config(flags->recipe, overrides));
     request.directory = flags->out;
     request.resume = flags->resume;
+    request.allow_changes = flags->allow_changes;
     static std::atomic<bool> stop{false};
     request.stop = &stop;
     StopAtSignal stop_at_signal(stop);
     const std::unique_ptr<train::TrainObserver> progress = make_progress_observer(flags->quiet);
     MetricsLog metrics(flags->out);
-    const std::unique_ptr<LogObserver> table = make_table_log(flags->out);
-    const std::unique_ptr<LogObserver> events = make_event_log(flags->out);
+    const std::unique_ptr<train::TrainObserver> table = make_table_log(flags->out);
+    const std::unique_ptr<train::TrainObserver> events = make_event_log(flags->out);
     const std::unique_ptr<train::TrainObserver> samples = make_sample_observer(request.config);
     request.observers = {&stop_at_signal, progress.get(), &metrics, table.get(), events.get(), samples.get()};
     FATHOM_TRY(train::run_training(request));
-    FATHOM_TRY(metrics.status());
-    FATHOM_TRY(table->status());
-    FATHOM_TRY(events->status());
     return kExitOk;
   };
 }

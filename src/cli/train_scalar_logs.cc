@@ -18,18 +18,23 @@ double wall_time() {
 }
 
 // An observer of nothing but numbers.
-class ScalarLog : public LogObserver {
+class ScalarLog : public train::TrainObserver {
  public:
   explicit ScalarLog(std::string directory) : directory_(std::move(directory)) {}
 
   void on_start(const train::RunSummary& summary) final { status_ = open(summary); }
   void on_step(const train::StepReport& report) final { add(report.step + 1, scalars_of(report)); }
   void on_evaluation(const train::EvaluationReport& report) final { add(report.step, scalars_of(report)); }
+  Status make_durable() final {
+    if (status_.ok()) status_ = sync();
+    return status_;
+  }
   Status status() const final { return status_; }
 
  protected:
   virtual Status open(const train::RunSummary& summary) = 0;
   virtual Status append(int64_t steps_done, const std::vector<EventScalar>& scalars) = 0;
+  virtual Status sync() = 0;
   const std::string& directory() const { return directory_; }
 
  private:
@@ -54,6 +59,7 @@ class TableLog final : public ScalarLog {
   Status append(int64_t steps_done, const std::vector<EventScalar>& scalars) override {
     return table_->append(steps_done, scalars);
   }
+  Status sync() override { return table_->sync(); }
   std::optional<MetricsTable> table_;
 };
 
@@ -90,16 +96,17 @@ class EventLog final : public ScalarLog {
   Status append(int64_t steps_done, const std::vector<EventScalar>& scalars) override {
     return log_->append(scalar_event(wall_time(), steps_done, scalars));
   }
+  Status sync() override { return log_->sync(); }
   std::optional<RunLog> log_;
 };
 
 }  // namespace
 
-std::unique_ptr<LogObserver> make_table_log(const std::string& directory) {
+std::unique_ptr<train::TrainObserver> make_table_log(const std::string& directory) {
   return std::make_unique<TableLog>(directory);
 }
 
-std::unique_ptr<LogObserver> make_event_log(const std::string& directory) {
+std::unique_ptr<train::TrainObserver> make_event_log(const std::string& directory) {
   return std::make_unique<EventLog>(directory);
 }
 

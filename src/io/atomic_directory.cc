@@ -1,15 +1,10 @@
 #include "io/atomic_directory.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -32,38 +27,28 @@ std::string parent_of(const std::string& path) {
   return parent.empty() ? "." : parent;
 }
 
-// An open descriptor that holds the lock of the directory, or nothing if another holds it or it is gone.
-std::optional<int> try_lock(const std::string& directory) {
-  const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return std::nullopt;
-  struct stat locked, named;
-  // Between creation and lock another process may have taken the directory for a dead one and removed it.
-  if (::flock(fd, LOCK_EX | LOCK_NB) == 0 && ::fstat(fd, &locked) == 0 &&
-      ::stat(directory.c_str(), &named) == 0 && locked.st_ino == named.st_ino &&
-      locked.st_dev == named.st_dev) {
-    return fd;
-  }
-  ::close(fd);
-  return std::nullopt;
-}
-
-// Flushes everything below `directory`, whoever wrote it, and the directory itself last.
+// Flushes everything below `directory`, whoever wrote it, in order of names, and the directory itself last.
 Status flush_tree(const std::string& directory) {
   std::error_code code;
-  std::vector<fs::path> folders = {directory};
+  std::vector<fs::path> files, folders = {directory};
   for (fs::recursive_directory_iterator entry(directory, code), end; !code && entry != end;
        entry.increment(code)) {
     if (entry->is_directory(code)) {
       folders.push_back(entry->path());
     } else if (entry->is_regular_file(code)) {
-      FATHOM_ASSIGN(OutputFile file, OutputFile::append(entry->path().string()));
-      FATHOM_TRY(file.sync());
-      FATHOM_TRY(file.close());
+      files.push_back(entry->path());
     } else {
       return invalid(entry->path().string() + ": neither a file nor a folder; cannot be made durable");
     }
   }
   if (code) return io_error(directory + ": cannot list: " + code.message());
+  std::sort(files.begin(), files.end());
+  for (const fs::path& path : files) {
+    FATHOM_ASSIGN(OutputFile file, OutputFile::append(path.string()));
+    FATHOM_TRY(file.sync());
+    FATHOM_TRY(file.close());
+  }
+  std::sort(folders.begin(), folders.end());
   for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
     FATHOM_TRY(sync_directory(folder->string()));
   }
@@ -87,17 +72,28 @@ Status remove_dead_temporaries(const std::string& target) {
   if (code == std::errc::no_such_file_or_directory) return {};
   if (code) return io_error(parent_of(clean) + ": cannot list: " + code.message());
   for (const std::string& temporary : found) {
-    const auto lock = try_lock(temporary);
-    if (!lock) continue;
-    Status removed = remove_tree(temporary);
-    ::close(*lock);
-    FATHOM_TRY(std::move(removed));
+    const Result<DirectoryLock> lock = DirectoryLock::acquire(temporary);
+    if (lock.ok()) FATHOM_TRY(remove_tree(temporary));
   }
   return {};
 }
 
-Result<AtomicDirectory> AtomicDirectory::begin(const std::string& target) {
+namespace {
+
+std::string temporary_name(const std::string& target) {
   static std::atomic<int> counter{0};
+  return target + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter.fetch_add(1));
+}
+
+}  // namespace
+
+Status remove_directory_atomically(const std::string& target) {
+  const std::string temporary = temporary_name(without_trailing_slash(target));
+  FATHOM_TRY(rename_path(target, temporary));
+  return remove_tree(temporary);
+}
+
+Result<AtomicDirectory> AtomicDirectory::begin(const std::string& target) {
   const std::string clean = without_trailing_slash(target);
   if (clean.empty()) return invalid("a directory needs a name");
   std::error_code code;
@@ -107,11 +103,13 @@ Result<AtomicDirectory> AtomicDirectory::begin(const std::string& target) {
   FATHOM_TRY(remove_dead_temporaries(clean));
   // A name is lost only to a process that took it for a dead one; a handful of tries is more than enough.
   for (int attempt = 0; attempt < 16; ++attempt) {
-    const std::string temporary =
-        clean + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter.fetch_add(1));
+    const std::string temporary = temporary_name(clean);
     if (fs::exists(temporary, code)) continue;
     FATHOM_TRY(make_directories(temporary));
-    if (const auto lock = try_lock(temporary)) return AtomicDirectory(clean, temporary, *lock);
+    Result<DirectoryLock> lock = DirectoryLock::acquire(temporary);
+    if (lock.ok()) return AtomicDirectory(clean, temporary, std::move(lock).value());
+    // Without locks nobody takes the temporary for a dead writer's either.
+    if (lock.error().kind == ErrorKind::kNotSupported) return AtomicDirectory(clean, temporary, std::nullopt);
   }
   return io_error(clean + ": cannot lock a temporary directory beside it");
 }
@@ -119,12 +117,11 @@ Result<AtomicDirectory> AtomicDirectory::begin(const std::string& target) {
 AtomicDirectory::AtomicDirectory(AtomicDirectory&& other) noexcept
     : target_(std::move(other.target_)),
       temporary_(std::exchange(other.temporary_, {})),
-      lock_(std::exchange(other.lock_, -1)) {}
+      lock_(std::move(other.lock_)) {}
 
 AtomicDirectory::~AtomicDirectory() {
   // Nothing can be reported from here; what remains is removed by the next begin().
   if (!temporary_.empty()) static_cast<void>(remove_tree(temporary_));
-  if (lock_ >= 0) ::close(lock_);
 }
 
 Status AtomicDirectory::write_file(const std::string& name, std::string_view content) {

@@ -4,13 +4,15 @@
 // renames it to the target (or exchanges the two, if the target exists) and flushes the parent; then the old
 // content is removed. Whatever is killed when, a reader sees the old directory or the new one.
 //
-// The builder holds a lock (flock) on its temporary, which ends with its process. begin() removes temporaries
-// of the same target that nobody holds: what a killed writer left behind.
+// The builder holds a lock on its temporary (base/directory_lock.h), which ends with its process. begin()
+// removes temporaries of the same target that nobody holds: what a killed writer left behind.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/directory_lock.h"
 #include "base/result.h"
 
 namespace fathom {
@@ -32,13 +34,16 @@ class AtomicDirectory {
   Status commit();
 
  private:
-  AtomicDirectory(std::string target, std::string temporary, int lock)
-      : target_(std::move(target)), temporary_(std::move(temporary)), lock_(lock) {}
+  AtomicDirectory(std::string target, std::string temporary, std::optional<DirectoryLock> lock)
+      : target_(std::move(target)), temporary_(std::move(temporary)), lock_(std::move(lock)) {}
   std::string target_, temporary_;
-  int lock_ = -1;
+  std::optional<DirectoryLock> lock_;
 };
 
 // Removes temporaries of `target` whose writers are dead. begin() does it; a program that only reads may too.
 Status remove_dead_temporaries(const std::string& target);
+
+// Removes a directory that must never be seen in part: it takes the name of a temporary first.
+Status remove_directory_atomically(const std::string& target);
 
 }  // namespace fathom

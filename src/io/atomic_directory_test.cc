@@ -158,6 +158,34 @@ TEST_F(AtomicDirectoryTest, AKilledWritersTemporaryIsRemovedByTheNext) {
   EXPECT_EQ(entries(), 0);
 }
 
+TEST_F(AtomicDirectoryTest, WithoutLocksItIsStillAtomicAndLeavesOtherTemporariesAlone) {
+  fs::create_directories(target_ + ".tmp-1-1");
+  set_file_fault([](FileOp op, const std::string&) { return op == FileOp::kLock ? ENOLCK : 0; });
+  EXPECT_TRUE(write(target_, kNew).ok());
+  EXPECT_EQ(content_of(target_), kNew);
+  EXPECT_EQ(entries(), 2);
+}
+
+TEST_F(AtomicDirectoryTest, ARemovedDirectoryIsNeverSeenInPart) {
+  for (int fail_at = 0;; ++fail_at) {
+    ASSERT_TRUE(write(target_, kNew).ok());
+    int seen = 0;
+    set_file_fault([&](FileOp, const std::string&) { return seen++ >= fail_at ? EIO : 0; });
+    const Status removed = remove_directory_atomically(target_);
+    set_file_fault({});
+    if (fs::exists(target_)) {
+      EXPECT_EQ(content_of(target_), kNew) << fail_at;
+    }
+    ASSERT_TRUE(remove_dead_temporaries(target_).ok());
+    EXPECT_EQ(entries(), fs::exists(target_) ? 1 : 0) << fail_at;
+    if (removed.ok()) {
+      EXPECT_GE(fail_at, 7);  // rename, three files, two folders, the directory
+      break;
+    }
+  }
+  EXPECT_FALSE(fs::exists(target_));
+}
+
 TEST_F(AtomicDirectoryTest, OtherNamesAreNotTouched) {
   fs::create_directories(target_ + "2.tmp-1-1");
   fs::create_directories(folder_ + "/mode.tmp-1-1");

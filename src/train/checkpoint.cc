@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "base/file.h"
 #include "base/json.h"
 #include "io/atomic_directory.h"
 #include "io/model_directory.h"
@@ -45,11 +44,55 @@ std::vector<TensorView> optimizer_views(const ModelPlan& plan, const OptimizerSt
   return views;
 }
 
-Result<int64_t> integer(const nlohmann::json& json, const char* key) {
-  if (!json.contains(key) || !json[key].is_number_integer()) {
-    return invalid(std::string("trainer.json: ") + key + " is missing or no integer");
+Result<int64_t> count(const nlohmann::json& json, const char* key) {
+  const auto found = json.find(key);
+  if (found == json.end() || !found->is_number_unsigned() || found->get<uint64_t>() > INT64_MAX) {
+    return invalid(std::string(key) + " is missing or no count");
   }
-  return json[key].get<int64_t>();
+  return found->get<int64_t>();
+}
+
+Result<std::string> text(const nlohmann::json& json, const char* key) {
+  const auto found = json.find(key);
+  if (found == json.end() || !found->is_string()) return invalid(std::string(key) + " is missing or no text");
+  return found->get<std::string>();
+}
+
+nlohmann::json to_json(const TrainerState& state) {
+  return {{"format_version", kTrainerFormatVersion},
+          {"step", state.step},
+          {"tokens", state.tokens},
+          {"forward_calls", state.forward_calls},
+          {"threads", state.threads},
+          {"instruction_set", state.instruction_set},
+          {"data", to_json(state.data)},
+          {"valid_data", state.valid_data},
+          {"recipe", state.recipe}};
+}
+
+Result<TrainerState> state_from(const nlohmann::json& json) {
+  if (!json.is_object()) return invalid("is " + kind_of(json) + ", expected an object");
+  FATHOM_ASSIGN(const int64_t version, count(json, "format_version"));
+  if (version != kTrainerFormatVersion) {
+    return invalid("format_version is " + std::to_string(version) + ", this program reads " +
+                   std::to_string(kTrainerFormatVersion));
+  }
+  TrainerState state;
+  FATHOM_ASSIGN(state.step, count(json, "step"));
+  FATHOM_ASSIGN(state.tokens, count(json, "tokens"));
+  FATHOM_ASSIGN(state.forward_calls, count(json, "forward_calls"));
+  FATHOM_ASSIGN(const int64_t threads, count(json, "threads"));
+  if (threads < 1 || threads > INT32_MAX) return invalid("threads is " + std::to_string(threads));
+  state.threads = static_cast<int>(threads);
+  FATHOM_ASSIGN(state.instruction_set, text(json, "instruction_set"));
+  FATHOM_ASSIGN(state.valid_data, text(json, "valid_data"));
+  for (const char* key : {"data", "recipe"}) {
+    if (!json.contains(key) || !json[key].is_object())
+      return invalid(std::string(key) + " is missing or no object");
+  }
+  FATHOM_ASSIGN(state.data, iteration_state_from_json(json["data"]));
+  state.recipe = json["recipe"];
+  return state;
 }
 
 }  // namespace
@@ -66,29 +109,20 @@ Status write_checkpoint(const std::string& path, const ModelPlan& plan, const Pa
       plan, naming_of(plan), DType::kF32, [&](int32_t param) { return parameters.values(param); }, storage);
   FATHOM_TRY(write_model_files(directory.path(), content));
   FATHOM_TRY(write_safetensors(directory.path() + "/trainer.safetensors", optimizer_views(plan, optimizer)));
-  const nlohmann::json json = {
-      {"format_version", kTrainerFormatVersion}, {"step", state.step},       {"tokens", state.tokens},
-      {"forward_calls", state.forward_calls},    {"threads", state.threads}, {"data", to_json(state.data)}};
-  FATHOM_TRY(directory.write_file("trainer.json", json.dump(1) + "\n"));
+  FATHOM_TRY(directory.write_file("trainer.json", to_json(state).dump(1) + "\n"));
   return directory.commit();
 }
 
-Status read_checkpoint(const std::string& path, const ModelPlan& plan, Parameters& parameters,
-                       OptimizerState& optimizer, TrainerState& state) {
-  FATHOM_ASSIGN(const nlohmann::json json, read_json_file(path + "/trainer.json"));
-  FATHOM_ASSIGN(const int64_t version, integer(json, "format_version"));
-  if (version != kTrainerFormatVersion) {
-    return invalid(path + "/trainer.json: format_version is " + std::to_string(version) +
-                   ", this program reads " + std::to_string(kTrainerFormatVersion));
-  }
-  FATHOM_ASSIGN(state.step, integer(json, "step"));
-  FATHOM_ASSIGN(state.tokens, integer(json, "tokens"));
-  FATHOM_ASSIGN(state.forward_calls, integer(json, "forward_calls"));
-  FATHOM_ASSIGN(const int64_t threads, integer(json, "threads"));
-  state.threads = static_cast<int>(threads);
-  if (!json.contains("data")) return invalid(path + "/trainer.json: data is missing");
-  FATHOM_ASSIGN(state.data, iteration_state_from_json(json["data"]));
+Result<TrainerState> read_trainer_state(const std::string& path) {
+  const std::string file = path + "/trainer.json";
+  FATHOM_ASSIGN(const nlohmann::json json, read_json_file(file));
+  Result<TrainerState> state = state_from(json);
+  if (!state.ok()) return at(file, std::move(state).error());
+  return state;
+}
 
+Status read_checkpoint_tensors(const std::string& path, const ModelPlan& plan, Parameters& parameters,
+                               OptimizerState& optimizer) {
   FATHOM_ASSIGN(const WeightFiles weights, WeightFiles::open(path));
   FATHOM_TRY(load_parameters(plan, naming_of(plan), weights, parameters));
   FATHOM_ASSIGN(const SafetensorsFile moments, SafetensorsFile::open(path + "/trainer.safetensors"));
@@ -109,7 +143,7 @@ Status read_checkpoint(const std::string& path, const ModelPlan& plan, Parameter
 Status prune_checkpoints(const std::string& directory, int64_t keep) {
   const std::vector<int64_t> steps = list_checkpoints(directory);
   for (size_t i = 0; i + static_cast<size_t>(keep) < steps.size(); ++i) {
-    FATHOM_TRY(remove_tree(directory + "/" + checkpoint_name(steps[i])));
+    FATHOM_TRY(remove_directory_atomically(directory + "/" + checkpoint_name(steps[i])));
   }
   return {};
 }

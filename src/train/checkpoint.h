@@ -1,8 +1,10 @@
 // Checkpoints of a run: a Hugging Face style model directory and, in the same directory, what the trainer
-// needs to go on (trainer.json, trainer.safetensors). A checkpoint is visible complete or not at all.
+// needs to go on (trainer.json, trainer.safetensors). A checkpoint is visible complete or not at all. Field
+// by field: docs/formats/checkpoint.md.
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -15,16 +17,20 @@
 
 namespace fathom::train {
 
-// Where a run stands after `step` optimizer steps.
+// Where a run stands after `step` optimizer steps. There is no state of a random generator: every random
+// number is a function of the seed and of these counters.
 struct TrainerState {
   int64_t step = 0;
   int64_t tokens = 0;
   int64_t forward_calls = 0;  // for the capacity warm-up
-  int threads = 0;
+  int threads = 0;            // sums of LibTorch's products depend on it
+  std::string instruction_set;
   IterationState data;
+  std::string valid_data;  // fingerprint of the validation rows; empty without
+  nlohmann::json recipe;   // the run's configuration, see recipe_of()
 };
 
-constexpr int kTrainerFormatVersion = 1;
+constexpr int kTrainerFormatVersion = 2;
 
 // "checkpoint-200".
 std::string checkpoint_name(int64_t step);
@@ -33,9 +39,12 @@ std::vector<int64_t> list_checkpoints(const std::string& directory);
 
 Status write_checkpoint(const std::string& path, const ModelPlan& plan, const Parameters& parameters,
                         const OptimizerState& optimizer, const TrainerState& state, const RunData& data);
-Status read_checkpoint(const std::string& path, const ModelPlan& plan, Parameters& parameters,
-                       OptimizerState& optimizer, TrainerState& state);
-// Removes all but the last `keep`.
+// trainer.json alone.
+Result<TrainerState> read_trainer_state(const std::string& path);
+// Parameters and moments; the checkpoint's tensors must have the plan's shapes.
+Status read_checkpoint_tensors(const std::string& path, const ModelPlan& plan, Parameters& parameters,
+                               OptimizerState& optimizer);
+// Removes all but the last `keep`, the oldest first. None is ever seen in part.
 Status prune_checkpoints(const std::string& directory, int64_t keep);
 
 }  // namespace fathom::train

@@ -4,16 +4,18 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/isa.h"
 #include "plan/count.h"
 #include "plan/spec_io.h"
 #include "train/calibrate.h"
 #include "train/checkpoint.h"
 #include "train/memory_estimate.h"
 #include "train/optimizer.h"
+#include "train/resume.h"
 #include "train/torch_parallel.h"
 #include "weights/checkpoint.h"
 
@@ -43,12 +45,24 @@ class Run {
   static Status run(const RunRequest& request) {
     FATHOM_ASSIGN(ModelPlan plan, build_plan(request.config.model));
     FATHOM_TRY(check_executable(plan));
-    if (request.config.train.threads > 0) set_threads(request.config.train.threads);
     FATHOM_TRY(make_directories(request.directory));
+    Result<DirectoryLock> lock = lock_run(request.directory);
+    if (!lock.ok() && lock.error().kind != ErrorKind::kNotSupported) return std::move(lock).error();
+    if (!lock.ok()) notice(request, lock.error().message + ", so that a second run would not be noticed");
+    FATHOM_ASSIGN(std::optional<Resumption> resumption, find_resumption(request.directory));
+    if (resumption && !request.resume) {
+      return invalid(request.directory + " holds a run already (" + checkpoint_name(resumption->state.step) +
+                     "); continue it with --resume or choose another --out");
+    }
+    if (resumption) {
+      FATHOM_TRY(check_belongs(*resumption, request.config, plan, request.allow_changes));
+    }
+    FATHOM_TRY(remove_leftovers(request.directory));
+    settle_threads(request, resumption);
     FATHOM_ASSIGN(RunData data, open_run_data(request.config.data, plan.dims.vocab_size, request.directory));
     FATHOM_ASSIGN(RowOrder order, RowOrder::create(order_of(request.config), data.train->rows()));
     Run run(request, std::move(plan), std::move(data), std::move(order));
-    FATHOM_TRY(run.start());
+    FATHOM_TRY(run.start(resumption));
     return run.loop();
   }
 
@@ -63,16 +77,53 @@ class Run {
         optimizer_(plan_, config_.optimizer, parameters_),
         executor_(plan_, parameters_) {}
 
-  Status start() {
-    const std::vector<int64_t> checkpoints = list_checkpoints(request_.directory);
-    if (!checkpoints.empty() && !request_.resume) {
-      return invalid(request_.directory + " holds a run already (" + checkpoint_name(checkpoints.back()) +
-                     "); continue it with --resume or choose another --out");
+  static void notice(const RunRequest& request, const std::string& sentence) {
+    for (TrainObserver* observer : request.observers) observer->on_notice(sentence);
+  }
+
+  // What the recipe asks for, else what the run had before.
+  static void settle_threads(const RunRequest& request, const std::optional<Resumption>& resumption) {
+    const int asked = request.config.train.threads;
+    if (asked > 0) {
+      set_threads(asked);
+    } else if (resumption) {
+      set_threads(resumption->state.threads);
     }
-    if (!checkpoints.empty()) {
-      const std::string path = request_.directory + "/" + checkpoint_name(checkpoints.back());
-      FATHOM_TRY(read_checkpoint(path, plan_, parameters_, optimizer_.state(), state_));
-      FATHOM_TRY(iterator_.restore(state_.data));
+    if (!resumption) return;
+    const auto differs = [&](const std::string& what, const std::string& saved, const std::string& own) {
+      notice(request, resumption->path + " was made with " + what + " " + saved + ", this run has " + own +
+                          "; its numbers may differ in their last bits from those of an uninterrupted run");
+    };
+    const int own = torch_parallel().num_threads();
+    if (own != resumption->state.threads) {
+      differs("train.threads", std::to_string(resumption->state.threads), std::to_string(own));
+    }
+    const std::string isa(name_of(isa_level()));
+    if (isa != resumption->state.instruction_set) {
+      differs("instruction set", resumption->state.instruction_set, isa);
+    }
+  }
+
+  Status restore(const Resumption& resumption) {
+    state_ = resumption.state;
+    Status restored = iterator_.restore(state_.data);
+    if (restored.ok() && state_.valid_data != valid_fingerprint()) {
+      restored = invalid("cannot resume: the saved validation data is " + or_none(state_.valid_data) +
+                         ", this run's is " + or_none(valid_fingerprint()));
+    }
+    if (!restored.ok()) return at(resumption.path, std::move(restored).error());
+    FATHOM_TRY(read_checkpoint_tensors(resumption.path, plan_, parameters_, optimizer_.state()));
+    return prune_checkpoints(request_.directory, config_.train.keep);
+  }
+
+  std::string valid_fingerprint() const { return data_.valid ? data_.valid->stream().fingerprint() : ""; }
+  static std::string or_none(const std::string& fingerprint) {
+    return fingerprint.empty() ? "none" : fingerprint;
+  }
+
+  Status start(const std::optional<Resumption>& resumption) {
+    if (resumption) {
+      FATHOM_TRY(restore(*resumption));
     } else if (!config_.init.empty()) {
       FATHOM_ASSIGN(const WeightFiles files, WeightFiles::open(config_.init));
       FATHOM_TRY(load_parameters(plan_, naming_of(plan_), files, parameters_));
@@ -80,6 +131,9 @@ class Run {
       init_parameters(plan_, config_.train.seed, parameters_);
     }
     state_.threads = torch_parallel().num_threads();
+    state_.instruction_set = name_of(isa_level());
+    state_.valid_data = valid_fingerprint();
+    state_.recipe = recipe_of(config_);
     FATHOM_TRY(write_file_atomic(request_.directory + "/config.toml", to_toml(config_)));
     FATHOM_TRY(write_file_atomic(request_.directory + "/config.json", write_config_json(plan_.spec)));
 
@@ -97,23 +151,42 @@ class Run {
     summary.threads = state_.threads;
     summary.first_step = state_.step;
     for (TrainObserver* observer : request_.observers) observer->on_start(summary);
+    return check_observers();
+  }
+
+  // What observers could not do, with the way back.
+  Status check_observers() const {
+    for (const TrainObserver* observer : request_.observers) {
+      Status status = observer->status();
+      if (!status.ok()) return with_last_checkpoint(std::move(status).error());
+    }
     return {};
+  }
+
+  Error with_last_checkpoint(Error error) const {
+    const std::vector<int64_t> saved = list_checkpoints(request_.directory);
+    error.message += saved.empty() ? "; there is no checkpoint yet"
+                                   : "; the last good checkpoint is " + request_.directory + "/" +
+                                         checkpoint_name(saved.back());
+    return error;
   }
 
   Status loop() {
     const LoopConfig& train = config_.train;
     while (state_.step < train.steps) {
       FATHOM_TRY(step());
+      FATHOM_TRY(check_observers());
       const bool last = state_.step == train.steps;
-      const bool stopped = request_.stop != nullptr && request_.stop->load();
+      const bool stopped = !last && request_.stop != nullptr && request_.stop->load();
       const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
-      if (data_.valid && !stopped && (last || due(train.eval_every))) FATHOM_TRY(evaluate(last));
+      // Also when stopped: a run that goes on does not come back to this step.
+      if (data_.valid && (last || due(train.eval_every))) FATHOM_TRY(evaluate(last));
       if (due(train.sample_every) && !stopped) {
         for (TrainObserver* observer : request_.observers)
           observer->on_sample(state_.step, plan_, parameters_);
       }
       if (last || stopped || due(train.save_every)) FATHOM_TRY(save());
-      if (stopped && !last) {
+      if (stopped) {
         return Error{"stopped after step " + std::to_string(state_.step) + "; --resume continues from " +
                          request_.directory + "/" + checkpoint_name(state_.step),
                      ErrorKind::kCancelled};
@@ -188,13 +261,9 @@ class Run {
   Status update(StepReport& report) {
     report.grad_norm = optimizer_.gradient_norm();
     if (!std::isfinite(report.loss_total) || !std::isfinite(report.grad_norm)) {
-      const std::vector<int64_t> saved = list_checkpoints(request_.directory);
-      return invalid("step " + std::to_string(state_.step) + ": the loss is " +
-                     std::to_string(report.loss_total) + " and the gradient norm " +
-                     std::to_string(report.grad_norm) +
-                     (saved.empty() ? "; there is no checkpoint yet"
-                                    : "; the last good checkpoint is " + request_.directory + "/" +
-                                          checkpoint_name(saved.back())));
+      return with_last_checkpoint(invalid("step " + std::to_string(state_.step) + ": the loss is " +
+                                          std::to_string(report.loss_total) + " and the gradient norm " +
+                                          std::to_string(report.grad_norm)));
     }
     optimizer_.update(state_.step + 1, report.learning_rate, report.grad_norm);
     return {};
@@ -244,10 +313,17 @@ class Run {
   Status save() {
     state_.data = iterator_.state();
     const std::string path = request_.directory + "/" + checkpoint_name(state_.step);
-    FATHOM_TRY(write_checkpoint(path, plan_, parameters_, optimizer_.state(), state_, data_));
-    FATHOM_TRY(prune_checkpoints(request_.directory, config_.train.keep));
+    Status saved = write_all(path);
+    if (!saved.ok()) return with_last_checkpoint(std::move(saved).error());
     for (TrainObserver* observer : request_.observers) observer->on_checkpoint(state_.step, path);
-    return {};
+    return check_observers();
+  }
+
+  // The logs come first: a checkpoint never stands for steps that they do not have.
+  Status write_all(const std::string& path) {
+    for (TrainObserver* observer : request_.observers) FATHOM_TRY(observer->make_durable());
+    FATHOM_TRY(write_checkpoint(path, plan_, parameters_, optimizer_.state(), state_, data_));
+    return prune_checkpoints(request_.directory, config_.train.keep);
   }
 
   const RunRequest& request_;

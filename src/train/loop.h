@@ -55,6 +55,12 @@ class TrainObserver {
   virtual void on_step(const StepReport& /*report*/) {}
   virtual void on_evaluation(const EvaluationReport& /*report*/) {}
   virtual void on_checkpoint(int64_t /*step*/, const std::string& /*path*/) {}
+  // One sentence that the user should know and that does not end the run.
+  virtual void on_notice(const std::string& /*sentence*/) {}
+  // Before a checkpoint is written: what was reported up to here and is kept in a file must survive a crash.
+  virtual Status make_durable() { return {}; }
+  // Asked after every step: an error, such as a log that cannot be written, ends the run.
+  virtual Status status() const { return {}; }
   // Every sample_every steps, with the parameters as they stand.
   virtual void on_sample(int64_t /*step*/, const ModelPlan& /*plan*/, const Parameters& /*parameters*/) {}
 };
@@ -62,14 +68,19 @@ class TrainObserver {
 struct RunRequest {
   RunConfig config;
   std::string directory;
-  bool resume = false;
+  bool resume = false;         // from the last checkpoint in the directory; without one, from the start
+  bool allow_changes = false;  // resume although the recipe differs from the checkpoint's
   std::vector<TrainObserver*> observers;  // not owned
   const std::atomic<bool>* stop =
       nullptr;  // set from outside: finish the step, write a checkpoint, return kCancelled
 };
 
-// Runs to the end. Errors: a directory that holds another run, bad data, a loss that is no number (the last
-// good checkpoint stays and is named), disk trouble; kCancelled when stopped.
+// Runs to the end. Killed at any moment and resumed, it computes and reports what it would have without:
+// every number but times, to the last bit, on as many threads of the same processor.
+//
+// Errors: a directory that holds another run or is in use by one, a checkpoint of another model, recipe or
+// data, bad data, a loss that is no number, disk trouble (the last good checkpoint stays and is named);
+// kCancelled when stopped.
 Status run_training(const RunRequest& request);
 
 }  // namespace fathom::train

@@ -37,7 +37,7 @@ TEST(TrainSignals, ASecondCtrlCEndsAtOnceAndLeavesCheckpointsWhole) {
   const SmallRun small("train-signals-twice");
   ASSERT_EQ(small.train("run", {"--train.steps=1"}).code, 0);
   std::vector<std::string> more = kEndless;
-  more.push_back("--resume");
+  more.insert(more.end(), {"--resume", "--allow-changes"});  // of the accumulation
   Terminal terminal(small.command("run", more));
   ASSERT_TRUE(terminal.wait_for("going on at step 1")) << terminal.output();
   terminal.type(kCtrlC);

@@ -1,0 +1,118 @@
+// The file seam: whatever the system does with an operation, a file is whole or there is one sentence.
+#include "base/file.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <map>
+
+namespace fathom {
+namespace {
+
+namespace fs = std::filesystem;
+
+class FileSeam : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = (fs::temp_directory_path() / ("fathom-file-" + std::to_string(::getpid()))).string();
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+  void TearDown() override {
+    set_file_fault({});
+    fs::remove_all(folder_);
+  }
+  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+  int64_t entries() const { return std::distance(fs::directory_iterator(folder_), {}); }
+
+  std::string folder_;
+};
+
+TEST_F(FileSeam, ShortWritesAndReadsMoveEveryByteInTheEnd) {
+  std::string content;
+  for (int i = 0; i < 5000; ++i) content += static_cast<char>('a' + i % 26);
+  std::map<FileOp, int> calls;
+  set_file_fault([&](FileOp op, const std::string&) {
+    return FileOutcome::shortened(static_cast<size_t>(1 + calls[op]++ % 7));
+  });
+  ASSERT_TRUE(write_file_atomic(path("a"), content).ok());
+  const Result<std::string> read = read_file(path("a"));
+  ASSERT_TRUE(read.ok()) << read.error().message;
+  EXPECT_EQ(*read, content);
+  EXPECT_GE(calls[FileOp::kWrite], 5000 / 7);
+  EXPECT_GE(calls[FileOp::kRead], 5000 / 7);
+}
+
+TEST_F(FileSeam, AnInterruptedCallIsRepeated) {
+  std::map<FileOp, int> calls;
+  set_file_fault([&](FileOp op, const std::string&) {
+    const bool moves_bytes = op == FileOp::kWrite || (op == FileOp::kRead && calls[op] > 0);  // not the open
+    return ++calls[op] % 2 == 0 && moves_bytes ? EINTR : 0;
+  });
+  ASSERT_TRUE(write_file_atomic(path("a"), "one").ok());
+  ASSERT_TRUE(write_file_atomic(path("a"), "two").ok());
+  const Result<std::string> read = read_file(path("a"));
+  ASSERT_TRUE(read.ok()) << read.error().message;
+  EXPECT_EQ(*read, "two");
+  EXPECT_EQ(calls[FileOp::kWrite], 3);
+}
+
+TEST_F(FileSeam, AFailureNamesPathAndReasonAndLeavesTheOldContent) {
+  ASSERT_TRUE(write_file_atomic(path("a"), "old").ok());
+  int failures = 0;
+  for (int fail_at = 0;; ++fail_at) {
+    int seen = 0;
+    FileOp failed = FileOp::kOpen;
+    set_file_fault([&](FileOp op, const std::string&) {
+      if (seen++ != fail_at) return 0;
+      failed = op;
+      return ENOSPC;
+    });
+    const Status status = write_file_atomic(path("a"), "new");
+    set_file_fault({});
+    if (status.ok()) break;
+    ++failures;
+    EXPECT_EQ(status.error().kind, ErrorKind::kIo);
+    EXPECT_TRUE(status.error().message.starts_with(folder_)) << status.error().message;
+    EXPECT_TRUE(status.error().message.ends_with(": No space left on device")) << status.error().message;
+    // Only the flush of the folder comes after the file is in place.
+    EXPECT_TRUE(*read_file(path("a")) == "old" || fail_at == 5) << fail_at;
+    EXPECT_EQ(entries(), 1) << fail_at;
+  }
+  EXPECT_EQ(failures, 6);  // create, write, flush, close, rename, flush of the folder
+}
+
+TEST_F(FileSeam, ADiskThatFillsInTheMiddleOfAWriteIsAFailure) {
+  int writes = 0;
+  set_file_fault([&](FileOp op, const std::string&) -> FileOutcome {
+    if (op != FileOp::kWrite) return 0;
+    return ++writes == 1 ? FileOutcome::shortened(2) : FileOutcome(ENOSPC);
+  });
+  const Status status = write_file_atomic(path("a"), "content");
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(writes, 2);
+  EXPECT_EQ(entries(), 0);
+}
+
+TEST_F(FileSeam, ATreeIsRemovedEntryByEntryAndLinksAreNotFollowed) {
+  fs::create_directories(path("kept"));
+  ASSERT_TRUE(write_file_atomic(path("kept/file"), "x").ok());
+  fs::create_directories(path("tree/sub"));
+  ASSERT_TRUE(write_file_atomic(path("tree/sub/file"), "x").ok());
+  fs::create_directory_symlink(path("kept"), path("tree/link"));
+  int removals = 0;
+  set_file_fault([&](FileOp op, const std::string&) {
+    removals += op == FileOp::kUnlink ? 1 : 0;
+    return 0;
+  });
+  ASSERT_TRUE(remove_tree(path("tree")).ok());
+  EXPECT_EQ(removals, 4);  // sub/file, sub, link, tree
+  EXPECT_FALSE(fs::exists(path("tree")));
+  EXPECT_EQ(*read_file(path("kept/file")), "x");
+  EXPECT_TRUE(remove_tree(path("tree")).ok());
+}
+
+}  // namespace
+}  // namespace fathom
