@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/file.h"
-#include "io/json.h"
+#include "base/json.h"
 #include "plan/spec_io.h"
 
 namespace fathom::train {
