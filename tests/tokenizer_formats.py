@@ -125,8 +125,9 @@ def llama3(folder):
 
 
 def o200k(folder):
-    specials = [added("<|endoftext|>", 199999), added("<|end|>", 200020, rstrip=True),
-                added("<|user|>", 200021, rstrip=True)]
+    specials = [added("<|endoftext|>", 199999), added("<|assistant|>", 200019),
+                added("<|end|>", 200020, rstrip=True), added("<|user|>", 200021, rstrip=True),
+                added("<|system|>", 200022)]
     return from_ranks(folder / "o200k_base.tiktoken", O200K, specials, behavior="Removed", invert=True)
 
 

@@ -99,29 +99,36 @@ void Bpe::encode_bytes(std::string_view word, BpeScratch& scratch, std::vector<i
 
 // For a few symbols it is fastest to look at all pairs for each merge.
 void Bpe::merge_short(std::string_view word, std::vector<int32_t>& out) const {
-  constexpr Merge kNever{std::numeric_limits<int32_t>::max(), 0};
-  std::array<int32_t, kShortWord> ids;
-  std::array<Merge, kShortWord> merges;  // of each symbol with the next
+  constexpr int32_t kNever = std::numeric_limits<int32_t>::max();
+  // Of each symbol, and of its merge with the next. The last has none.
+  std::array<int32_t, kShortWord> ids, ranks, merged;
   size_t count = word.size();
+  if (count == 0) return;
   const auto look_up = [&](size_t left) {
-    const Merge* found = left + 1 < count ? merges_.find(ids[left], ids[left + 1]) : nullptr;
-    merges[left] = found == nullptr ? kNever : *found;
+    const Merge* found = merges_.find(ids[left], ids[left + 1]);
+    ranks[left] = found == nullptr ? kNever : found->rank;
+    merged[left] = found == nullptr ? 0 : found->id;
   };
   for (size_t i = 0; i < count; ++i) ids[i] = (*alphabet_ids_)[static_cast<uint8_t>(word[i])];
-  for (size_t i = 0; i < count; ++i) look_up(i);
+  for (size_t i = 0; i + 1 < count; ++i) merges_.prefetch(ids[i], ids[i + 1]);
+  for (size_t i = 0; i + 1 < count; ++i) look_up(i);
+  ranks[count - 1] = kNever;
   for (;;) {
     size_t best = 0;
-    for (size_t i = 1; i < count; ++i) {
-      if (merges[i].rank < merges[best].rank) best = i;
-    }
-    if (count == 0 || merges[best].rank == kNever.rank) break;
-    ids[best] = merges[best].id;
+    for (size_t i = 1; i < count; ++i) best = ranks[i] < ranks[best] ? i : best;
+    if (ranks[best] == kNever) break;
+    ids[best] = merged[best];
     --count;
     for (size_t i = best + 1; i < count; ++i) {
       ids[i] = ids[i + 1];
-      merges[i] = merges[i + 1];
+      ranks[i] = ranks[i + 1];
+      merged[i] = merged[i + 1];
     }
-    look_up(best);
+    if (best + 1 < count) {
+      look_up(best);
+    } else {
+      ranks[best] = kNever;
+    }
     if (best > 0) look_up(best - 1);
   }
   out.insert(out.end(), ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(count));

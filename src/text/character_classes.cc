@@ -61,11 +61,12 @@ std::unique_ptr<const CharacterClasses> CharacterClasses::create(std::vector<Cha
   std::vector<uint64_t>& known = classes->members_;
   for (size_t block = 0; block < kBlocks; ++block) {
     if (!blocks[block]) continue;
-    for (uint64_t members : classes->ask(block)) {
+    const auto asked = classes->ask(block);
+    for (uint64_t members : asked) {
       if (std::ranges::find(known, members) == known.end()) known.push_back(members);
     }
     if (known.size() > 256) return nullptr;
-    classes->fill(block);
+    classes->keep(block, asked);
   }
   for (size_t byte = 0; byte < classes->ascii_.size(); ++byte) classes->ascii_[byte] = classes->of(byte);
   return classes;
@@ -97,8 +98,13 @@ std::array<uint64_t, CharacterClasses::kBlock> CharacterClasses::ask(size_t bloc
 const CharacterClasses::Block& CharacterClasses::fill(size_t block) const {
   const std::lock_guard lock(mutex_);
   if (const Block* filled = blocks_[block].load()) return *filled;
+  return keep(block, ask(block));
+}
+
+const CharacterClasses::Block& CharacterClasses::keep(size_t block,
+                                                      const std::array<uint64_t, kBlock>& members) const {
   auto made = std::make_unique<Block>();
-  std::ranges::transform(ask(block), made->begin(), [this](uint64_t members) { return class_of(members); });
+  std::ranges::transform(members, made->begin(), [this](uint64_t of_one) { return class_of(of_one); });
   blocks_[block].store(made.get(), std::memory_order_release);
   return *made.release();
 }

@@ -54,9 +54,10 @@ class CharacterClasses {
   using Block = std::array<uint8_t, kBlock>;
 
   CharacterClasses() = default;
-  // For every set, by index, a bit a character of the block.
+  // By character of the block, a bit a set.
   std::array<uint64_t, kBlock> ask(size_t block) const;
   const Block& fill(size_t block) const;
+  const Block& keep(size_t block, const std::array<uint64_t, kBlock>& members) const;
   uint8_t class_of(uint64_t members) const;
 
   std::vector<Regex> sets_;

@@ -11,6 +11,7 @@ namespace fathom::text {
 namespace {
 
 constexpr size_t kMaxInstructions = 2000;
+constexpr size_t kMaxStates = 512;
 constexpr size_t kMaxEntries = 1 << 15;  // of the table, so that an entry's bits suffice
 
 struct Instruction {
@@ -162,7 +163,7 @@ std::optional<std::vector<uint16_t>> make_table(const Program& program, const Ch
   std::vector<Threads> states = {{}, {0}};
   std::vector<uint16_t> table(width);
   for (size_t state = 1; state < states.size(); ++state) {
-    if (states.size() * width > kMaxEntries) return std::nullopt;
+    if (states.size() > kMaxStates || states.size() * width > kMaxEntries) return std::nullopt;
     for (size_t character_class = 0; character_class < width; ++character_class) {
       bool matched = false;
       const Threads next = stepper.step(states[state], character_class, matched);

@@ -15,7 +15,7 @@ class WordCache {
   // Short words with few ids are most of any text. They have slots of their own, two to a cache line.
   static constexpr size_t kShortWord = 15, kShortIds = 3;  // bytes, ids
   static constexpr size_t kLongWord = 46, kLongIds = 19;   // longer words are rarely seen twice
-  static constexpr size_t kShortSlots = 1 << 15, kLongSlots = 1 << 13;
+  static constexpr size_t kShortSlots = 1 << 16, kLongSlots = 1 << 13;
   // What a call of find() may write past the ids it returns the number of.
   static constexpr size_t kMaxIds = kLongIds;
 
@@ -85,7 +85,7 @@ class WordCache {
   static uint64_t hash(std::string_view word);
   int find_long(std::string_view word, int32_t* out) const;
 
-  std::vector<ShortSlot> short_;  // 1 MB
+  std::vector<ShortSlot> short_;  // 2 MB
   std::vector<LongSlot> long_;    // 1 MB
 };
 
