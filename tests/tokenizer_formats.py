@@ -8,6 +8,7 @@ import base64
 import json
 import struct
 
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 CL100K = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -124,8 +125,9 @@ def llama3(folder):
 
 
 def o200k(folder):
-    specials = [added("<|endoftext|>", 199999), added("<|end|>", 200020, rstrip=True),
-                added("<|user|>", 200021, rstrip=True)]
+    specials = [added("<|endoftext|>", 199999), added("<|assistant|>", 200019),
+                added("<|end|>", 200020, rstrip=True), added("<|user|>", 200021, rstrip=True),
+                added("<|system|>", 200022)]
     return from_ranks(folder / "o200k_base.tiktoken", O200K, specials, behavior="Removed", invert=True)
 
 

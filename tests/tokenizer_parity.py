@@ -90,6 +90,20 @@ def run_fathom(binary, flags, text):
     return done.stdout.decode().split("\n")[:-1]
 
 
+# A chat as the tokenizer of a published model with this vocabulary encodes it.
+CHAT = ("<|system|>Your name is Phi, an AI math expert developed by Microsoft. You are a medieval knight and must provide "
+        "explanations to modern people.<|end|><|user|>How should I explain the Internet?<|end|><|assistant|>")
+CHAT_IDS = [200022, 9719, 1308, 382, 102143, 11, 448, 20837, 13324, 8333, 9742, 656, 8321, 13, 1608, 553, 261, 55145,
+            105457, 326, 2804, 3587, 69457, 316, 6809, 1665, 13, 200020, 200021, 5299, 1757, 357, 16644, 290, 7380, 30,
+            200020, 200019]
+
+
+def compare_chat(binary, path):
+    ids = json.loads(run_fathom(binary, ["--tokenizer", str(path), "--special", "--ids"], CHAT)[0])
+    print(f"recorded chat: ids {'agree' if ids == CHAT_IDS else f'differ: {ids}'}")
+    return int(ids != CHAT_IDS)
+
+
 def compare(name, binary, path, lines):
     """Number of lines whose ids, or whose decoded text, differ."""
     import tokenizers
@@ -148,6 +162,8 @@ def main():
                 path = pathlib.Path(folder) / "tokenizer.json"
                 path.write_text(json.dumps(content(), ensure_ascii=False), encoding="utf-8")
                 differing += compare(name, arguments.fathom, path, lines)
+                if name == "o200k_base":
+                    differing += compare_chat(arguments.fathom, path)
     if not lines:
         sys.exit("no lines to compare")
     sys.exit(1 if differing else 0)

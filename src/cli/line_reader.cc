@@ -9,14 +9,18 @@ namespace {
 constexpr size_t kBuffer = 1 << 20;
 }
 
-LineReader::LineReader(std::string name, std::ifstream file)
-    : name_(std::move(name)), file_(std::move(file)), standard_input_(!file_.is_open()), buffer_(kBuffer) {}
+LineReader::LineReader(std::string name, std::ifstream file, char terminator)
+    : name_(std::move(name)),
+      file_(std::move(file)),
+      standard_input_(!file_.is_open()),
+      terminator_(terminator),
+      buffer_(kBuffer) {}
 
-Result<LineReader> LineReader::open(const std::string& path) {
-  if (path == "-") return LineReader("standard input", std::ifstream());
+Result<LineReader> LineReader::open(const std::string& path, char terminator) {
+  if (path == "-") return LineReader("standard input", std::ifstream(), terminator);
   std::ifstream file(path, std::ios::binary);
   if (!file) return io_error(path + ": cannot be opened for reading");
-  return LineReader(path, std::move(file));
+  return LineReader(path, std::move(file), terminator);
 }
 
 Result<bool> LineReader::fill() {
@@ -41,15 +45,15 @@ Result<bool> LineReader::next(std::string& line) {
     }
     started = true;
     const char* begin = buffer_.data() + at_;
-    const auto* feed = static_cast<const char*>(std::memchr(begin, '\n', end_ - at_));
-    const size_t size = feed == nullptr ? end_ - at_ : static_cast<size_t>(feed - begin);
+    const auto* stop = static_cast<const char*>(std::memchr(begin, terminator_, end_ - at_));
+    const size_t size = stop == nullptr ? end_ - at_ : static_cast<size_t>(stop - begin);
     if (line.size() + size > kMaxLine) {
       return invalid(name_ + ": line " + std::to_string(number_ + 1) + " exceeds the limit of " +
                      std::to_string(kMaxLine) + " bytes");
     }
     line.append(begin, size);
     at_ += size;
-    if (feed == nullptr) continue;
+    if (stop == nullptr) continue;
     ++at_;
     ++number_;
     return true;

@@ -4,9 +4,11 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/json.h"
 #include "cli/commands.h"
+#include "cli/encode_texts.h"
 #include "cli/line_reader.h"
 #include "text/bpe_trainer.h"
 #include "text/tokenizer.h"
@@ -18,7 +20,8 @@ namespace {
 
 struct TokenizeFlags {
   std::string tokenizer, file = "-", text;
-  bool has_text = false, ids = false, count = false, decode = false, special = false;
+  bool has_text = false, ids = false, count = false, decode = false, special = false, null = false;
+  int threads = 0, bench = 0;
   std::vector<std::string> train;
   text::BpeTrainOptions training;
   std::string output;
@@ -27,9 +30,13 @@ struct TokenizeFlags {
 // What is done with one line; `place` names it in messages.
 using LineAction = std::function<Status(const std::string& line, const std::string& place)>;
 
+Result<LineReader> open_file(const TokenizeFlags& flags) {
+  return LineReader::open(flags.file, flags.null ? '\0' : '\n');
+}
+
 Status for_each_line(const TokenizeFlags& flags, const LineAction& action) {
   if (flags.has_text) return action(flags.text, "the text");
-  FATHOM_ASSIGN(LineReader reader, LineReader::open(flags.file));
+  FATHOM_ASSIGN(LineReader reader, open_file(flags));
   std::string line;
   for (;;) {
     FATHOM_ASSIGN(const bool more, reader.next(line));
@@ -38,37 +45,26 @@ Status for_each_line(const TokenizeFlags& flags, const LineAction& action) {
   }
 }
 
-Status print_ids(const std::vector<int32_t>& ids) {
-  std::string out = "[";
-  for (int32_t id : ids) (out += out.size() > 1 ? ", " : "") += std::to_string(id);
-  std::cout << out << "]\n";
-  return {};
-}
-
-// One line per token, strings quoted as in JSON.
-Status print_tokens(const text::Tokenizer& tokenizer, const std::vector<int32_t>& ids) {
-  for (int32_t id : ids) {
-    const int32_t one[] = {id};
-    std::cout << id << "\t" << nlohmann::json(tokenizer.decode(one)).dump() << "\n";
-  }
-  return {};
-}
-
-Status encode_lines(const text::Tokenizer& tokenizer, const TokenizeFlags& flags) {
+Status encode(const text::Tokenizer& tokenizer, const TokenizeFlags& flags, const TextSource& source) {
   const text::EncodeOptions options{.add_special_tokens = flags.special, .parse_special = flags.special};
-  int64_t lines = 0, bytes = 0, tokens = 0;
-  std::vector<int32_t> ids;
-  FATHOM_TRY(for_each_line(flags, [&](const std::string& line, const std::string&) -> Status {
-    ids.clear();
-    tokenizer.encode_to(line, options, ids);
-    ++lines;
-    bytes += static_cast<int64_t>(line.size());
-    tokens += static_cast<int64_t>(ids.size());
-    if (flags.count) return {};
-    return flags.ids ? print_ids(ids) : print_tokens(tokenizer, ids);
-  }));
-  if (flags.count) std::cout << tokens << " tokens, " << lines << " lines, " << bytes << " bytes\n";
-  return {};
+  ThreadPool threads(flags.threads > 0 ? flags.threads : available_cores());
+  if (flags.bench > 0) return time_encoding(tokenizer, options, flags.bench, source, threads);
+  const EncodeOutput output = flags.count ? EncodeOutput::kCount
+                              : flags.ids ? EncodeOutput::kIds
+                                          : EncodeOutput::kTokens;
+  return encode_texts(tokenizer, options, output, source, threads);
+}
+
+Status encode_input(const text::Tokenizer& tokenizer, const TokenizeFlags& flags) {
+  if (flags.has_text) {
+    bool given = false;
+    return encode(tokenizer, flags, [&](std::string& text) -> Result<bool> {
+      text = flags.text;
+      return !std::exchange(given, true);
+    });
+  }
+  FATHOM_ASSIGN(LineReader reader, open_file(flags));
+  return encode(tokenizer, flags, [&](std::string& text) { return reader.next(text); });
 }
 
 Result<std::vector<int32_t>> parse_ids(const std::string& line, int32_t vocab_size) {
@@ -125,7 +121,7 @@ Result<int> run(const TokenizeFlags& flags) {
   std::ios::sync_with_stdio(false);
   if (!flags.train.empty()) return train(flags);
   FATHOM_ASSIGN(const text::Tokenizer tokenizer, text::Tokenizer::load(flags.tokenizer));
-  FATHOM_TRY(flags.decode ? decode_lines(tokenizer, flags) : encode_lines(tokenizer, flags));
+  FATHOM_TRY(flags.decode ? decode_lines(tokenizer, flags) : encode_input(tokenizer, flags));
   std::cout.flush();
   if (!std::cout) return io_error("standard output: writing failed");
   return kExitOk;
@@ -136,9 +132,8 @@ Result<int> run(const TokenizeFlags& flags) {
 Action declare_tokenize(CLI::App& app) {
   auto flags = std::make_shared<TokenizeFlags>();
   app.footer(
-      "Every line of the input is a text of its own, encoded without its line feed. Prints one token per "
-      "line\n"
-      "unless --ids or --count is given.");
+      "Every line of the input is a text of its own, encoded without its line feed; threads share them out.\n"
+      "Prints one token per line unless --ids, --count or --bench is given.");
   auto* tokenizer =
       app.add_option("--tokenizer", flags->tokenizer, "folder with a tokenizer.json, or the file");
   auto* text = app.add_option("text", flags->text, "the text (default: the lines of --file)");
@@ -146,6 +141,14 @@ Action declare_tokenize(CLI::App& app) {
       app.add_option("--file", flags->file, "file to read, - for standard input")->capture_default_str();
   auto* ids = app.add_flag("--ids", flags->ids, "print one JSON list of ids per line of input");
   auto* count = app.add_flag("--count", flags->count, "print how many tokens, lines and bytes there are");
+  auto* null =
+      app.add_flag("--null,-0", flags->null,
+                   "texts of --file end with a zero byte instead of a line feed, so that they may hold "
+                   "line feeds");
+  auto* threads = app.add_option("--threads,-t", flags->threads, "0: all cores")->check(at_least(0));
+  auto* bench = app.add_option("--bench", flags->bench,
+                               "encode all texts this many times in memory and print how fast each time was")
+                    ->check(at_least(1));
   auto* decode =
       app.add_flag("--decode", flags->decode, "lines of input are JSON lists of ids; print their texts");
   auto* special =
@@ -165,8 +168,12 @@ Action declare_tokenize(CLI::App& app) {
   train->needs(output);
   text->excludes(file);
   count->excludes(ids);
-  for (CLI::Option* option : {ids, count}) decode->excludes(option);
-  for (CLI::Option* option : {tokenizer, text, file, ids, count, decode, special}) train->excludes(option);
+  null->excludes(text);
+  for (CLI::Option* option : {ids, count}) bench->excludes(option);
+  for (CLI::Option* option : {ids, count, null, threads, bench}) decode->excludes(option);
+  for (CLI::Option* option : {tokenizer, text, file, ids, count, decode, special, null, threads, bench}) {
+    train->excludes(option);
+  }
   return [flags, text, train, tokenizer]() -> Result<int> {
     flags->has_text = text->count() > 0;
     if (train->count() + tokenizer->count() == 0) return invalid("tokenize needs --tokenizer or --train");

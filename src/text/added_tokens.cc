@@ -23,7 +23,9 @@ int32_t AddedTokens::child_of(const Finder& finder, int32_t node, uint8_t byte) 
 }
 
 void AddedTokens::insert(Finder& finder, std::string_view content, int32_t token) {
-  finder.starts[static_cast<uint8_t>(content[0])] = true;
+  bool& starts = finder.starts[static_cast<uint8_t>(content[0])];
+  if (!starts) finder.first_bytes += content[0];
+  starts = true;
   int32_t node = 0;
   for (char c : content) {
     const auto byte = static_cast<uint8_t>(c);
@@ -36,6 +38,16 @@ void AddedTokens::insert(Finder& finder, std::string_view content, int32_t token
     node = next;
   }
   if (finder.nodes[node].token == -1) finder.nodes[node].token = token;
+}
+
+size_t AddedTokens::next_start(const Finder& finder, std::string_view text, size_t at) {
+  if (finder.first_bytes.size() <= 1) {
+    const size_t found =
+        finder.first_bytes.empty() ? std::string_view::npos : text.find(finder.first_bytes[0], at);
+    return std::min(found, text.size());
+  }
+  while (at < text.size() && !finder.starts[static_cast<uint8_t>(text[at])]) ++at;
+  return at;
 }
 
 size_t AddedTokens::match(const Finder& finder, std::string_view text, int32_t& token) {
@@ -55,10 +67,9 @@ std::vector<Segment> AddedTokens::split(std::string_view text, bool normalized, 
   const Finder& finder = finders_[normalized];
   std::vector<Segment> segments;
   size_t done = 0;
-  for (size_t at = 0; at < text.size();) {
+  for (size_t at = 0; (at = next_start(finder, text, at)) < text.size();) {
     int32_t index = -1;
-    const size_t size =
-        finder.starts[static_cast<uint8_t>(text[at])] ? match(finder, text.substr(at), index) : 0;
+    const size_t size = match(finder, text.substr(at), index);
     if (size == 0) {
       ++at;
       continue;

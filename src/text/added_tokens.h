@@ -50,9 +50,12 @@ class AddedTokens {
   struct Finder {
     std::vector<Node> nodes{Node{}};
     std::array<bool, 256> starts{};
+    std::string first_bytes;  // those that are in `starts`
   };
   static int32_t child_of(const Finder& finder, int32_t node, uint8_t byte);
   static void insert(Finder& finder, std::string_view content, int32_t token);
+  // Where the next token may start, from `at` on; the size of `text` if nowhere.
+  static size_t next_start(const Finder& finder, std::string_view text, size_t at);
   // Length of the longest token at the start of `text` and its index; 0 if there is none.
   static size_t match(const Finder& finder, std::string_view text, int32_t& token);
 

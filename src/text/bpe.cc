@@ -2,13 +2,17 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <limits>
 
 #include "base/check.h"
+#include "text/byte_alphabet.h"
 #include "text/utf8.h"
 
 namespace fathom::text {
 
 namespace {
+
+constexpr size_t kShortWord = 64;  // bytes
 
 // A min-heap by rank, then by position.
 bool later(const BpeScratch::Candidate& a, const BpeScratch::Candidate& b) {
@@ -21,6 +25,16 @@ std::array<int32_t, 256> byte_tokens(const Vocabulary& vocabulary) {
     char name[8];
     std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(byte));
     ids[byte] = vocabulary.find(name).value_or(-1);
+  }
+  return ids;
+}
+
+std::optional<std::array<int32_t, 256>> alphabet_tokens(const Vocabulary& vocabulary) {
+  std::array<int32_t, 256> ids{};
+  for (size_t byte = 0; byte < ids.size(); ++byte) {
+    const auto id = vocabulary.find(to_byte_characters(std::string(1, static_cast<char>(byte))));
+    if (!id) return std::nullopt;
+    ids[byte] = *id;
   }
   return ids;
 }
@@ -48,6 +62,7 @@ Result<Bpe> Bpe::create(Vocabulary vocabulary, const std::vector<std::pair<std::
     if (!bpe.unk_id_) return invalid("unk_token \"" + options.unk_token + "\" is not in the vocabulary");
   }
   if (options.byte_fallback) bpe.byte_ids_ = byte_tokens(vocabulary);
+  bpe.alphabet_ids_ = alphabet_tokens(vocabulary);
   bpe.vocabulary_ = std::move(vocabulary);
   bpe.options_ = std::move(options);
   return bpe;
@@ -62,9 +77,61 @@ void Bpe::encode(std::string_view word, BpeScratch& scratch, std::vector<int32_t
   }
   start(word, scratch.symbols);
   if (scratch.symbols.empty()) return;
-  merge(scratch);
+  merge_long(scratch);
   // Symbol 0 is never merged away: merging keeps the left one.
   for (int32_t at = 0; at != -1; at = scratch.symbols[at].next) out.push_back(scratch.symbols[at].id);
+}
+
+void Bpe::encode_bytes(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& out) const {
+  if (alphabet_ids_ && !options_.ignore_merges && word.size() <= kShortWord) return merge_short(word, out);
+  scratch.characters.clear();
+  for (char byte : word) append_utf8(character_of_byte(static_cast<uint8_t>(byte)), scratch.characters);
+  if (alphabet_ids_ && word.size() <= kShortWord) {
+    if (const auto whole = vocabulary_.find(scratch.characters)) {
+      out.push_back(*whole);
+    } else {
+      merge_short(word, out);
+    }
+    return;
+  }
+  encode(scratch.characters, scratch, out);
+}
+
+// For a few symbols it is fastest to look at all pairs for each merge.
+void Bpe::merge_short(std::string_view word, std::vector<int32_t>& out) const {
+  constexpr int32_t kNever = std::numeric_limits<int32_t>::max();
+  // Of each symbol, and of its merge with the next. The last has none.
+  std::array<int32_t, kShortWord> ids, ranks, merged;
+  size_t count = word.size();
+  if (count == 0) return;
+  const auto look_up = [&](size_t left) {
+    const Merge* found = merges_.find(ids[left], ids[left + 1]);
+    ranks[left] = found == nullptr ? kNever : found->rank;
+    merged[left] = found == nullptr ? 0 : found->id;
+  };
+  for (size_t i = 0; i < count; ++i) ids[i] = (*alphabet_ids_)[static_cast<uint8_t>(word[i])];
+  for (size_t i = 0; i + 1 < count; ++i) merges_.prefetch(ids[i], ids[i + 1]);
+  for (size_t i = 0; i + 1 < count; ++i) look_up(i);
+  ranks[count - 1] = kNever;
+  for (;;) {
+    size_t best = 0;
+    for (size_t i = 1; i < count; ++i) best = ranks[i] < ranks[best] ? i : best;
+    if (ranks[best] == kNever) break;
+    ids[best] = merged[best];
+    --count;
+    for (size_t i = best + 1; i < count; ++i) {
+      ids[i] = ids[i + 1];
+      ranks[i] = ranks[i + 1];
+      merged[i] = merged[i + 1];
+    }
+    if (best + 1 < count) {
+      look_up(best);
+    } else {
+      ranks[best] = kNever;
+    }
+    if (best > 0) look_up(best - 1);
+  }
+  out.insert(out.end(), ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(count));
 }
 
 // One symbol per character, with the vocabulary's answers for characters that have no token.
@@ -113,7 +180,7 @@ void Bpe::offer(BpeScratch& scratch, int32_t left) const {
   std::push_heap(scratch.heap.begin(), scratch.heap.end(), later);
 }
 
-void Bpe::merge(BpeScratch& scratch) const {
+void Bpe::merge_long(BpeScratch& scratch) const {
   std::vector<BpeScratch::Symbol>& symbols = scratch.symbols;
   constexpr int32_t kGone = -1;  // id of a symbol that was merged into its left neighbour
   scratch.heap.clear();

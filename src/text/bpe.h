@@ -36,6 +36,7 @@ struct BpeScratch {
   };
   std::vector<Symbol> symbols;
   std::vector<Candidate> heap;
+  std::string characters;  // of a word of bytes
 };
 
 class Bpe {
@@ -49,12 +50,16 @@ class Bpe {
   // Appends the ids of `word` (valid UTF-8, in the characters of the vocabulary). O(n log n).
   void encode(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& out) const;
 
+  // The same for a word of bytes, with a vocabulary that writes them in the byte-level alphabet.
+  void encode_bytes(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& out) const;
+
   const Vocabulary& vocabulary() const { return vocabulary_; }
 
  private:
   Bpe() = default;
   void start(std::string_view word, std::vector<BpeScratch::Symbol>& symbols) const;
-  void merge(BpeScratch& scratch) const;
+  void merge_long(BpeScratch& scratch) const;
+  void merge_short(std::string_view word, std::vector<int32_t>& out) const;
   void offer(BpeScratch& scratch, int32_t left) const;
 
   Vocabulary vocabulary_;
@@ -62,6 +67,8 @@ class Bpe {
   BpeOptions options_;
   std::optional<int32_t> unk_id_;
   std::optional<std::array<int32_t, 256>> byte_ids_;  // of <0x00> ... <0xFF>; -1 where there is none
+  // Of the single characters of the byte-level alphabet, by byte, if each of them is a token.
+  std::optional<std::array<int32_t, 256>> alphabet_ids_;
 };
 
 }  // namespace fathom::text

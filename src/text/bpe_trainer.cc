@@ -28,7 +28,7 @@ std::vector<AddedToken> as_added(const std::vector<std::string>& specials) {
 PreTokenizer gpt2_words() {
   Result<Regex> pattern = Regex::compile(kGpt2Pattern);
   FATHOM_CHECK(pattern.ok(), pattern.error().message);
-  return PreTokenizer({SplitStep{std::make_shared<const Regex>(std::move(pattern).value())}});
+  return PreTokenizer({SplitStep{SplitPattern(std::move(pattern).value())}});
 }
 
 // Where a text may be cut without changing any word of GPT-2's pattern: before ASCII white space that follows
@@ -100,12 +100,10 @@ void BpeTrainer::count_words(std::string_view text) {
     repaired = replace_invalid_utf8(text);
     text = repaired;
   }
-  PreTokenizer::Storage storage;
   for (const Segment& segment : specials_.split(text, false, true)) {
     if (segment.id != Segment::kPlainText) continue;
-    for (std::string_view word : pre_tokenizer_.split(segment.text, false, *scratch_, storage)) {
-      ++words_[std::string(word)];
-    }
+    pre_tokenizer_.split(segment.text, false, *scratch_,
+                         [&](std::string_view word) { ++words_[std::string(word)]; });
   }
 }
 

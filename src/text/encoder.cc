@@ -1,6 +1,5 @@
 #include "text/encoder.h"
 
-#include "text/byte_alphabet.h"
 #include "text/utf8.h"
 
 namespace fathom::text {
@@ -69,24 +68,23 @@ void Encoder::encode_segment(std::string_view segment, bool starts_text, EncodeO
 
 void Encoder::encode_words(std::string_view text, bool starts_text, Scratch& scratch,
                            std::vector<int32_t>& out) const {
-  PreTokenizer::Storage storage;
-  for (std::string_view word : parts_.pre_tokenizer.split(text, starts_text, scratch.match, storage)) {
-    encode_word(word, scratch, out);
-  }
+  IdSink sink(out);
+  parts_.pre_tokenizer.split(text, starts_text, scratch.match,
+                             [&](std::string_view word) { encode_word(word, scratch, sink); });
+  sink.flush();
 }
 
-void Encoder::encode_word(std::string_view word, Scratch& scratch, std::vector<int32_t>& out) const {
-  if (const auto known = scratch.cache.find(word)) {
-    out.insert(out.end(), known->begin(), known->end());
-    return;
-  }
-  const size_t start = out.size();
+void Encoder::encode_word(std::string_view word, Scratch& scratch, IdSink& sink) const {
+  const int known = scratch.cache.find(word, sink.reserve());
+  if (known >= 0) return sink.advance(static_cast<size_t>(known));
+  scratch.word_ids.clear();
   if (parts_.pre_tokenizer.maps_bytes()) {
-    parts_.bpe.encode(to_byte_characters(word), scratch.bpe, out);
+    parts_.bpe.encode_bytes(word, scratch.bpe, scratch.word_ids);
   } else {
-    parts_.bpe.encode(word, scratch.bpe, out);
+    parts_.bpe.encode(word, scratch.bpe, scratch.word_ids);
   }
-  scratch.cache.insert(word, std::span(out).subspan(start));
+  scratch.cache.insert(word, scratch.word_ids);
+  sink.append(scratch.word_ids);
 }
 
 }  // namespace fathom::text

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "text/id_sink.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_parts.h"
 #include "text/word_cache.h"
@@ -25,6 +26,7 @@ class Encoder {
     MatchScratch match;
     BpeScratch bpe;
     WordCache cache;
+    std::vector<int32_t> word_ids;
   };
   // A scratch that nobody uses, which goes back when the lease ends.
   class Lease;
@@ -33,7 +35,7 @@ class Encoder {
                       std::vector<int32_t>& out) const;
   void encode_words(std::string_view text, bool starts_text, Scratch& scratch,
                     std::vector<int32_t>& out) const;
-  void encode_word(std::string_view word, Scratch& scratch, std::vector<int32_t>& out) const;
+  void encode_word(std::string_view word, Scratch& scratch, IdSink& sink) const;
 
   const TokenizerParts& parts_;
   AddedTokens added_;

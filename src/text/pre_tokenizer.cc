@@ -1,6 +1,7 @@
 #include "text/pre_tokenizer.h"
 
 #include <algorithm>
+#include <set>
 
 #include "text/byte_alphabet.h"
 
@@ -11,25 +12,21 @@ const std::string_view kGpt2Pattern =
 
 namespace {
 
-using Pieces = std::vector<std::string_view>;
-using Storage = PreTokenizer::Storage;
-
 struct Part {
   Range range;
   bool is_match = false;
 };
 
 // The whole piece as matches and gaps in turn.
-std::vector<Part> parts_of(const SplitStep& step, std::string_view piece, MatchScratch& scratch) {
-  std::vector<Part> parts;
+template <class Visit>
+void for_each_part(const SplitStep& step, std::string_view piece, MatchScratch& scratch, const Visit& visit) {
   size_t done = 0;
-  for (const Range& match : step.pattern->find_all(piece, scratch)) {
-    if (done < match.begin) parts.push_back({{done, match.begin}, step.invert});
-    parts.push_back({match, !step.invert});
+  step.pattern.for_each_match(piece, scratch, [&](const Range& match) {
+    if (done < match.begin) visit(Part{{done, match.begin}, step.invert});
+    visit(Part{match, !step.invert});
     done = match.end;
-  }
-  if (done < piece.size()) parts.push_back({{done, piece.size()}, step.invert});
-  return parts;
+  });
+  if (done < piece.size()) visit(Part{{done, piece.size()}, step.invert});
 }
 
 // A match directly after a match stays alone, whichever side matches go to.
@@ -75,68 +72,80 @@ void merge_runs(std::vector<Part>& parts) {
   parts = std::move(out);
 }
 
-Pieces run(const SplitStep& step, const Pieces& pieces, bool, MatchScratch& scratch, Storage&) {
-  Pieces out;
-  for (std::string_view piece : pieces) {
-    std::vector<Part> parts = parts_of(step, piece, scratch);
+}  // namespace
+
+// One text on its way through the steps.
+class PreTokenizer::Walk {
+ public:
+  Walk(const std::vector<PreTokenizerStep>& steps, bool starts_text, MatchScratch& scratch, Visit visit)
+      : steps_(steps), starts_text_(starts_text), scratch_(scratch), visit_(visit) {}
+
+  // Hands `piece` to the step of that number and what comes out of it to the next.
+  void enter(size_t number, std::string_view piece) {
+    if (number == steps_.size()) {
+      visit_(piece);
+    } else {
+      std::visit([&](const auto& step) { run(step, number, piece); }, steps_[number]);
+    }
+  }
+
+ private:
+  void run(const SplitStep& step, size_t number, std::string_view piece) {
+    const auto pass_on = [&](const Part& part) {
+      if (step.behavior == SplitBehavior::kRemoved && part.is_match) return;
+      if (part.range.begin == part.range.end) return;
+      enter(number + 1, piece.substr(part.range.begin, part.range.end - part.range.begin));
+    };
+    if (step.behavior == SplitBehavior::kIsolated || step.behavior == SplitBehavior::kRemoved) {
+      for_each_part(step, piece, scratch_, pass_on);
+      return;
+    }
+    std::vector<Part> parts;
+    for_each_part(step, piece, scratch_, [&](const Part& part) { parts.push_back(part); });
     if (step.behavior == SplitBehavior::kMergedWithPrevious) merge_with_previous(parts);
     if (step.behavior == SplitBehavior::kMergedWithNext) merge_with_next(parts);
     if (step.behavior == SplitBehavior::kContiguous) merge_runs(parts);
-    for (const Part& part : parts) {
-      if (step.behavior == SplitBehavior::kRemoved && part.is_match) continue;
-      if (part.range.begin < part.range.end) {
-        out.push_back(piece.substr(part.range.begin, part.range.end - part.range.begin));
-      }
+    for (const Part& part : parts) pass_on(part);
+  }
+
+  void run(const PrefixStep& step, size_t number, std::string_view piece) {
+    const bool is_first = starts_text_ && prefixed_.insert(number).second;
+    if (piece.starts_with(step.prefix) || (step.only_first && !is_first)) {
+      enter(number + 1, piece);
+    } else {
+      enter(number + 1, step.prefix + std::string(piece));
     }
   }
-  return out;
-}
 
-Pieces run(const PrefixStep& step, Pieces pieces, bool starts_text, MatchScratch&, Storage& storage) {
-  for (size_t i = 0; i < pieces.size(); ++i) {
-    if (pieces[i].starts_with(step.prefix) || (step.only_first && !(i == 0 && starts_text))) continue;
-    pieces[i] = storage.emplace_back(step.prefix + std::string(pieces[i]));
-  }
-  return pieces;
-}
-
-Pieces run(const ReplaceStep& step, Pieces pieces, bool, MatchScratch&, Storage& storage) {
-  for (std::string_view& piece : pieces) {
-    if (piece.find(step.from) == std::string_view::npos) continue;
+  void run(const ReplaceStep& step, size_t number, std::string_view piece) {
+    if (piece.find(step.from) == std::string_view::npos) return enter(number + 1, piece);
     std::string changed;
     size_t done = 0;
     for (size_t at; (at = piece.find(step.from, done)) != std::string_view::npos;
          done = at + step.from.size()) {
       (changed += piece.substr(done, at - done)) += step.to;
     }
-    changed += piece.substr(done);
-    piece = storage.emplace_back(std::move(changed));
+    enter(number + 1, changed += piece.substr(done));
   }
-  return pieces;
-}
 
-Pieces run(const ByteMapStep&, Pieces pieces, bool, MatchScratch&, Storage& storage) {
-  for (std::string_view& piece : pieces) piece = storage.emplace_back(to_byte_characters(piece));
-  return pieces;
-}
+  void run(const ByteMapStep&, size_t number, std::string_view piece) {
+    enter(number + 1, to_byte_characters(piece));
+  }
 
-}  // namespace
+  const std::vector<PreTokenizerStep>& steps_;
+  const bool starts_text_;
+  MatchScratch& scratch_;
+  const Visit visit_;
+  std::set<size_t> prefixed_;  // numbers of the prefix steps that have seen a piece
+};
 
 PreTokenizer::PreTokenizer(std::vector<PreTokenizerStep> steps) : steps_(std::move(steps)) {
   maps_bytes_ = !steps_.empty() && std::holds_alternative<ByteMapStep>(steps_.back());
   if (maps_bytes_) steps_.pop_back();
 }
 
-std::vector<std::string_view> PreTokenizer::split(std::string_view text, bool starts_text,
-                                                  MatchScratch& scratch, Storage& storage) const {
-  Pieces pieces;
-  if (!text.empty()) pieces.push_back(text);
-  for (const PreTokenizerStep& step : steps_) {
-    pieces = std::visit(
-        [&](const auto& chosen) { return run(chosen, std::move(pieces), starts_text, scratch, storage); },
-        step);
-  }
-  return pieces;
+void PreTokenizer::split(std::string_view text, bool starts_text, MatchScratch& scratch, Visit visit) const {
+  if (!text.empty()) Walk(steps_, starts_text, scratch, visit).enter(0, text);
 }
 
 }  // namespace fathom::text

@@ -3,15 +3,15 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/result.h"
-#include "text/regex.h"
+#include "text/split_pattern.h"
 
 namespace fathom::text {
 
@@ -25,7 +25,7 @@ enum class SplitBehavior : uint8_t {
 };
 
 struct SplitStep {
-  std::shared_ptr<const Regex> pattern;
+  SplitPattern pattern;
   SplitBehavior behavior = SplitBehavior::kIsolated;
   bool invert = false;  // matches and gaps change roles
 };
@@ -53,17 +53,16 @@ class PreTokenizer {
   // before they map them.
   explicit PreTokenizer(std::vector<PreTokenizerStep> steps);
 
-  // Texts that steps made, which pieces refer to.
-  using Storage = std::deque<std::string>;
-
-  // Cuts `text` (valid UTF-8) into pieces, none empty, which refer to `text` or to `storage`. `starts_text`:
-  // it is the start of what the caller encodes.
-  std::vector<std::string_view> split(std::string_view text, bool starts_text, MatchScratch& scratch,
-                                      Storage& storage) const;
+  // Cuts `text` (valid UTF-8) into pieces, none empty, and calls `visit` with each; it lives for the call.
+  // `starts_text`: `text` is the start of what the caller encodes.
+  using Visit = FunctionRef<void(std::string_view)>;
+  void split(std::string_view text, bool starts_text, MatchScratch& scratch, Visit visit) const;
 
   bool maps_bytes() const { return maps_bytes_; }
 
  private:
+  class Walk;
+
   std::vector<PreTokenizerStep> steps_;
   bool maps_bytes_ = false;
 };

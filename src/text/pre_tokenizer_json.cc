@@ -28,7 +28,7 @@ Result<SplitBehavior> read_behavior(JsonFields& fields, std::optional<std::strin
 }
 
 SplitStep split_by(Regex pattern, SplitBehavior behavior, bool invert = false) {
-  return {std::make_shared<const Regex>(std::move(pattern)), behavior, invert};
+  return {SplitPattern(std::move(pattern)), behavior, invert};
 }
 
 Status add_split(JsonFields& fields, Steps& steps) {

@@ -27,9 +27,9 @@ Words cut(const Json& json, std::string_view text) {
   EXPECT_TRUE(made.ok()) << (made.ok() ? "" : made.error().message);
   if (!made.ok()) return {};
   MatchScratch scratch;
-  PreTokenizer::Storage storage;
-  const auto pieces = made->split(text, true, scratch, storage);
-  return {pieces.begin(), pieces.end()};
+  Words words;
+  made->split(text, true, scratch, [&](std::string_view piece) { words.emplace_back(piece); });
+  return words;
 }
 
 Json split_json(const std::string& pattern, const std::string& behavior, bool invert = false) {

@@ -74,7 +74,7 @@ Result<Regex> Regex::compile_pcre2(const std::string& source, std::string_view s
   }
   // Without a JIT for this processor PCRE2 interprets the pattern: slower, same matches.
   pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);
-  return Regex(compiled, std::string(shown));
+  return Regex(compiled, source, std::string(shown));
 }
 
 bool Regex::search(std::string_view text, size_t from, MatchScratch& scratch, Range& match) const {

@@ -48,16 +48,20 @@ class Regex {
   // limit.
   std::vector<Range> find_all(std::string_view text, MatchScratch& scratch) const;
 
+  // The pattern as PCRE2 has it.
+  const std::string& source() const { return source_; }
+
  private:
   struct Free {
     void operator()(pcre2_real_code_8* code) const;
   };
-  Regex(pcre2_real_code_8* code, std::string pattern) : code_(code), pattern_(std::move(pattern)) {}
+  Regex(pcre2_real_code_8* code, std::string source, std::string pattern)
+      : code_(code), source_(std::move(source)), pattern_(std::move(pattern)) {}
   static Result<Regex> compile_pcre2(const std::string& source, std::string_view shown);
   bool search(std::string_view text, size_t from, MatchScratch& scratch, Range& match) const;
 
   std::unique_ptr<pcre2_real_code_8, Free> code_;
-  std::string pattern_;
+  std::string source_, pattern_;
 };
 
 }  // namespace fathom::text

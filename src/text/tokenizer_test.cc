@@ -66,6 +66,55 @@ TEST(Tokenizer, ALongWordIsMergedTheSameAsAShortOne) {
   EXPECT_EQ(ids.back(), 'a');
 }
 
+// The definition, word for word: the pair of lowest rank, leftmost first, again and again.
+std::vector<int32_t> merged_one_by_one(const Json& model, std::string_view word) {
+  std::vector<std::string> parts;
+  for (char byte : word) parts.push_back(to_byte_characters(std::string(1, byte)));
+  for (;;) {
+    size_t best = parts.size(), best_rank = model["merges"].size();
+    for (size_t i = 0; i + 1 < parts.size(); ++i) {
+      for (size_t rank = 0; rank < best_rank; ++rank) {
+        if (model["merges"][rank] != Json{parts[i], parts[i + 1]}) continue;
+        best = i;
+        best_rank = rank;
+      }
+    }
+    if (best == parts.size()) break;
+    parts[best] += parts[best + 1];
+    parts.erase(parts.begin() + static_cast<std::ptrdiff_t>(best) + 1);
+  }
+  std::vector<int32_t> ids;
+  for (const std::string& part : parts) ids.push_back(model["vocab"][part]);
+  return ids;
+}
+
+TEST(Tokenizer, WordsOfAnyLengthMergeAsDefined) {
+  RandomStream random(6, 0);
+  for (int round = 0; round < 20; ++round) {
+    Json json = small_json();
+    json["added_tokens"] = Json::array();
+    Json& vocab = json["model"]["vocab"];
+    std::vector<std::string> pieces = {"a", "b", "c"};
+    while (pieces.size() < 25) {
+      const std::string left = pieces[random.next_below(pieces.size())];
+      const std::string right = pieces[random.next_below(pieces.size())];
+      const std::string token = left + right;
+      if (vocab.contains(token)) continue;
+      vocab[token] = vocab.size();
+      json["model"]["merges"].push_back({left, right});
+      pieces.push_back(token);
+    }
+    const Tokenizer tokenizer = make(json);
+    for (size_t size : {1, 2, 3, 7, 30, 63, 64, 65, 66, 150}) {
+      std::string word;
+      while (word.size() < size) word += "abc"[random.next_below(3)];
+      const std::vector<int32_t> expected = merged_one_by_one(json["model"], word);
+      ASSERT_EQ(tokenizer.encode(word), expected) << word;
+      ASSERT_EQ(tokenizer.encode(word), expected) << word << ", from the cache";
+    }
+  }
+}
+
 TEST(Tokenizer, IgnoreMergesTakesAWholeWord) {
   Json json = small_json();
   json["model"]["vocab"]["cat"] = 260;  // reachable by no merge

@@ -1,8 +1,19 @@
 #include "text/vocabulary.h"
 
 #include <algorithm>
+#include <bit>
+#include <functional>
 
 namespace fathom::text {
+
+namespace {
+
+uint32_t hash_of(std::string_view token) {
+  const uint64_t hash = std::hash<std::string_view>{}(token);
+  return static_cast<uint32_t>(hash ^ (hash >> 32));
+}
+
+}  // namespace
 
 Result<Vocabulary> Vocabulary::create(std::vector<std::pair<std::string, int64_t>> entries) {
   int64_t highest = -1;
@@ -15,7 +26,7 @@ Result<Vocabulary> Vocabulary::create(std::vector<std::pair<std::string, int64_t
   }
   Vocabulary out;
   out.tokens_.resize(static_cast<size_t>(highest + 1));
-  out.ids_.reserve(entries.size());
+  out.slots_.resize(std::bit_ceil(2 * entries.size() + 1));
   for (auto& [token, id] : entries) {
     std::optional<std::string>& slot = out.tokens_[static_cast<size_t>(id)];
     if (slot) {
@@ -23,17 +34,26 @@ Result<Vocabulary> Vocabulary::create(std::vector<std::pair<std::string, int64_t
                      "\"");
     }
     slot = std::move(token);
-    if (!out.ids_.emplace(*slot, static_cast<int32_t>(id)).second) {
-      return invalid("token \"" + *slot + "\" is given twice");
-    }
+    const uint32_t hash = hash_of(*slot);
+    Slot& place = out.slots_[out.index_of(*slot, hash)];
+    if (place.id != -1) return invalid("token \"" + *slot + "\" is given twice");
+    place = {hash, static_cast<int32_t>(id)};
   }
   return out;
 }
 
+size_t Vocabulary::index_of(std::string_view token, uint32_t hash) const {
+  const size_t mask = slots_.size() - 1;
+  for (size_t at = hash & mask;; at = (at + 1) & mask) {
+    const Slot& slot = slots_[at];
+    if (slot.id == -1 || (slot.hash == hash && *tokens_[static_cast<size_t>(slot.id)] == token)) return at;
+  }
+}
+
 std::optional<int32_t> Vocabulary::find(std::string_view token) const {
-  const auto found = ids_.find(token);
-  if (found == ids_.end()) return std::nullopt;
-  return found->second;
+  const int32_t id = slots_[index_of(token, hash_of(token))].id;
+  if (id == -1) return std::nullopt;
+  return id;
 }
 
 std::optional<std::string_view> Vocabulary::token(int32_t id) const {

@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -21,7 +20,7 @@ class Vocabulary {
   Vocabulary() = default;
   Vocabulary(Vocabulary&&) = default;
   Vocabulary& operator=(Vocabulary&&) = default;
-  Vocabulary(const Vocabulary&) = delete;  // the index refers into tokens_
+  Vocabulary(const Vocabulary&) = delete;  // large
   Vocabulary& operator=(const Vocabulary&) = delete;
 
   // Error: an id outside [0, kMaxTokenId], an id or a token given twice. Ids may have gaps.
@@ -35,7 +34,15 @@ class Vocabulary {
 
  private:
   std::vector<std::optional<std::string>> tokens_;  // by id
-  std::unordered_map<std::string_view, int32_t> ids_;
+  // The ids in open addressing by the hash of their tokens; at least half of the slots are empty.
+  struct Slot {
+    uint32_t hash = 0;
+    int32_t id = -1;
+  };
+  // The slot of the token, or the empty one where it would go.
+  size_t index_of(std::string_view token, uint32_t hash) const;
+
+  std::vector<Slot> slots_ = std::vector<Slot>(1);
 };
 
 }  // namespace fathom::text

@@ -4,40 +4,37 @@
 
 namespace fathom::text {
 
-WordCache::WordCache() : slots_(2 * kMaxWords) {}
-
-size_t WordCache::index_of(uint64_t hash, std::string_view word) const {
-  size_t at = hash & (slots_.size() - 1);
-  for (;; at = (at + 1) & (slots_.size() - 1)) {
-    const Slot& slot = slots_[at];
-    if (slot.text_size == 0) return at;
-    if (slot.hash == hash && word == std::string_view(text_).substr(slot.text, slot.text_size)) return at;
-  }
+uint64_t WordCache::hash(std::string_view word) {
+  uint64_t value = word.size();
+  size_t at = 0;
+  for (; at + 8 <= word.size(); at += 8)
+    value = mix(value ^ load(word.data() + at, 8), 0x9E3779B97F4A7C15ULL);
+  uint64_t rest = 0;
+  std::memcpy(&rest, word.data() + at, word.size() - at);
+  return mix(value ^ rest, 0xD1B54A32D192ED03ULL);
 }
 
-std::optional<std::span<const int32_t>> WordCache::find(std::string_view word) const {
-  if (word.empty() || word.size() > kMaxWord) return std::nullopt;
-  const Slot& slot = slots_[index_of(std::hash<std::string_view>{}(word), word)];
-  if (slot.text_size == 0) return std::nullopt;
-  return std::span(ids_).subspan(slot.ids, slot.count);
+int WordCache::find_long(std::string_view word, int32_t* out) const {
+  const LongSlot& slot = long_[hash(word) % kLongSlots];
+  if (word.empty() || std::string_view(slot.word, slot.size) != word) return -1;
+  std::copy_n(slot.ids, slot.count, out);
+  return slot.count;
 }
 
 void WordCache::insert(std::string_view word, std::span<const int32_t> ids) {
-  if (word.empty() || word.size() > kMaxWord || ids.size() > kMaxIdsPerWord) return;
-  if (words_ == kMaxWords) {
-    std::ranges::fill(slots_, Slot{});
-    text_.clear();
-    ids_.clear();
-    words_ = 0;
+  if (word.size() <= kShortWord && ids.size() <= kShortIds) {
+    const Key key = key_of(word);
+    ShortSlot& slot = short_[hash(key) % kShortSlots];
+    slot.key = key;
+    slot.count = static_cast<int32_t>(ids.size());
+    std::ranges::copy(ids, slot.ids);
+  } else if (word.size() <= kLongWord && ids.size() <= kLongIds) {
+    LongSlot& slot = long_[hash(word) % kLongSlots];
+    slot.size = static_cast<uint8_t>(word.size());
+    slot.count = static_cast<uint8_t>(ids.size());
+    std::ranges::copy(word, slot.word);
+    std::ranges::copy(ids, slot.ids);
   }
-  const uint64_t hash = std::hash<std::string_view>{}(word);
-  Slot& slot = slots_[index_of(hash, word)];
-  if (slot.text_size != 0) return;
-  slot = {hash, static_cast<uint32_t>(text_.size()), static_cast<uint32_t>(ids_.size()),
-          static_cast<uint16_t>(word.size()), static_cast<uint16_t>(ids.size())};
-  text_ += word;
-  ids_.insert(ids_.end(), ids.begin(), ids.end());
-  ++words_;
 }
 
 }  // namespace fathom::text

@@ -1,0 +1,87 @@
+// fathom tokenize as a user runs it: what it prints, and how it ends.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+
+#include "base/file.h"
+
+namespace fathom {
+namespace {
+
+using ::testing::HasSubstr;
+
+struct Output {
+  std::string text;  // both streams
+  int code = -1;
+};
+
+Output run(const std::string& arguments) {
+  Output output;
+  const std::string command =
+      FATHOM_BIN_DIR "/fathom tokenize --tokenizer " FATHOM_SOURCE_DIR "/data/tokenizer " + arguments;
+  FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
+  if (pipe == nullptr) return output;
+  std::array<char, 4096> buffer;
+  size_t got = 0;
+  while ((got = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0)
+    output.text.append(buffer.data(), got);
+  const int status = ::pclose(pipe);
+  output.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return output;
+}
+
+std::string written(const std::string& name, const std::string& content) {
+  const std::string path = (std::filesystem::path(::testing::TempDir()) / name).string();
+  EXPECT_TRUE(write_file_atomic(path, content).ok());
+  return path;
+}
+
+const std::string& corpus() {
+  static const std::string kPath = FATHOM_SOURCE_DIR "/data/corpus.valid.txt";
+  return kPath;
+}
+
+TEST(TokenizeCommand, ThreadsPrintTheSame) {
+  for (const char* output : {"--ids", "--count", ""}) {
+    const std::string flags = "--file " + corpus() + " " + output;
+    const Output one = run(flags + " --threads 1");
+    const Output many = run(flags + " --threads 5");
+    EXPECT_EQ(one.code, 0);
+    EXPECT_FALSE(one.text.empty());
+    EXPECT_TRUE(one.text == many.text) << output;
+  }
+}
+
+TEST(TokenizeCommand, TextsMayEndWithAZeroByteAndHoldLineFeeds) {
+  const std::string zeros = written("tokenize_zeros", std::string("one\ntwo\0\0three", 14));
+  const std::string lines = written("tokenize_lines", "one\ntwo\n\nthree");
+  EXPECT_THAT(run("--count --null --file " + zeros).text, HasSubstr(" 3 lines, 12 bytes"));
+  EXPECT_THAT(run("--count --file " + lines).text, HasSubstr(" 4 lines, 11 bytes"));
+  const Output three = run("--ids three");
+  EXPECT_THAT(run("--ids -0 --file " + zeros).text, HasSubstr("\n[]\n" + three.text));
+  EXPECT_THAT(run("--ids --file " + lines).text, HasSubstr("\n[]\n" + three.text));
+}
+
+TEST(TokenizeCommand, BenchTellsEachRoundAndCountsTheSameTokens) {
+  const Output bench = run("--bench 2 --threads 2 --file " + corpus());
+  const std::string count = run("--count --file " + corpus()).text;
+  EXPECT_EQ(bench.code, 0);
+  EXPECT_THAT(bench.text, HasSubstr("round 1: "));
+  EXPECT_THAT(bench.text, HasSubstr("round 2: "));
+  EXPECT_THAT(bench.text, HasSubstr(count.substr(0, count.size() - 1) + ", 2 threads\n"));
+  EXPECT_EQ(run("--bench 1 --file " + written("tokenize_empty", "")).code, 1);
+}
+
+TEST(TokenizeCommand, RefusesFlagsThatContradictEachOther) {
+  for (const char* flags : {"--bench 0 text", "--bench 1 --ids text", "--decode --threads 2", "--null text",
+                            "--threads -1 text", "--decode --null"}) {
+    EXPECT_EQ(run(flags).code, 2) << flags;
+  }
+}
+
+}  // namespace
+}  // namespace fathom
