@@ -34,6 +34,7 @@ Result<std::string> lines_before(const std::string& path, int64_t step) {
 }  // namespace
 
 void MetricsLog::on_start(const train::RunSummary& summary) {
+  sources_ = summary.sources;
   const Json run = {{"name", summary.config->name},
                     {"version", FATHOM_VERSION},
                     {"commit", FATHOM_COMMIT},
@@ -79,6 +80,8 @@ void MetricsLog::on_step(const train::StepReport& report) {
     json["sampling_accuracy"] = report.sampling_accuracy;
     json["kept"] = report.kept;
   }
+  for (size_t i = 0; sources_.size() > 1 && i < sources_.size(); ++i)
+    json["source_tokens"][sources_[i].name] = report.source_tokens[i];
   write(json.dump());
 }
 

@@ -43,6 +43,7 @@ class MetricsLog final : public LogObserver {
   void write(const std::string& line);
   std::string directory_;
   std::optional<OutputFile> file_;
+  std::vector<train::SourceSummary> sources_;
   Status status_;
 };
 

@@ -87,7 +87,7 @@ Status read_checkpoint(const std::string& path, const ModelPlan& plan, Parameter
   FATHOM_ASSIGN(const int64_t threads, integer(json, "threads"));
   state.threads = static_cast<int>(threads);
   if (!json.contains("data")) return invalid(path + "/trainer.json: data is missing");
-  FATHOM_ASSIGN(state.data, iteration_state_from_json(json["data"]));
+  FATHOM_ASSIGN(state.data, mixture_state_from_json(json["data"]));
 
   FATHOM_ASSIGN(const WeightFiles weights, WeightFiles::open(path));
   FATHOM_TRY(load_parameters(plan, naming_of(plan), weights, parameters));

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "data/row_iterator.h"
+#include "data/row_mixture.h"
 #include "plan/model_plan.h"
 #include "train/optimizer.h"
 #include "train/parameters.h"
@@ -21,7 +21,7 @@ struct TrainerState {
   int64_t tokens = 0;
   int64_t forward_calls = 0;  // for the capacity warm-up
   int threads = 0;
-  IterationState data;
+  MixtureState data;
 };
 
 constexpr int kTrainerFormatVersion = 1;
