@@ -29,6 +29,7 @@ std::optional<RunLog::Record> next_line(std::string_view rest) {
 }  // namespace
 
 Status MetricsLog::open(const train::RunSummary& summary) {
+  sources_ = summary.sources;
   const Json run = {{"name", summary.config->name},
                     {"version", FATHOM_VERSION},
                     {"commit", FATHOM_COMMIT},
@@ -68,6 +69,8 @@ void MetricsLog::on_step(const train::StepReport& report) {
     json["sampling_accuracy"] = report.sampling_accuracy;
     json["kept"] = report.kept;
   }
+  for (size_t i = 0; sources_.size() > 1 && i < sources_.size(); ++i)
+    json["source_tokens"][sources_[i].name] = report.source_tokens[i];
   write(json.dump());
 }
 

@@ -38,6 +38,7 @@ class MetricsLog final : public train::TrainObserver {
   void write(const std::string& line);
   std::string directory_;
   std::optional<RunLog> log_;
+  std::vector<train::SourceSummary> sources_;
   Status status_;  // the first failure to write
 };
 

@@ -2,40 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <iostream>
 #include <string>
 
 #include "base/clock.h"
+#include "cli/figures.h"
 #include "cli/train_observers.h"
 
 namespace fathom::cli {
 
 namespace {
-
-std::string rounded(double value, int digits) {
-  char text[64];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
-}
-
-std::string short_count(double count) {
-  if (count >= 1e9) return rounded(count / 1e9, 2) + " G";
-  if (count >= 1e6) return rounded(count / 1e6, 2) + " M";
-  if (count >= 1e4) return rounded(count / 1e3, 1) + " k";
-  return rounded(count, 0);
-}
-
-std::string duration(double seconds) {
-  const auto whole = static_cast<int64_t>(seconds);
-  char text[64];
-  if (whole >= 3600) {
-    std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
-  } else {
-    std::snprintf(text, sizeof text, "%ld:%02ld", whole / 60, whole % 60);
-  }
-  return text;
-}
 
 class Progress final : public train::TrainObserver {
  public:
@@ -56,6 +32,12 @@ class Progress final : public train::TrainObserver {
     if (first_step_ >= steps_) std::cerr << ", complete at step " << first_step_;
     if (first_step_ > 0 && first_step_ < steps_) std::cerr << ", going on at step " << first_step_;
     std::cerr << "\n";
+    if (summary.sources.size() < 2) return;
+    for (const train::SourceSummary& source : summary.sources) {
+      std::cerr << "  " << rounded(100 * source.share, 2) << " % " << source.name << ": "
+                << short_count(static_cast<double>(source.tokens)) << " tokens in " << source.rows
+                << " rows\n";
+    }
   }
 
   void on_step(const train::StepReport& report) override {

@@ -3,6 +3,7 @@
 #include <iostream>
 #include <memory>
 
+#include "cli/dry_run.h"
 #include "cli/stop_signal.h"
 #include "cli/train_commands.h"
 #include "cli/train_observers.h"
@@ -27,19 +28,26 @@ class StopAtSignal final : public train::TrainObserver {
 Action declare_train_run(CLI::App& app) {
   struct Flags {
     std::string recipe, out;
-    bool resume = false, allow_changes = false, quiet = false;
+    bool resume = false, allow_changes = false, quiet = false, dry_run = false, no_timing = false;
   };
   auto flags = std::make_shared<Flags>();
   app.add_option("RECIPE", flags->recipe, "the run as a TOML file")->required();
-  app.add_option("--out", flags->out, "directory of the run")->required();
+  app.add_option("--out", flags->out, "directory of the run");
   CLI::Option* resume = app.add_flag("--resume", flags->resume,
                                      "go on from the last checkpoint; from the start if there is none");
   app.add_flag("--allow-changes", flags->allow_changes,
                "resume although the recipe differs from the checkpoint's")
       ->needs(resume);
   app.add_flag("--quiet,-q", flags->quiet, "no progress, only the result");
+  auto* dry = app.add_flag("--dry-run", flags->dry_run, "say what the run is and needs, and write nothing");
+  app.add_flag("--no-timing", flags->no_timing, "with --dry-run: without the few steps that are timed")
+      ->needs(dry);
   app.allow_extras();
   return [flags, &app]() -> Result<int> {
+    if (flags->out.empty() && !flags->dry_run) {
+      std::cerr << "fathom train: --out is required: the directory of the run\n";
+      return kExitUsage;
+    }
     std::vector<std::string> overrides;
     for (const std::string& word : app.remaining()) {
       if (!word.starts_with("--") || word.find('=') == std::string::npos ||
@@ -55,6 +63,10 @@ Action declare_train_run(CLI::App& app) {
     request.directory = flags->out;
     request.resume = flags->resume;
     request.allow_changes = flags->allow_changes;
+    if (flags->dry_run) {
+      FATHOM_TRY(dry_run(std::move(request), !flags->no_timing));
+      return kExitOk;
+    }
     static std::atomic<bool> stop{false};
     request.stop = &stop;
     StopAtSignal stop_at_signal(stop);

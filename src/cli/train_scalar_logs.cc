@@ -22,8 +22,11 @@ class ScalarLog : public train::TrainObserver {
  public:
   explicit ScalarLog(std::string directory) : directory_(std::move(directory)) {}
 
-  void on_start(const train::RunSummary& summary) final { status_ = open(summary); }
-  void on_step(const train::StepReport& report) final { add(report.step + 1, scalars_of(report)); }
+  void on_start(const train::RunSummary& summary) final {
+    sources_ = summary.sources;
+    status_ = open(summary);
+  }
+  void on_step(const train::StepReport& report) final { add(report.step + 1, scalars_of(report, sources_)); }
   void on_evaluation(const train::EvaluationReport& report) final { add(report.step, scalars_of(report)); }
   Status make_durable() final {
     if (status_.ok()) status_ = sync();
@@ -42,6 +45,7 @@ class ScalarLog : public train::TrainObserver {
     if (status_.ok()) status_ = append(steps_done, scalars);
   }
   std::string directory_;
+  std::vector<train::SourceSummary> sources_;
   Status status_;
 };
 

@@ -4,7 +4,8 @@
 
 namespace fathom::cli {
 
-std::vector<EventScalar> scalars_of(const train::StepReport& report) {
+std::vector<EventScalar> scalars_of(const train::StepReport& report,
+                                    const std::vector<train::SourceSummary>& sources) {
   std::vector<EventScalar> scalars = {
       {"train/loss", report.loss},
       {"train/loss_total", report.loss_total},
@@ -19,6 +20,8 @@ std::vector<EventScalar> scalars_of(const train::StepReport& report) {
     for (size_t r = 0; r < report.kept.size(); ++r)
       scalars.push_back({"router/kept_" + std::to_string(r + 1), report.kept[r]});
   }
+  for (size_t i = 0; sources.size() > 1 && i < report.source_tokens.size(); ++i)
+    scalars.push_back({"data/tokens_" + sources[i].name, static_cast<double>(report.source_tokens[i])});
   return scalars;
 }
 
@@ -40,7 +43,8 @@ std::vector<std::string> scalar_tags(const train::RunSummary& summary) {
     evaluation.mean_depth = 1;
   }
   std::vector<std::string> tags;
-  for (const EventScalar& scalar : scalars_of(step)) tags.push_back(scalar.tag);
+  step.source_tokens.resize(summary.sources.size());
+  for (const EventScalar& scalar : scalars_of(step, summary.sources)) tags.push_back(scalar.tag);
   if (summary.valid_rows > 0) {
     for (const EventScalar& scalar : scalars_of(evaluation)) tags.push_back(scalar.tag);
   }

@@ -11,7 +11,8 @@ namespace fathom::cli {
 
 // Tags are "group/name" with names that no two groups share. A number that the run does not have (a router's,
 // without a router) has no tag.
-std::vector<EventScalar> scalars_of(const train::StepReport& report);
+std::vector<EventScalar> scalars_of(const train::StepReport& report,
+                                    const std::vector<train::SourceSummary>& sources);
 std::vector<EventScalar> scalars_of(const train::EvaluationReport& report);
 
 // Every tag that a run will report.

@@ -90,7 +90,7 @@ Result<TrainerState> state_from(const nlohmann::json& json) {
     if (!json.contains(key) || !json[key].is_object())
       return invalid(std::string(key) + " is missing or no object");
   }
-  FATHOM_ASSIGN(state.data, iteration_state_from_json(json["data"]));
+  FATHOM_ASSIGN(state.data, mixture_state_from_json(json["data"]));
   state.recipe = json["recipe"];
   return state;
 }

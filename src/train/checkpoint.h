@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "data/row_iterator.h"
+#include "data/row_mixture.h"
 #include "plan/model_plan.h"
 #include "train/optimizer.h"
 #include "train/parameters.h"
@@ -25,7 +25,7 @@ struct TrainerState {
   int64_t forward_calls = 0;  // for the capacity warm-up
   int threads = 0;            // sums of LibTorch's products depend on it
   std::string instruction_set;
-  IterationState data;
+  MixtureState data;
   std::string valid_data;  // fingerprint of the validation rows; empty without
   nlohmann::json recipe;   // the run's configuration, see recipe_of()
 };

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "kernels/router/router.h"
+#include "train/recompute.h"
 
 namespace fathom::train {
 
@@ -93,7 +94,7 @@ double warmed_capacity(double capacity, double done) {
 // One forward pass.
 struct Executor::Pass {
   const ModelPlan& plan;
-  const Parameters& parameters;
+  const NotedParameters& parameters;
   const Batch& batch;
   const ForwardOptions& options;
   std::map<std::string, std::shared_ptr<const RopeTables>>& rope_tables;
@@ -106,6 +107,22 @@ struct Executor::Pass {
   };
   std::map<SlotId, Keys> keys;      // of the last layer that wrote each slot
   std::map<SlotId, Tensor> memory;  // of gated memory units
+
+  std::vector<Tensor> in_slot(SlotId slot) const {
+    if (const auto found = memory.find(slot); found != memory.end()) return {found->second};
+    const Keys& found = keys.at(slot);
+    return {found.k, found.v};
+  }
+  // Takes the tensors of a slot, as in_slot() gives them, off the front of `tensors`.
+  void put_in_slot(SlotId slot, std::span<const Tensor>& tensors, const Rows& rows) {
+    const bool is_memory = plan.slots[static_cast<size_t>(slot)].kind == SlotKind::kGmuMemory;
+    if (is_memory) {
+      memory[slot] = tensors[0];
+    } else {
+      keys[slot] = {tensors[0], tensors[1], rows};
+    }
+    tensors = tensors.subspan(is_memory ? 1 : 2);
+  }
 
   void watch(const std::string& name, const Tensor& tensor) const {
     if (options.trace) options.trace(name, tensor.detach());
@@ -201,6 +218,57 @@ struct Executor::Pass {
     return add_branch(x, project(inner, layer.mlp.down, {}, depth));
   }
 
+  // run(), keeping for backward only what the layer reads.
+  Tensor run_recomputed(const Layer& layer, int32_t depth, const Tensor& x, const Rows& rows) {
+    std::vector<Tensor> inputs = {x};
+    std::map<SlotId, Rows> read_rows;
+    for (SlotId slot : layer.reads) {
+      for (const Tensor& tensor : in_slot(slot)) inputs.push_back(tensor);
+      if (const auto found = keys.find(slot); found != keys.end()) read_rows[slot] = found->second.rows;
+    }
+    std::vector<SlotId> passed_on;
+    for (SlotId slot : layer.writes) {
+      if (is_read(slot)) passed_on.push_back(slot);
+    }
+    // The second run happens when this pass is gone: it has its own, with the slots that the layer reads.
+    const auto body = [&plan = plan, &rope_tables = rope_tables, &layer, depth, rows, read_rows, passed_on,
+                       bf16 = options.bf16, trace = options.trace](const std::vector<Tensor>& read,
+                                                                   const NotedParameters& weights) {
+      static const Batch kNoBatch;
+      ForwardOptions layer_options;
+      layer_options.bf16 = bf16;
+      if (!at::GradMode::is_enabled()) layer_options.trace = trace;  // the first run
+      Pass pass{plan, weights, kNoBatch, layer_options, rope_tables, {}, {}, {}, {}};
+      std::span<const Tensor> rest = std::span(read).subspan(1);
+      for (SlotId slot : layer.reads)
+        pass.put_in_slot(slot, rest, read_rows.contains(slot) ? read_rows.at(slot) : Rows());
+      std::vector<Tensor> outputs = {pass.run(layer, depth, read[0], rows)};
+      for (SlotId slot : passed_on) {
+        for (const Tensor& tensor : pass.in_slot(slot)) outputs.push_back(tensor);
+      }
+      return outputs;
+    };
+    const std::vector<Tensor> outputs = recomputed(inputs, parameters.all(), body);
+    std::span<const Tensor> rest = std::span(outputs).subspan(1);
+    for (SlotId slot : passed_on) put_in_slot(slot, rest, rows);
+    return outputs[0];
+  }
+
+  bool is_read(SlotId slot) const {
+    for (const Segment& segment : plan.segments) {
+      for (const Layer& layer : segment.layers) {
+        if (std::ranges::find(layer.reads, slot) != layer.reads.end()) return true;
+      }
+    }
+    return false;
+  }
+
+  Tensor run_layer(const Layer& layer, int32_t depth, const Tensor& x, const Rows& rows) {
+    return options.gradient_checkpointing && at::GradMode::is_enabled()
+               ? run_recomputed(layer, depth, x, rows)
+               : run(layer, depth, x, rows);
+  }
+
   // Mixture-of-Recursions 3.3.
   Tensor run_routed(const Segment& segment, Tensor hidden, const Rows& everything) {
     const RouterSpec& spec = segment.router->spec;
@@ -220,7 +288,7 @@ struct Executor::Pass {
       const bool all_kept = static_cast<int64_t>(kept.size()) == candidates.count();
       Tensor y = all_kept ? x : gather_rows(x, kept);
       const Rows rows = subset(candidates, kept);
-      for (const Layer& layer : segment.layers) y = run(layer, depth, y, rows);
+      for (const Layer& layer : segment.layers) y = run_layer(layer, depth, y, rows);
       Tensor weights;
       if (segment.combine == Combine::kWeighted) {
         weights = all_kept ? scores.weights : gather_rows(scores.weights.view({-1, 1}), kept).view({-1});
@@ -326,7 +394,7 @@ struct Executor::Pass {
       }
       for (int32_t depth = 0; depth < segment.repeat; ++depth) {
         for (const Layer& layer : segment.layers) {
-          hidden = run(layer, depth, hidden, rows);
+          hidden = run_layer(layer, depth, hidden, rows);
           watch("layer." + std::to_string(layer.index + depth * static_cast<int32_t>(segment.layers.size())),
                 hidden);
         }
@@ -356,7 +424,8 @@ ForwardResult Executor::forward(const Batch& batch, const ForwardOptions& option
                    static_cast<int64_t>(options.replay_depths.size()) == batch.rows(),
                "replay_depths has " + std::to_string(options.replay_depths.size()) + " entries, expected " +
                    std::to_string(batch.rows()) + ", one for each row");
-  Pass pass{plan_, parameters_, batch, options, rope_tables_, {}, {}, {}, {}};
+  const NotedParameters parameters(parameters_);
+  Pass pass{plan_, parameters, batch, options, rope_tables_, {}, {}, {}, {}};
   pass.run_model();
   return std::move(pass.result);
 }

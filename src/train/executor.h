@@ -30,6 +30,9 @@ struct ForwardOptions {
   double label_smoothing = 0;
   double capacity_warmup = 1;  // part of the capacity warm-up done, 0..1 (1: the plan's capacities)
   bool want_logits = false;
+  // Keeps the inputs of each layer instead of all that its backward needs, and runs it again there. Gradients
+  // are the same to the bit: a routed pass runs again on the rows that it was given.
+  bool gradient_checkpointing = false;
   // Sees "embedding", "layer.{i}", "pass.{r}", "memory", "final_norm" as the engine's trace does.
   std::function<void(const std::string&, const Tensor&)> trace;
 };

@@ -27,7 +27,8 @@ bool is_routed(const ModelPlan& plan) {
   return std::ranges::any_of(plan.segments, [](const Segment& s) { return s.router.has_value(); });
 }
 
-OrderSettings order_of(const RunConfig& config) {
+// The order of rows in source number `index`; each has a seed of its own, the first that of the run.
+OrderSettings order_of(const RunConfig& config, size_t index) {
   switch (config.data.order) {
     case RowOrderKind::kSequential:
       return {.kind = OrderKind::kSequential};
@@ -36,7 +37,18 @@ OrderSettings order_of(const RunConfig& config) {
     case RowOrderKind::kShuffle:
       break;
   }
-  return {.kind = OrderKind::kShuffled, .seed = config.train.seed};
+  constexpr uint64_t kSeedStep = 0x9E3779B97F4A7C15;  // any odd number that is not small
+  return {.kind = OrderKind::kShuffled, .seed = config.train.seed + kSeedStep * index};
+}
+
+Result<RowMixture> mixture_of(const RunConfig& config, const RunData& data) {
+  std::vector<MixtureSource> sources;
+  for (const TrainSource& source : data.sources) {
+    FATHOM_ASSIGN(RowOrder order, RowOrder::create(order_of(config, sources.size()), source.rows->rows()));
+    sources.push_back(
+        {source.config.name, source.config.weight, {std::move(order), source.rows->stream().fingerprint()}});
+  }
+  return RowMixture::create(std::move(sources));
 }
 
 // Everything a run holds between steps.
@@ -45,6 +57,7 @@ class Run {
   static Status run(const RunRequest& request) {
     FATHOM_ASSIGN(ModelPlan plan, build_plan(request.config.model));
     FATHOM_TRY(check_executable(plan));
+    if (request.rehearsal != 0) return rehearse(request, std::move(plan));
     FATHOM_TRY(make_directories(request.directory));
     Result<DirectoryLock> lock = lock_run(request.directory);
     if (!lock.ok() && lock.error().kind != ErrorKind::kNotSupported) return std::move(lock).error();
@@ -59,23 +72,37 @@ class Run {
     }
     FATHOM_TRY(remove_leftovers(request.directory));
     settle_threads(request, resumption);
-    FATHOM_ASSIGN(RunData data, open_run_data(request.config.data, plan.dims.vocab_size, request.directory));
-    FATHOM_ASSIGN(RowOrder order, RowOrder::create(order_of(request.config), data.train->rows()));
-    Run run(request, std::move(plan), std::move(data), std::move(order));
+    FATHOM_ASSIGN(RunData data, open_run_data(request.config.data, plan.dims.vocab_size, request.directory,
+                                              request.directory));
+    FATHOM_ASSIGN(RowMixture rows, mixture_of(request.config, data));
+    Run run(request, std::move(plan), std::move(data), std::move(rows));
     FATHOM_TRY(run.start(resumption));
     return run.loop();
   }
 
  private:
-  Run(const RunRequest& request, ModelPlan plan, RunData data, RowOrder order)
+  Run(const RunRequest& request, ModelPlan plan, RunData data, RowMixture rows)
       : request_(request),
         config_(request.config),
         plan_(std::move(plan)),
         data_(std::move(data)),
-        iterator_(std::move(order), data_.train->stream().fingerprint()),
+        rows_(std::move(rows)),
         parameters_(plan_),
         optimizer_(plan_, config_.optimizer, parameters_),
         executor_(plan_, parameters_) {}
+
+  // Some steps of a run as it would begin, beside any directory.
+  static Status rehearse(const RunRequest& request, ModelPlan plan) {
+    settle_threads(request, std::nullopt);
+    FATHOM_ASSIGN(RunData data, open_run_data(request.config.data, plan.dims.vocab_size, request.directory,
+                                              request.scratch));
+    FATHOM_ASSIGN(RowMixture rows, mixture_of(request.config, data));
+    Run run(request, std::move(plan), std::move(data), std::move(rows));
+    FATHOM_TRY(run.start(std::nullopt));
+    for (int64_t s = 0; s < request.rehearsal && !(request.stop != nullptr && request.stop->load()); ++s)
+      FATHOM_TRY(run.step());
+    return {};
+  }
 
   static void notice(const RunRequest& request, const std::string& sentence) {
     for (TrainObserver* observer : request.observers) observer->on_notice(sentence);
@@ -106,7 +133,7 @@ class Run {
 
   Status restore(const Resumption& resumption) {
     state_ = resumption.state;
-    Status restored = iterator_.restore(state_.data);
+    Status restored = rows_.restore(state_.data);
     if (restored.ok() && state_.valid_data != valid_fingerprint()) {
       restored = invalid("cannot resume: the saved validation data is " + or_none(state_.valid_data) +
                          ", this run's is " + or_none(valid_fingerprint()));
@@ -134,20 +161,25 @@ class Run {
     state_.instruction_set = name_of(isa_level());
     state_.valid_data = valid_fingerprint();
     state_.recipe = recipe_of(config_);
-    FATHOM_TRY(write_file_atomic(request_.directory + "/config.toml", to_toml(config_)));
-    FATHOM_TRY(write_file_atomic(request_.directory + "/config.json", write_config_json(plan_.spec)));
+    if (request_.rehearsal == 0) {
+      FATHOM_TRY(write_file_atomic(request_.directory + "/config.toml", to_toml(config_)));
+      FATHOM_TRY(write_file_atomic(request_.directory + "/config.json", write_config_json(plan_.spec)));
+    }
 
     RunSummary summary;
     summary.config = &config_;
     summary.plan = &plan_;
     summary.directory = request_.directory;
     summary.parameters = count_parameters(plan_).unique;
-    summary.train_rows = data_.train->rows();
+    summary.train_rows = data_.train_rows();
     summary.valid_rows = data_.valid ? data_.valid->rows() : 0;
-    summary.train_tokens = data_.train->stream().tokens();
-    summary.memory_bytes = training_bytes(plan_, {.rows = config_.train.rows * config_.data.sequence_length,
-                                                  .accumulation = config_.train.accumulation,
-                                                  .bf16 = config_.train.precision == Precision::kBF16});
+    summary.train_tokens = data_.train_tokens();
+    const std::vector<double> shares = rows_.state().shares;
+    for (const TrainSource& source : data_.sources) {
+      summary.sources.push_back({source.config.name, shares[summary.sources.size()], source.rows->rows(),
+                                 source.rows->stream().tokens()});
+    }
+    summary.memory_bytes = training_bytes(plan_, memory_shape_of(config_));
     summary.threads = state_.threads;
     summary.first_step = state_.step;
     for (TrainObserver* observer : request_.observers) observer->on_start(summary);
@@ -202,13 +234,16 @@ class Run {
     int64_t counted = 0, tokens = 0;
     for (int64_t m = 0; m < train.accumulation; ++m) {
       Batch batch;
-      for (int64_t row : iterator_.next_batch(train.rows))
-        counted += add_row(config_.data, *data_.train, row, batch);
+      for (const MixtureRow& row : rows_.next_batch(train.rows)) {
+        const TrainSource& source = data_.sources[static_cast<size_t>(row.source)];
+        counted += add_row(config_.data, *source.rows, row.row, batch);
+      }
       tokens += batch.rows();
       batches.push_back(std::move(batch));
     }
     ForwardOptions options;
     options.bf16 = train.precision == Precision::kBF16;
+    options.gradient_checkpointing = train.gradient_checkpointing;
     options.loss_scale =
         1.0 / static_cast<double>(train.count_masked_labels ? tokens : std::max<int64_t>(1, counted));
 
@@ -226,6 +261,8 @@ class Run {
     state_.tokens += tokens;
     report.tokens = state_.tokens;
     report.step_tokens = tokens;
+    for (size_t i = 0; i < rows_.size(); ++i)
+      report.source_tokens.push_back(rows_.rows_given(i) * config_.data.sequence_length);
     report.learning_rate = config_.schedule.at(state_.step);
     FATHOM_TRY(update(report));
     report.seconds = clock_.seconds() - start;
@@ -235,6 +272,7 @@ class Run {
   }
 
   double capacity_warmup() const {
+    if (request_.rehearsal != 0) return 1;
     for (const Segment& segment : plan_.segments) {
       if (segment.router && segment.router->spec.capacity_warmup_steps > 0) {
         return static_cast<double>(state_.forward_calls) /
@@ -311,7 +349,7 @@ class Run {
   }
 
   Status save() {
-    state_.data = iterator_.state();
+    state_.data = rows_.state();
     const std::string path = request_.directory + "/" + checkpoint_name(state_.step);
     Status saved = write_all(path);
     if (!saved.ok()) return with_last_checkpoint(std::move(saved).error());
@@ -330,7 +368,7 @@ class Run {
   const RunConfig& config_;
   ModelPlan plan_;
   RunData data_;
-  RowIterator iterator_;
+  RowMixture rows_;
   Parameters parameters_;
   Optimizer optimizer_;
   Executor executor_;

@@ -25,7 +25,8 @@ struct StepReport {
   double grad_norm = 0;  // before clipping
   int64_t tokens = 0;    // since the start of training
   int64_t step_tokens = 0;
-  double seconds = 0;    // of this step
+  std::vector<int64_t> source_tokens;  // of each source of the data, since the start of training
+  double seconds = 0;                  // of this step
 };
 
 struct EvaluationReport {
@@ -36,6 +37,13 @@ struct EvaluationReport {
   double mean_depth = 0;     // passes per token under causal routing; 0 without a router
 };
 
+// One source of the training data.
+struct SourceSummary {
+  std::string name;
+  double share = 1;  // of the rows
+  int64_t rows = 0, tokens = 0;
+};
+
 // What a run will need and is, before it starts.
 struct RunSummary {
   const RunConfig* config = nullptr;
@@ -43,6 +51,7 @@ struct RunSummary {
   std::string directory;
   int64_t parameters = 0;
   int64_t train_rows = 0, valid_rows = 0, train_tokens = 0;
+  std::vector<SourceSummary> sources;
   int64_t memory_bytes = 0;  // estimate of what will be resident at the most
   int threads = 0;
   int64_t first_step = 0;  // not 0 when resumed
@@ -73,6 +82,10 @@ struct RunRequest {
   std::vector<TrainObserver*> observers;  // not owned
   const std::atomic<bool>* stop =
       nullptr;  // set from outside: finish the step, write a checkpoint, return kCancelled
+  // Not 0: a rehearsal of that many steps or, with -1, of none, at the capacities that the routers end with.
+  // Nothing is evaluated, and nothing written but tokens of text, to `scratch`.
+  int64_t rehearsal = 0;
+  std::string scratch;
 };
 
 // Runs to the end. Killed at any moment and resumed, it computes and reports what it would have without:

@@ -42,16 +42,45 @@ int64_t layer_bytes(const ModelPlan& plan, const Layer& layer, bool bf16) {
          8 * layer.mlp.inner + product_input(layer.mlp.inner, bf16);
 }
 
+// What a layer leaves for those after it, beside its rows: slots that others read.
+int64_t passed_on_bytes(const ModelPlan& plan, const Layer& layer) {
+  int64_t floats = 0;
+  for (SlotId id : layer.writes) {
+    const bool read = std::ranges::any_of(plan.segments, [&](const Segment& segment) {
+      return std::ranges::any_of(segment.layers, [&](const Layer& other) {
+        return std::ranges::find(other.reads, id) != other.reads.end();
+      });
+    });
+    const Slot& slot = plan.slots[static_cast<size_t>(id)];
+    if (read)
+      floats += slot.kind == SlotKind::kGmuMemory ? slot.inner : 2 * slot.num_kv_heads * slot.head_dim;
+  }
+  return 4 * floats;
+}
+
 }  // namespace
+
+MemoryShape memory_shape_of(const RunConfig& config) {
+  return {.rows = config.train.rows * config.data.sequence_length,
+          .accumulation = config.train.accumulation,
+          .bf16 = config.train.precision == Precision::kBF16,
+          .gradient_checkpointing = config.train.gradient_checkpointing};
+}
 
 int64_t activation_bytes(const ModelPlan& plan, const MemoryShape& shape) {
   const int64_t hidden = plan.dims.hidden_size;
   double per_row =
       4.0 * 3 * static_cast<double>(hidden);  // embedding, final norm, gradient of the head's input
+  double largest = 0;
   for_each_unrolled_layer(plan, [&](const Segment& segment, const Layer& layer, int32_t depth) {
     const double share = segment.router ? segment.router->spec.capacity[static_cast<size_t>(depth)] : 1.0;
-    per_row += share * static_cast<double>(layer_bytes(plan, layer, shape.bf16));
+    const double all = share * static_cast<double>(layer_bytes(plan, layer, shape.bf16));
+    largest = std::max(largest, all);
+    per_row += shape.gradient_checkpointing
+                   ? share * static_cast<double>(4 * hidden + passed_on_bytes(plan, layer))
+                   : all;
   });
+  if (shape.gradient_checkpointing) per_row += largest;  // of the layer that backward runs again
   for (const Segment& segment : plan.segments) {
     if (!segment.router) continue;
     // A pass keeps the rows that it chose from and those that it chose, and writes all rows anew.

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "plan/model_plan.h"
+#include "train/run_config.h"
 
 namespace fathom::train {
 
@@ -12,7 +13,9 @@ struct MemoryShape {
   int64_t rows = 0;          // token rows of one micro-batch
   int64_t accumulation = 1;  // micro-batches of a step
   bool bf16 = false;
+  bool gradient_checkpointing = false;
 };
+MemoryShape memory_shape_of(const RunConfig& config);
 
 // Bytes that one micro-batch keeps from forward to backward.
 int64_t activation_bytes(const ModelPlan& plan, const MemoryShape& shape);

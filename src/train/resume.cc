@@ -24,10 +24,11 @@ constexpr double kLockPatience = 3;  // seconds
 
 // What may differ between the lives of one run. The data is compared by its contents, the model by its own
 // file, threads are asked for and warned about.
-constexpr std::array<std::string_view, 15> kFreeKeys = {"name",
+constexpr std::array<std::string_view, 16> kFreeKeys = {"name",
                                                         "init",
                                                         "model",
                                                         "data.train",
+                                                        "data.mixture",
                                                         "data.valid",
                                                         "train.steps",
                                                         "train.threads",

@@ -1,6 +1,8 @@
 #include "train/run_config.h"
 
 #include <algorithm>
+#include <cctype>
+#include <cmath>
 #include <filesystem>
 #include <limits>
 #include <set>
@@ -32,6 +34,8 @@ std::string shown(T value) {
 // Reads the fields of one table; what is left over afterwards is unknown.
 class Section {
  public:
+  // `name` is what messages call the table.
+  Section(const toml::table* table, std::string name) : name_(std::move(name)), table_(table) {}
   Section(const toml::table& root, std::string name) : name_(std::move(name)) {
     if (const toml::node* node = root.get(name_)) {
       table_ = node->as_table();
@@ -96,11 +100,13 @@ class Section {
     return {};
   }
 
- private:
+  // The value of a key that the caller reads; null if there is none.
   const toml::node* find(const char* key) {
     seen_.insert(key);
     return error_ || table_ == nullptr ? nullptr : table_->get(key);
   }
+
+ private:
   void fail(const char* key, const char* expected) {
     if (!error_) error_ = invalid(name_ + "." + key + " is not " + expected);
   }
@@ -177,6 +183,52 @@ Status apply_override(toml::table& root, const std::string& override_text) {
   return {};
 }
 
+// What names of sources are made of: they become names of files and of columns.
+bool is_name_character(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-';
+}
+
+// "books/old tales.txt" -> "old_tales".
+std::string name_of_path(const std::string& path) {
+  std::string name = std::filesystem::path(path + "/").parent_path().stem().string();
+  for (char& c : name) c = is_name_character(c) ? c : '_';
+  return name;
+}
+
+// [[data.mixture]]
+Result<std::vector<SourceConfig>> read_mixture(const toml::node& node) {
+  const toml::array* list = node.as_array();
+  if (list == nullptr || list->empty())
+    return invalid("data.mixture is not a list of tables: [[data.mixture]] with paths and weight");
+  std::vector<SourceConfig> sources;
+  for (size_t i = 0; i < list->size(); ++i) {
+    const std::string name = "data.mixture[" + std::to_string(i) + "]";
+    const toml::table* table = list->get(i)->as_table();
+    if (table == nullptr) return invalid(name + " is not a table with paths and weight");
+    SourceConfig source;
+    Section section(table, name);
+    section.read("name", source.name);
+    section.read("paths", source.paths);
+    section.read("weight", source.weight);
+    FATHOM_TRY(section.finish());
+    if (source.paths.empty())
+      return invalid(name + ".paths is missing: text files, directories or token shards");
+    if (source.name.empty()) source.name = name_of_path(source.paths.front());
+    if (!std::ranges::all_of(source.name, is_name_character)) {
+      return invalid(name + ".name is \"" + source.name + "\", expected letters, digits, '.', '_' and '-'");
+    }
+    if (!std::isfinite(source.weight) || source.weight <= 0) {
+      return invalid(name + ".weight is " + std::to_string(source.weight) + ", expected a number above 0");
+    }
+    for (const SourceConfig& other : sources) {
+      if (other.name == source.name)
+        return invalid(name + ": there are two sources " + source.name + "; give them a name");
+    }
+    sources.push_back(std::move(source));
+  }
+  return sources;
+}
+
 // `model` is a file (from here or from beside the recipe) or a table of a spec's fields.
 Result<ModelSpec> read_model(const toml::table& root, const std::string& directory) {
   const toml::node* node = root.get("model");
@@ -196,7 +248,7 @@ Result<ModelSpec> read_model(const toml::table& root, const std::string& directo
 }
 
 Status check(const RunConfig& config) {
-  if (config.data.train.empty())
+  if (config.data.sources.empty())
     return invalid("data.train is missing: text files, directories or token shards");
   if (config.schedule.kind == ScheduleKind::kWsd &&
       config.schedule.warmup_steps + config.schedule.decay_steps > config.schedule.total_steps) {
@@ -237,8 +289,16 @@ Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std:
 
   Section data(root, "data");
   DataConfig& d = config.data;
-  data.read("train", d.train);
+  SourceConfig train_source{"train", {}, 1};
+  data.read("train", train_source.paths);
+  if (!train_source.paths.empty()) d.sources = {std::move(train_source)};
+  if (const toml::node* mixture = data.find("mixture")) {
+    if (!d.sources.empty())
+      return invalid("data.train and data.mixture are both given, expected one of them");
+    FATHOM_ASSIGN(d.sources, read_mixture(*mixture));
+  }
   data.read("valid", d.valid);
+  data.read("text_field", d.text_field);
   data.read("tokenizer", d.tokenizer);
   data.read("document_separator", d.document_separator);
   data.read("sequence_length", d.sequence_length, 1, kMostFactor);
@@ -267,6 +327,7 @@ Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std:
   train.read("accumulation", t.accumulation, 1, kMostFactor);
   train.read("seed", seed, 0, INT64_MAX);
   train.read_word("precision", t.precision, kPrecisions);
+  train.read("gradient_checkpointing", t.gradient_checkpointing);
   train.read("threads", threads, 0, 4096);
   train.read("log_every", t.log_every, 1);
   train.read("eval_every", t.eval_every, 0);
@@ -318,15 +379,26 @@ std::string to_toml(const RunConfig& config) {
   if (!config.init.empty()) root.insert("init", config.init);
   // Beside the resolved configuration lies config.json, the model as a checkpoint holds it.
   root.insert("model", "config.json");
-  root.insert("data", toml::table{{"train", list(d.train)},
-                                  {"valid", list(d.valid)},
-                                  {"tokenizer", d.tokenizer},
-                                  {"document_separator", d.document_separator},
-                                  {"sequence_length", d.sequence_length},
-                                  {"label_inside_row", d.label_inside_row},
-                                  {"keep_documents_apart", d.keep_documents_apart},
-                                  {"order", word_of(d.order, kOrders)},
-                                  {"affine_multiplier", d.affine_multiplier}});
+  toml::table data{{"valid", list(d.valid)},
+                   {"text_field", d.text_field},
+                   {"tokenizer", d.tokenizer},
+                   {"document_separator", d.document_separator},
+                   {"sequence_length", d.sequence_length},
+                   {"label_inside_row", d.label_inside_row},
+                   {"keep_documents_apart", d.keep_documents_apart},
+                   {"order", word_of(d.order, kOrders)},
+                   {"affine_multiplier", d.affine_multiplier}};
+  if (d.sources.size() == 1 && d.sources.front().name == "train") {
+    data.insert("train", list(d.sources.front().paths));
+  } else {
+    toml::array mixture;
+    for (const SourceConfig& source : d.sources) {
+      mixture.push_back(
+          toml::table{{"name", source.name}, {"paths", list(source.paths)}, {"weight", source.weight}});
+    }
+    data.insert("mixture", std::move(mixture));
+  }
+  root.insert("data", std::move(data));
   root.insert("optimizer", toml::table{{"beta1", o.beta1},
                                        {"beta2", o.beta2},
                                        {"eps", o.eps},
@@ -344,6 +416,7 @@ std::string to_toml(const RunConfig& config) {
                                    {"accumulation", t.accumulation},
                                    {"seed", static_cast<int64_t>(t.seed)},
                                    {"precision", word_of(t.precision, kPrecisions)},
+                                   {"gradient_checkpointing", t.gradient_checkpointing},
                                    {"threads", t.threads},
                                    {"log_every", t.log_every},
                                    {"eval_every", t.eval_every},

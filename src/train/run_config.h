@@ -20,9 +20,19 @@ enum class Precision : uint8_t { kF32, kBF16 };
 enum class DecayRule : uint8_t { kMatrices, kAll };
 enum class RowOrderKind : uint8_t { kShuffle, kSequential, kAffine };
 
+// One part of the training data.
+struct SourceConfig {
+  std::string name;  // in logs; if not given, the first path without its folder and ending
+  std::vector<std::string> paths;
+  double weight = 1;  // rows of the source are weight / sum of weights of all
+};
+
 struct DataConfig {
-  std::vector<std::string> train;  // text files, directories, or token shards
+  // [[data.mixture]] tables, or one source "train" of weight 1 if the recipe says data.train = [...]. Paths
+  // are text files (.jsonl: a JSON object a line), directories, or token shards.
+  std::vector<SourceConfig> sources;
   std::vector<std::string> valid;
+  std::string text_field = "text";    // of JSON Lines: the field with a document's text
   std::string tokenizer = "bytes";    // a directory with tokenizer.json, or "bytes"
   std::string document_separator;     // splits one file into documents; empty: a file is a document
   int64_t sequence_length = 512;      // predictions per row, or tokens (see label_inside_row)
@@ -47,7 +57,8 @@ struct LoopConfig {
   int64_t accumulation = 1;
   uint64_t seed = 1;
   Precision precision = Precision::kF32;
-  int threads = 0;  // 0: all available cores
+  bool gradient_checkpointing = false;  // less memory for activations, one more forward pass of time
+  int threads = 0;                      // 0: all available cores
   int64_t log_every = 1;
   int64_t eval_every = 0;  // 0: at the end only
   int64_t eval_rows = 64;

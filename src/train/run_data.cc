@@ -19,6 +19,7 @@ struct Encoder {
   Tokenize encode;
   int64_t vocab_size = 0;
   std::optional<int32_t> end_of_document;
+  std::vector<std::pair<std::string, std::string>> files;  // name, content
 };
 
 Result<Encoder> open_encoder(const DataConfig& config) {
@@ -38,6 +39,13 @@ Result<Encoder> open_encoder(const DataConfig& config) {
   };
   encoder.vocab_size = tokenizer->vocab_size();
   encoder.end_of_document = tokenizer->special_ids().eos;
+  const fs::path folder = fs::is_directory(config.tokenizer) ? fs::path(config.tokenizer)
+                                                             : fs::path(config.tokenizer).parent_path();
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
+    if (!fs::exists(folder / name)) continue;
+    FATHOM_ASSIGN(std::string content, read_file((folder / name).string(), uint64_t{256} << 20));
+    encoder.files.emplace_back(name, std::move(content));
+  }
   return encoder;
 }
 
@@ -55,47 +63,75 @@ Result<fs::file_time_type> newest(const std::vector<std::string>& files) {
   return time;
 }
 
-Result<std::shared_ptr<const TokenStream>> open_stream(const std::vector<std::string>& paths,
-                                                       const DataConfig& config, const Encoder& encoder,
-                                                       const std::string& shard) {
-  std::vector<TokenFile> files;
-  std::vector<std::string> text;
-  for (const std::string& path : paths) {
-    if (is_shard(path)) {
-      FATHOM_ASSIGN(TokenFile file, TokenFile::open(path));
-      files.push_back(std::move(file));
-    } else if (is_raw(path)) {
-      FATHOM_ASSIGN(TokenFile file, TokenFile::open_raw(path, width_for(encoder.vocab_size),
-                                                        encoder.vocab_size, encoder.end_of_document));
-      files.push_back(std::move(file));
-    } else {
-      text.push_back(path);
+// Opens what a configuration calls data.
+struct Opener {
+  const DataConfig& config;
+  const Encoder& encoder;
+  const std::string& directory;  // where shards are looked for,
+  const std::string& scratch;    // and where they are made
+
+  Result<std::shared_ptr<const TokenStream>> stream(const std::vector<std::string>& paths,
+                                                    const std::string& name) const {
+    std::vector<TokenFile> files;
+    std::vector<std::string> text;
+    for (const std::string& path : paths) {
+      if (is_shard(path)) {
+        FATHOM_ASSIGN(TokenFile file, TokenFile::open(path));
+        files.push_back(std::move(file));
+      } else if (is_raw(path)) {
+        FATHOM_ASSIGN(TokenFile file, TokenFile::open_raw(path, width_for(encoder.vocab_size),
+                                                          encoder.vocab_size, encoder.end_of_document));
+        files.push_back(std::move(file));
+      } else {
+        text.push_back(path);
+      }
     }
+    if (!text.empty()) {
+      FATHOM_ASSIGN(TokenFile file, shard_of(text, name));
+      files.push_back(std::move(file));
+    }
+    FATHOM_ASSIGN(TokenStream stream, TokenStream::create(std::move(files)));
+    return std::make_shared<const TokenStream>(std::move(stream));
   }
-  if (!text.empty()) {
+
+ private:
+  // The tokens of text files and folders.
+  Result<TokenFile> shard_of(const std::vector<std::string>& text, const std::string& name) const {
     TextSettings settings;
+    settings.json_field = config.text_field;
     if (!config.document_separator.empty()) settings.separator = config.document_separator;
-    FATHOM_ASSIGN(const std::vector<std::string> listed, list_text_files(text, settings));
-    FATHOM_ASSIGN(const fs::file_time_type changed, newest(listed));
+    FATHOM_ASSIGN(const std::vector<std::string> files, list_text_files(text, settings));
+    FATHOM_ASSIGN(const fs::file_time_type changed, newest(files));
+    const std::string file_name = "/data/" + name + "-" + identity_of(files) + ".tokens";
     std::error_code code;
-    const fs::file_time_type made = fs::last_write_time(shard, code);
-    if (code || made < changed) {
-      FATHOM_TRY(make_directories(fs::path(shard).parent_path().string()));
-      FATHOM_ASSIGN(const ShardSummary summary,
-                    write_shard_from_text(text, settings, encoder.encode,
-                                          {encoder.vocab_size, encoder.end_of_document}, shard));
-      static_cast<void>(summary);
-    }
-    FATHOM_ASSIGN(TokenFile file, TokenFile::open(shard));
-    files.push_back(std::move(file));
+    const fs::file_time_type made = fs::last_write_time(directory + file_name, code);
+    if (!code && made >= changed) return TokenFile::open(directory + file_name);
+    FATHOM_TRY(make_directories(scratch + "/data"));
+    FATHOM_ASSIGN(const ShardSummary summary,
+                  write_shard_from_text(text, settings, encoder.encode,
+                                        {encoder.vocab_size, encoder.end_of_document}, scratch + file_name));
+    static_cast<void>(summary);
+    return TokenFile::open(scratch + file_name);
   }
-  FATHOM_ASSIGN(TokenStream stream, TokenStream::create(std::move(files)));
-  return std::make_shared<const TokenStream>(std::move(stream));
-}
+
+  // Of everything that the ids depend on, but for what stands in the files.
+  std::string identity_of(const std::vector<std::string>& files) const {
+    Sha256 hash;
+    const auto add = [&](const std::string& word) {
+      hash.update({reinterpret_cast<const uint8_t*>(word.c_str()), word.size() + 1});  // with its end
+    };
+    for (const std::string& word : {config.document_separator, config.text_field, config.tokenizer})
+      add(word);
+    for (const auto& [file, content] : encoder.files) add(content);
+    for (const std::string& path : files) add(path);
+    return to_hex(hash.finish()).substr(0, 12);
+  }
+};
 
 }  // namespace
 
-Result<RunData> open_run_data(const DataConfig& config, int64_t vocab_size, const std::string& directory) {
+Result<RunData> open_run_data(const DataConfig& config, int64_t vocab_size, const std::string& directory,
+                              const std::string& scratch) {
   FATHOM_ASSIGN(const Encoder encoder, open_encoder(config));
   if (encoder.vocab_size > vocab_size) {
     return invalid("data.tokenizer has " + std::to_string(encoder.vocab_size) +
@@ -103,26 +139,34 @@ Result<RunData> open_run_data(const DataConfig& config, int64_t vocab_size, cons
   }
   RunData data;
   data.end_of_document = encoder.end_of_document.value_or(0);
+  data.tokenizer_files = encoder.files;
+  const Opener opener{config, encoder, directory, scratch};
   const int64_t stride = config.sequence_length;
   const int64_t length = config.label_inside_row ? stride : stride + 1;
-  FATHOM_ASSIGN(auto train, open_stream(config.train, config, encoder, directory + "/data/train.tokens"));
-  FATHOM_ASSIGN(PackedRows rows, PackedRows::create(train, length, stride));
-  data.train = std::make_shared<const PackedRows>(std::move(rows));
+  for (const SourceConfig& source : config.sources) {
+    FATHOM_ASSIGN(auto stream, opener.stream(source.paths, source.name));
+    Result<PackedRows> rows = PackedRows::create(stream, length, stride);
+    if (!rows.ok()) return config.sources.size() == 1 ? rows.error() : at(source.name, rows.error());
+    data.sources.push_back({source, std::make_shared<const PackedRows>(std::move(rows).value())});
+  }
   if (!config.valid.empty()) {
-    FATHOM_ASSIGN(auto valid, open_stream(config.valid, config, encoder, directory + "/data/valid.tokens"));
+    FATHOM_ASSIGN(auto valid, opener.stream(config.valid, "valid"));
     FATHOM_ASSIGN(PackedRows valid_rows, PackedRows::create(valid, length, stride));
     data.valid = std::make_shared<const PackedRows>(std::move(valid_rows));
   }
-  if (config.tokenizer != "bytes") {
-    const fs::path folder = fs::is_directory(config.tokenizer) ? fs::path(config.tokenizer)
-                                                               : fs::path(config.tokenizer).parent_path();
-    for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
-      if (!fs::exists(folder / name)) continue;
-      FATHOM_ASSIGN(std::string content, read_file((folder / name).string(), uint64_t{256} << 20));
-      data.tokenizer_files.emplace_back(name, std::move(content));
-    }
-  }
   return data;
+}
+
+int64_t RunData::train_rows() const {
+  int64_t rows = 0;
+  for (const TrainSource& source : sources) rows += source.rows->rows();
+  return rows;
+}
+
+int64_t RunData::train_tokens() const {
+  int64_t tokens = 0;
+  for (const TrainSource& source : sources) tokens += source.rows->stream().tokens();
+  return tokens;
 }
 
 int64_t add_row(const DataConfig& config, const PackedRows& rows, int64_t row, Batch& batch) {

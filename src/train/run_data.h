@@ -14,17 +14,27 @@
 
 namespace fathom::train {
 
+struct TrainSource {
+  SourceConfig config;
+  std::shared_ptr<const PackedRows> rows;
+};
+
 struct RunData {
-  std::shared_ptr<const PackedRows> train;
+  std::vector<TrainSource> sources;         // of the training data, in the order of the configuration
   std::shared_ptr<const PackedRows> valid;  // null without validation data
   int32_t end_of_document = 0;
   // Files that make a checkpoint readable as text: name, content.
   std::vector<std::pair<std::string, std::string>> tokenizer_files;
+
+  int64_t train_rows() const;
+  int64_t train_tokens() const;
 };
 
-// `vocab_size` is the model's: ids must stay below it. Shards go to `directory`/data/ and are used again if
-// they are younger than the text.
-Result<RunData> open_run_data(const DataConfig& config, int64_t vocab_size, const std::string& directory);
+// `vocab_size` is the model's: ids must stay below it. Shards go to `directory`/data/, under names that say what
+// they were made of and how, and are used again if they are younger than the text. Where they are not there
+// yet, they are made in `scratch`/data/, which may be the same folder.
+Result<RunData> open_run_data(const DataConfig& config, int64_t vocab_size, const std::string& directory,
+                              const std::string& scratch);
 
 // Adds rows to a batch: sequences, labels, cut at documents' ends if the configuration says so. Returns the
 // labels counted, those that are not ignored.

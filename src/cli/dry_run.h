@@ -1,0 +1,18 @@
+// fathom train --dry-run: what a run is, needs and takes, before it is started.
+#pragma once
+
+#include <atomic>
+#include <vector>
+
+#include "base/result.h"
+#include "train/loop.h"
+
+namespace fathom::cli {
+
+// Rehearses the run: everything that run_training() checks is checked, then the model's layers, the data, an
+// estimate of the memory and, unless `timing` is off, of the time from a few steps are printed to standard
+// output. Text that has no token shards in the run's directory yet is turned into tokens in a temporary
+// folder, which is removed. Nothing else is written.
+Status dry_run(train::RunRequest request, bool timing);
+
+}  // namespace fathom::cli
