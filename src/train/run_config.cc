@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cmath>
 #include <filesystem>
 #include <limits>
 #include <set>
@@ -209,16 +208,13 @@ Result<std::vector<SourceConfig>> read_mixture(const toml::node& node) {
     Section section(table, name);
     section.read("name", source.name);
     section.read("paths", source.paths);
-    section.read("weight", source.weight);
+    section.read("weight", source.weight, kLeastFloat, kMostNumber);
     FATHOM_TRY(section.finish());
     if (source.paths.empty())
       return invalid(name + ".paths is missing: text files, directories or token shards");
     if (source.name.empty()) source.name = name_of_path(source.paths.front());
     if (!std::ranges::all_of(source.name, is_name_character)) {
       return invalid(name + ".name is \"" + source.name + "\", expected letters, digits, '.', '_' and '-'");
-    }
-    if (!std::isfinite(source.weight) || source.weight <= 0) {
-      return invalid(name + ".weight is " + std::to_string(source.weight) + ", expected a number above 0");
     }
     for (const SourceConfig& other : sources) {
       if (other.name == source.name)
