@@ -50,7 +50,8 @@ bool is_free(const std::string& key) {
 // Leaves of an object by their dotted names.
 json leaves(const json& object) {
   json named = json::object();
-  for (const auto& [pointer, value] : object.flatten().items()) {
+  const json flat = object.flatten();  // items() only refers to it
+  for (const auto& [pointer, value] : flat.items()) {
     std::string key = pointer.substr(pointer.starts_with('/') ? 1 : 0);
     std::ranges::replace(key, '/', '.');
     named[key] = value;
