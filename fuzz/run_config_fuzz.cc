@@ -27,9 +27,7 @@ std::string with_model(const std::string& resolved, const toml::table& model) {
   auto table = fathom::parse_toml(resolved);
   if (!table.ok()) std::abort();
   table->insert_or_assign("model", model);
-  std::ostringstream text;
-  text << *table;
-  return text.str();
+  return fathom::write_toml(*table);
 }
 
 }  // namespace

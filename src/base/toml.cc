@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <sstream>
 #include <string>
 
 namespace fathom {
@@ -76,6 +77,14 @@ Result<toml::table> parse_toml(std::string_view text) {
     return invalid("line " + std::to_string(error.source().begin.line) + ": " +
                    std::string(error.description()));
   }
+}
+
+std::string write_toml(const toml::table& table) {
+  constexpr auto kQuotes =
+      toml::format_flags::allow_literal_strings | toml::format_flags::allow_multi_line_strings;
+  std::ostringstream text;
+  text << toml::toml_formatter(table, toml::toml_formatter::default_flags & ~kQuotes) << "\n";
+  return text.str();
 }
 
 }  // namespace fathom

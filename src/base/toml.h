@@ -5,6 +5,7 @@
 #include <toml++/toml.h>
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "base/result.h"
@@ -18,5 +19,9 @@ struct TomlLimits {
 };
 
 Result<toml::table> parse_toml(std::string_view text);
+
+// Text that parses back to the same values, which the library's own choice of quotes does not: a string loses
+// the line break that it begins with.
+std::string write_toml(const toml::table& table);
 
 }  // namespace fathom

@@ -56,6 +56,18 @@ TEST(Toml, KeysAreAscii) {
   EXPECT_EQ(error_of("\"\u00e9\" = '\u00e9' # \u00e9"), "accepted");
 }
 
+TEST(Toml, WhatIsWrittenReadsBack) {
+  for (const std::string text :
+       {"\n\n", "\nx", "a\nb", "it's \"q\"\n\x27\x27\x27", "tab\t bell\a \u00e9", "\\", ""}) {
+    toml::table table;
+    table.insert("text", text);
+    table.insert("inner", toml::table{{"number", 0.1}, {"list", toml::array{1e-300, -3}}});
+    const auto again = parse_toml(write_toml(table));
+    ASSERT_TRUE(again.ok()) << again.error().message;
+    EXPECT_EQ(*again, table) << write_toml(table);
+  }
+}
+
 TEST(Toml, RefusesWithTheLine) {
   EXPECT_EQ(error_of("x = 1\nx = 2").substr(0, 8), "line 2: ");
   EXPECT_EQ(error_of("x = \"\xff\"").substr(0, 8), "line 1: ");

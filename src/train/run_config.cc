@@ -236,9 +236,7 @@ Result<ModelSpec> read_model(const toml::table& root, const std::string& directo
     return load_spec(here ? path->get() : directory + "/" + path->get());
   }
   if (const auto* table = node->as_table()) {
-    std::ostringstream text;
-    text << *table;
-    return parse_spec_toml(text.str(), "model");
+    return parse_spec_toml(write_toml(*table), "model");
   }
   return invalid("model is neither a file name nor a table");
 }
@@ -423,9 +421,7 @@ std::string to_toml(const RunConfig& config) {
                                    {"sample_prompt", t.sample_prompt},
                                    {"sample_tokens", t.sample_tokens},
                                    {"count_masked_labels", t.count_masked_labels}});
-  std::ostringstream text;
-  text << root << "\n";
-  return text.str();
+  return write_toml(root);
 }
 
 }  // namespace fathom::train
