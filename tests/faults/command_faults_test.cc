@@ -51,7 +51,6 @@ TEST(CommandFaults, OneLineOnStandardErrorAndNothingElse) {
   folder.write("tokens/tokenizer.json",
                "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}}");
   folder.write("model/config.json", "{\"model_type\": \"llama\"");
-  folder.write("model/model.safetensors", "");
   const struct {
     std::string arguments, sentence;
   } rows[] = {
