@@ -286,7 +286,8 @@ struct Executor::Pass {
       note_pass(spec, scores, active, kept, kept_rows);
       if (kept.empty()) break;
       const bool all_kept = static_cast<int64_t>(kept.size()) == candidates.count();
-      // A node of its own: gradients of what the layers read are added up here, then to those of other readers.
+      // A node of its own: gradients of what the layers read are added up here, then to those of other
+      // readers.
       Tensor y = all_kept ? x.view_as(x) : gather_rows(x, kept);
       const Rows rows = subset(candidates, kept);
       for (const Layer& layer : segment.layers) y = run_layer(layer, depth, y, rows);
