@@ -98,9 +98,10 @@ std::string distinct(const std::vector<Json>& rows, const char* key) {
 
 std::string legend(const std::vector<Json>& rows) {
   const Json& first = rows.front();
-  std::string text = "\n" + word(first, "cpu_info") + ", kernels " + word(first, "isa") + ", fathom " +
-                     word(first, "build_version") + " (" + word(first, "build_commit") +
-                     "); repetitions: " + std::to_string(first.at("repetitions").get<int>()) + ".\n";
+  std::string text = "\n";
+  text += word(first, "cpu_info") + ", kernels " + word(first, "isa") + ", fathom " +
+          word(first, "build_version") + " (" + word(first, "build_commit") +
+          "); repetitions: " + std::to_string(first.at("repetitions").get<int>()) + ".\n";
   text +=
       "Read peak: " + distinct(rows, "read_loop") + ". GEMM peak: " + distinct(rows, "gemm_loop") +
       ", in registers: the arithmetic ceiling, no library's product.\n"
@@ -133,9 +134,11 @@ std::string profile_table(const Json& row) {
                rated ? quantity(value(op, "work") / value(op, "ns")) : "-",
                rated ? number("%.0f %%", 100 * value(op, "share_of_limit")) : "-"});
   }
-  return "\n" + word(row, "model") + ", " + word(row, "dtype") + ", " +
-         std::to_string(row.at("n_threads").get<int>()) + " threads, " + word(row, "test") +
-         ", one observed run:\n\n" + table.text();
+  std::string text = "\n";
+  text += word(row, "model") + ", " + word(row, "dtype") + ", " +
+          std::to_string(row.at("n_threads").get<int>()) + " threads, " + word(row, "test") +
+          ", one observed run:\n\n" + table.text();
+  return text;
 }
 
 std::string markdown(const std::vector<Json>& rows) {
