@@ -62,14 +62,7 @@ class Run {
     Result<DirectoryLock> lock = lock_run(request.directory);
     if (!lock.ok() && lock.error().kind != ErrorKind::kNotSupported) return std::move(lock).error();
     if (!lock.ok()) notice(request, lock.error().message + ", so that a second run would not be noticed");
-    FATHOM_ASSIGN(std::optional<Resumption> resumption, find_resumption(request.directory));
-    if (resumption && !request.resume) {
-      return invalid(request.directory + " holds a run already (" + checkpoint_name(resumption->state.step) +
-                     "); continue it with --resume or choose another --out");
-    }
-    if (resumption) {
-      FATHOM_TRY(check_belongs(*resumption, request.config, plan, request.allow_changes));
-    }
+    FATHOM_ASSIGN(const std::optional<Resumption> resumption, resumption_of(request, plan));
     FATHOM_TRY(remove_leftovers(request.directory));
     settle_threads(request, resumption);
     FATHOM_ASSIGN(RunData data, open_run_data(request.config.data, plan.dims.vocab_size, request.directory,
@@ -91,14 +84,28 @@ class Run {
         optimizer_(plan_, config_.optimizer, parameters_),
         executor_(plan_, parameters_) {}
 
-  // Some steps of a run as it would begin, beside any directory.
+  // The checkpoint that the run goes on from, if there is one and it may.
+  static Result<std::optional<Resumption>> resumption_of(const RunRequest& request, const ModelPlan& plan) {
+    FATHOM_ASSIGN(std::optional<Resumption> resumption, find_resumption(request.directory));
+    if (resumption && !request.resume) {
+      return invalid(request.directory + " holds a run already (" + checkpoint_name(resumption->state.step) +
+                     "); continue it with --resume or choose another --out");
+    }
+    if (resumption) {
+      FATHOM_TRY(check_belongs(*resumption, request.config, plan, request.allow_changes));
+    }
+    return resumption;
+  }
+
+  // Some steps of a run as it would begin or go on, and nothing written but `scratch`.
   static Status rehearse(const RunRequest& request, ModelPlan plan) {
-    settle_threads(request, std::nullopt);
+    FATHOM_ASSIGN(const std::optional<Resumption> resumption, resumption_of(request, plan));
+    settle_threads(request, resumption);
     FATHOM_ASSIGN(RunData data, open_run_data(request.config.data, plan.dims.vocab_size, request.directory,
                                               request.scratch));
     FATHOM_ASSIGN(RowMixture rows, mixture_of(request.config, data));
     Run run(request, std::move(plan), std::move(data), std::move(rows));
-    FATHOM_TRY(run.start(std::nullopt));
+    FATHOM_TRY(run.start(resumption));
     for (int64_t s = 0; s < request.rehearsal && !(request.stop != nullptr && request.stop->load()); ++s)
       FATHOM_TRY(run.step());
     return {};
@@ -140,7 +147,7 @@ class Run {
     }
     if (!restored.ok()) return at(resumption.path, std::move(restored).error());
     FATHOM_TRY(read_checkpoint_tensors(resumption.path, plan_, parameters_, optimizer_.state()));
-    return prune_checkpoints(request_.directory, config_.train.keep);
+    return request_.rehearsal != 0 ? Status() : prune_checkpoints(request_.directory, config_.train.keep);
   }
 
   std::string valid_fingerprint() const { return data_.valid ? data_.valid->stream().fingerprint() : ""; }

@@ -339,7 +339,7 @@ Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std:
   Section schedule(root, "schedule");
   Schedule& s = config.schedule;
   schedule.read_word("kind", s.kind, kSchedules);
-  schedule.read("learning_rate", s.peak, 0, kMostNumber);
+  schedule.read("learning_rate", s.peak, 0, std::numeric_limits<float>::max());
   schedule.read("warmup_steps", s.warmup_steps, 0);
   schedule.read("decay_steps", s.decay_steps, 0);
   schedule.read("final_ratio", s.final_ratio, 0, 1);

@@ -109,6 +109,13 @@ std::optional<std::string> first_difference(const std::vector<std::string>& foun
   return std::nullopt;
 }
 
+// How many checkpoints a run keeps is no part of one.
+std::vector<std::string> without_keep(const fs::path& path) {
+  nlohmann::json state = nlohmann::json::parse(content_of(path), nullptr, false);
+  if (state.is_object() && state.contains("recipe")) state["recipe"]["train"].erase("keep");
+  return {state.is_discarded() ? "no JSON" : state.dump()};
+}
+
 std::optional<std::string> difference_of_files(const fs::path& run, const fs::path& expected,
                                                const std::string& name) {
   if (fs::is_directory(expected / name)) return std::nullopt;
@@ -141,6 +148,12 @@ std::optional<std::string> difference_of_checkpoints(const fs::path& run, const 
     if (const auto other = first_difference(names_in(entry.path()), names_in(all / name)))
       return name + ": " + *other;
     for (const std::string& file : names_in(all / name)) {
+      if (file == "trainer.json") {
+        if (const auto other =
+                first_difference(without_keep(entry.path() / file), without_keep(all / name / file)))
+          return name + "/" + file + ": " + *other;
+        continue;
+      }
       if (const auto other = difference_of_files(entry.path(), all / name, file))
         return name + "/" + file + ": " + *other;
     }

@@ -64,7 +64,7 @@ TEST_F(TrainData, AResumedMixtureLogsTheSameNumbers) {
 }
 
 TEST_F(TrainData, AMixtureIsNotResumedWithOtherWeights) {
-  ASSERT_EQ(small_.train("run", {"--train.steps=5"}).code, 0);
+  ASSERT_EQ(small_.train("run", {"--train.steps=5", "--schedule.total_steps=12"}).code, 0);
   std::string mixture = "--data.mixture=[";
   for (const char* file : {"tales.jsonl", "facts.jsonl", "text.txt"})
     mixture += "{paths=\"" + small_.path(file) + "\"},";
