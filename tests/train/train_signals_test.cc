@@ -15,7 +15,7 @@ const std::vector<std::string> kEndless = {"--train.accumulation=1000000", "--tr
 TEST(TrainSignals, CtrlCFinishesTheStepAndSaves) {
   const SmallRun small("train-signals-once");
   Terminal terminal(small.command("run", {"--train.steps=1000000", "--schedule.total_steps=1000000"}));
-  ASSERT_TRUE(terminal.wait_for("step 2/")) << terminal.output();
+  ASSERT_TRUE(terminal.wait_for("/1000000  loss ")) << terminal.output();  // the bar shows some steps only
   terminal.type(kCtrlC);
   const int status = terminal.wait();
   ASSERT_TRUE(WIFEXITED(status)) << terminal.output();
@@ -25,7 +25,7 @@ TEST(TrainSignals, CtrlCFinishesTheStepAndSaves) {
 
   // The checkpoint is one to go on from.
   const int64_t done = small.metrics("run").back()["step"].get<int64_t>();
-  ASSERT_GE(done, 2);
+  ASSERT_GE(done, 1);
   const std::string steps = std::to_string(done + 2);
   const Output resumed =
       small.train("run", {"--resume", "--train.steps=" + steps, "--schedule.total_steps=1000000"});
