@@ -31,9 +31,8 @@ using Recomputable =
     std::function<std::vector<Tensor>(const std::vector<Tensor>& inputs, const NotedParameters& parameters)>;
 
 // body(inputs), computed now without gradients; backward computes it again. `inputs` name every tensor, but
-// for parameters, through which a gradient flows. Gradients are those without recomputation up to the
-// order in which several gradients of one tensor are added, provided that something comes back to each
-// output. `parameters` outlive the graph.
+// for parameters, through which a gradient flows. All gradients have the bits that they have without
+// recomputation, provided that something comes back to each output. `parameters` outlive the graph.
 std::vector<Tensor> recomputed(const std::vector<Tensor>& inputs, const Parameters& parameters,
                                const Recomputable& body);
 
