@@ -6,6 +6,7 @@
 #include "cli/dry_run.h"
 #include "cli/stop_signal.h"
 #include "cli/train_commands.h"
+#include "cli/train_flags.h"
 #include "cli/train_observers.h"
 #include "train/loop.h"
 
@@ -26,23 +27,8 @@ class StopAtSignal final : public train::TrainObserver {
 }  // namespace
 
 Action declare_train_run(CLI::App& app) {
-  struct Flags {
-    std::string recipe, out;
-    bool resume = false, allow_changes = false, quiet = false, dry_run = false, no_timing = false;
-  };
-  auto flags = std::make_shared<Flags>();
-  app.add_option("RECIPE", flags->recipe, "the run as a TOML file")->required();
-  app.add_option("--out", flags->out, "directory of the run");
-  CLI::Option* resume = app.add_flag("--resume", flags->resume,
-                                     "go on from the last checkpoint; from the start if there is none");
-  app.add_flag("--allow-changes", flags->allow_changes,
-               "resume although the recipe differs from the checkpoint's")
-      ->needs(resume);
-  app.add_flag("--quiet,-q", flags->quiet, "no progress, only the result");
-  auto* dry = app.add_flag("--dry-run", flags->dry_run, "say what the run is and needs, and write nothing");
-  app.add_flag("--no-timing", flags->no_timing, "with --dry-run: without the few steps that are timed")
-      ->needs(dry);
-  app.allow_extras();
+  auto flags = std::make_shared<TrainFlags>();
+  declare_train_flags(app, *flags);
   return [flags, &app]() -> Result<int> {
     if (flags->out.empty() && !flags->dry_run) {
       std::cerr << "fathom train: --out is required: the directory of the run\n";

@@ -8,12 +8,6 @@ namespace fathom {
 
 namespace {
 
-int64_t elements_of(const Param& param) {
-  int64_t product = 1;
-  for (int64_t extent : param.shape) product *= extent;
-  return product;
-}
-
 int64_t elements_of(const ModelPlan& plan, const ParamRef& ref) {
   return ref.present() ? elements_of(plan.params[static_cast<size_t>(ref.first)]) : 0;
 }

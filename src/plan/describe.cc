@@ -170,10 +170,8 @@ std::string init_text(const Init& init) {
 std::string describe_params(const ModelPlan& plan) {
   std::string out;
   for (const Param& param : plan.params) {
-    int64_t elements = 1;
-    for (int64_t extent : param.shape) elements *= extent;
     out += format("%-36s %-18s %13s  %s\n", param.name.c_str(), shape_text(param.shape).c_str(),
-                  grouped(elements).c_str(), init_text(param.init).c_str());
+                  grouped(elements_of(param)).c_str(), init_text(param.init).c_str());
   }
   return out;
 }

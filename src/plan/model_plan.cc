@@ -2,6 +2,12 @@
 
 namespace fathom {
 
+int64_t elements_of(const Param& param) {
+  int64_t product = 1;
+  for (int64_t extent : param.shape) product *= extent;
+  return product;
+}
+
 BlockKind Layer::kind() const {
   if (const auto* attention = std::get_if<Attention>(&mixer)) {
     return attention->cross ? BlockKind::kCrossAttention : BlockKind::kAttention;

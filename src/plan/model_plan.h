@@ -65,6 +65,9 @@ struct Param {
   Init init;
 };
 
+// Product of the extents.
+int64_t elements_of(const Param& param);
+
 // Index into ModelPlan::params as a function of depth; none() where the block has no such parameter.
 struct ParamRef {
   int32_t first = -1;

@@ -6,12 +6,6 @@ namespace fathom {
 
 namespace {
 
-int64_t elements_of(const Param& param) {
-  int64_t product = 1;
-  for (int64_t extent : param.shape) product *= extent;
-  return product;
-}
-
 int64_t bytes_of(const Param& param, DType matrix_type) {
   return elements_of(param) * size_of(may_be_bf16(param.role) ? matrix_type : DType::kF32);
 }

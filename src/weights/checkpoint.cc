@@ -8,12 +8,6 @@
 
 namespace fathom {
 
-int64_t elements_of(const Param& param) {
-  int64_t count = 1;
-  for (int64_t extent : param.shape) count *= extent;
-  return count;
-}
-
 namespace {
 
 int64_t row_elements(const Param& param) { return elements_of(param) / param.shape.front(); }

@@ -35,7 +35,4 @@ std::vector<TensorView> checkpoint_views(
     const std::function<std::span<const float>(int32_t parameter)>& parameter,
     std::vector<std::vector<uint8_t>>& storage);
 
-// Elements of a parameter.
-int64_t elements_of(const Param& param);
-
 }  // namespace fathom
