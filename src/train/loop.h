@@ -85,7 +85,7 @@ struct RunRequest {
   // Not 0: a rehearsal of that many steps or, with -1, of none, at the capacities that the routers end with.
   // Nothing is evaluated, and nothing written but tokens of text, to `scratch`.
   int64_t rehearsal = 0;
-  std::string scratch;
+  std::string scratch{};
 };
 
 // Runs to the end. Killed at any moment and resumed, it computes and reports what it would have without:
