@@ -2,6 +2,8 @@
 #pragma once
 
 #include <pty.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,6 +29,22 @@ inline Output run(const std::string& command) {
   const int status = pclose(pipe);
   output.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return output;
+}
+
+inline bool can_open_terminal() {
+  int ours = -1, theirs = -1;
+  if (::openpty(&ours, &theirs, nullptr, nullptr, nullptr) != 0) return false;
+  ::close(ours);
+  ::close(theirs);
+  return true;
+}
+
+// Whether Terminal will work. In a bare root, which has no /dev/pts, this process mounts one that it alone sees, if
+// it has the right.
+inline bool has_terminals() {
+  if (can_open_terminal()) return true;
+  return ::unshare(CLONE_NEWNS) == 0 && ::mount(nullptr, "/dev", nullptr, MS_PRIVATE, nullptr) == 0 &&
+         ::mount("devpts", "/dev/pts", "devpts", 0, "newinstance,ptmxmode=0666") == 0 && can_open_terminal();
 }
 
 // A process whose three streams are a terminal; text sent to it is typed there.

@@ -12,7 +12,11 @@ const std::string kCtrlC = "\x03";
 // A step that takes longer than any test.
 const std::vector<std::string> kEndless = {"--train.accumulation=1000000", "--train.steps=2"};
 
+#define SKIP_WITHOUT_TERMINALS() \
+  if (!has_terminals()) GTEST_SKIP() << "this machine has no pseudo-terminals (/dev/pts)"
+
 TEST(TrainSignals, CtrlCFinishesTheStepAndSaves) {
+  SKIP_WITHOUT_TERMINALS();
   const SmallRun small("train-signals-once");
   Terminal terminal(small.command("run", {"--train.steps=1000000", "--schedule.total_steps=1000000"}));
   ASSERT_TRUE(terminal.wait_for("/1000000  loss ")) << terminal.output();  // the bar shows some steps only
@@ -34,6 +38,7 @@ TEST(TrainSignals, CtrlCFinishesTheStepAndSaves) {
 }
 
 TEST(TrainSignals, ASecondCtrlCEndsAtOnceAndLeavesCheckpointsWhole) {
+  SKIP_WITHOUT_TERMINALS();
   const SmallRun small("train-signals-twice");
   ASSERT_EQ(small.train("run", {"--train.steps=1"}).code, 0);
   std::vector<std::string> more = kEndless;
@@ -64,6 +69,7 @@ TEST(TrainSignals, SigtermWithoutATerminalStopsLikeCtrlC) {
 }
 
 TEST(TrainSignals, ATerminalShowsABarAndAFilePlainLines) {
+  SKIP_WITHOUT_TERMINALS();
   const SmallRun small("train-signals-bar");
   Terminal terminal(small.command("bar"));
   EXPECT_EQ(terminal.wait(), 0) << terminal.output();
