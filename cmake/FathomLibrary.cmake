@@ -51,7 +51,7 @@ function(fathom_require_listed_tests)
   file(GLOB_RECURSE written RELATIVE ${CMAKE_SOURCE_DIR} CONFIGURE_DEPENDS
        ${CMAKE_SOURCE_DIR}/src/*_test.cc ${CMAKE_SOURCE_DIR}/tests/*_test.cc)
   if(NOT FATHOM_TRAIN)
-    list(FILTER written EXCLUDE REGEX "^src/train/|/train_[^/]*$")
+    list(FILTER written EXCLUDE REGEX "^src/train/|^tests/(resume|train)/|/train_[^/]*$")
   endif()
   foreach(test ${written})
     if(NOT ${CMAKE_SOURCE_DIR}/${test} IN_LIST listed)
