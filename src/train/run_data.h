@@ -30,9 +30,9 @@ struct RunData {
   int64_t train_tokens() const;
 };
 
-// `vocab_size` is the model's: ids must stay below it. Shards go to `directory`/data/, under names that say what
-// they were made of and how, and are used again if they are younger than the text. Where they are not there
-// yet, they are made in `scratch`/data/, which may be the same folder.
+// `vocab_size` is the model's: ids must stay below it. Shards go to `directory`/data/, under names that say
+// what they were made of and how, and are used again if they are younger than the text. Where they are not
+// there yet, they are made in `scratch`/data/, which may be the same folder.
 Result<RunData> open_run_data(const DataConfig& config, int64_t vocab_size, const std::string& directory,
                               const std::string& scratch);
 

@@ -39,8 +39,8 @@ inline bool can_open_terminal() {
   return true;
 }
 
-// Whether Terminal will work. In a bare root, which has no /dev/pts, this process mounts one that it alone sees, if
-// it has the right.
+// Whether Terminal will work. In a bare root, which has no /dev/pts, this process mounts one that it alone
+// sees, if it has the right.
 inline bool has_terminals() {
   if (can_open_terminal()) return true;
   return ::unshare(CLONE_NEWNS) == 0 && ::mount(nullptr, "/dev", nullptr, MS_PRIVATE, nullptr) == 0 &&
