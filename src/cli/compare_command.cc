@@ -1,7 +1,6 @@
 // fathom compare: training runs side by side, and a text from each.
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -11,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/depth_colors.h"
 #include "cli/loaded_model.h"
+#include "cli/metrics_reader.h"
 #include "engine/generate.h"
 #include "plan/count.h"
 
@@ -29,28 +29,29 @@ struct RunFigures {
 Result<RunFigures> read_figures(const std::string& directory) {
   FATHOM_ASSIGN(const nlohmann::json run, read_json_file(directory + "/run.json"));
   RunFigures figures;
-  figures.name = run.value("name", directory);
-  std::ifstream file(directory + "/metrics.jsonl");
-  if (!file) return not_found(directory + "/metrics.jsonl does not exist");
+  figures.name = directory;
+  if (run.is_object() && run.contains("name") && run["name"].is_string())
+    figures.name = run["name"].get<std::string>();
   std::vector<double> rates;
-  int64_t tokens = 0;
-  for (std::string line; std::getline(file, line);) {
-    const nlohmann::json entry = nlohmann::json::parse(line, nullptr, false);
-    if (entry.is_discarded()) return invalid(directory + "/metrics.jsonl: a line that is not JSON");
-    const std::string kind = entry.value("kind", "");
-    if (kind == "step") {
-      if (figures.steps == 0) figures.first_loss = entry.value("loss", 0.0);
+  double tokens = 0;
+  FATHOM_TRY(read_metrics(directory, [&](const MetricsEntry& entry) -> Status {
+    const auto number = [&](const char* key) {
+      const auto found = entry.values.find(key);
+      return found != entry.values.end() && found->is_number() ? found->get<double>() : 0;
+    };
+    if (entry.kind == "step") {
+      if (figures.steps == 0) figures.first_loss = number("loss");
       ++figures.steps;
-      figures.last_loss = entry.value("loss", 0.0);
-      const int64_t now = entry.value("tokens", int64_t{0});
-      rates.push_back(static_cast<double>(now - tokens) / std::max(1e-9, entry.value("seconds", 0.0)));
-      tokens = now;
-    } else if (kind == "evaluation") {
-      figures.valid = entry.value("nll", 0.0);
-      figures.valid_causal = entry.value("nll_threshold", 0.0);
-      figures.mean_depth = entry.value("mean_depth", 0.0);
+      figures.last_loss = number("loss");
+      rates.push_back((number("tokens") - tokens) / std::max(1e-9, number("seconds")));
+      tokens = number("tokens");
+    } else if (entry.kind == "evaluation") {
+      figures.valid = number("nll");
+      figures.valid_causal = number("nll_threshold");
+      figures.mean_depth = number("mean_depth");
     }
-  }
+    return {};
+  }));
   if (rates.empty()) return invalid(directory + "/metrics.jsonl holds no step");
   std::nth_element(rates.begin(), rates.begin() + static_cast<int64_t>(rates.size() / 2), rates.end());
   figures.tokens_per_second = rates[rates.size() / 2];

@@ -36,10 +36,9 @@ Action declare_train_run(CLI::App& app) {
     }
     std::vector<std::string> overrides;
     for (const std::string& word : app.remaining()) {
-      if (!word.starts_with("--") || word.find('=') == std::string::npos ||
-          word.find('.') == std::string::npos) {
+      if (!word.starts_with("--") || word.find('=') == std::string::npos) {
         std::cerr << "fathom train: unknown flag " << word
-                  << ", expected --section.key=value or a flag of --help\n";
+                  << ", expected --section.key=value, --key=value or a flag of --help\n";
         return kExitUsage;
       }
       overrides.push_back(word.substr(2));

@@ -105,6 +105,17 @@ TEST_P(TrainRun, AResumedRunLogsTheSameNumbers) {
   EXPECT_EQ(steps("cut"), steps("whole"));
 }
 
+TEST_P(TrainRun, RunsAreComparedByTheirNamesThoughALogIsTorn) {
+  ASSERT_EQ(run(train("run", "--name=other --train.steps=4")).code, 0);
+  std::ofstream(folder_ / "run/metrics.jsonl", std::ios::app) << R"({"kind":"step","st)";
+  const Output output = run(kFathom + " compare " + (folder_ / "run").string());
+  EXPECT_EQ(output.code, 0) << output.text;
+  EXPECT_NE(output.text.find("other"), std::string::npos) << output.text;
+  std::ofstream(folder_ / "run/metrics.jsonl", std::ios::app) << "\n";
+  EXPECT_NE(run(kFathom + " compare " + (folder_ / "run").string()).text.find("is not JSON"),
+            std::string::npos);
+}
+
 TEST_P(TrainRun, ADirectoryWithARunIsNotOverwritten) {
   ASSERT_EQ(run(train("run", "--train.steps=4 --schedule.total_steps=4")).code, 0);
   const Output again = run(train("run"));
@@ -127,6 +138,7 @@ TEST_P(TrainRun, WrongKeysAndFlagsAreNamed) {
             std::string::npos);
   EXPECT_NE(run(train("run", "--data.order=random")).text.find("expected one of shuffle, sequential, affine"),
             std::string::npos);
+  EXPECT_NE(run(train("run", "--nane=other")).text.find("unknown key nane"), std::string::npos);
   EXPECT_EQ(run(train("run", "--fast")).code, 2);
   EXPECT_FALSE(fs::exists(folder_ / "run/config.toml"));
 }

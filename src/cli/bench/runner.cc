@@ -1,6 +1,7 @@
 #include "cli/bench/runner.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/random.h"
 
@@ -105,7 +106,7 @@ void Runner::fill_randomly(SequenceState& state, int64_t depth) const {
           }
           const double share =
               segment.router ? segment.router->spec.capacity[static_cast<size_t>(copy)] : 1.0;
-          const auto entries = static_cast<int64_t>(share * static_cast<double>(depth) + 0.5);
+          const int64_t entries = std::llround(share * static_cast<double>(depth));
           draw(2 * kRows * slot.num_kv_heads * slot.head_dim);
           KvState& kv = state.kv(id, copy);
           for (int64_t at = 0; at < entries; at += kRows)

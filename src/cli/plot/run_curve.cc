@@ -5,8 +5,8 @@
 #include <optional>
 #include <set>
 
-#include "base/file.h"
 #include "base/json.h"
+#include "cli/metrics_reader.h"
 #include "plan/count.h"
 #include "train/run_config.h"
 
@@ -59,20 +59,14 @@ class Reader {
   Reader(XKind x, std::string y, double flops_per_token)
       : x_(x), y_(std::move(y)), flops_per_token_(flops_per_token) {}
 
-  Status add(const json& entry) {
-    if (!entry.is_object() || !entry.contains("kind") || !entry["kind"].is_string() ||
-        !number_in(entry, "step"))
-      return invalid("is not an object with kind and step");
-    const std::string kind = entry["kind"].get<std::string>();
-    const double step = *number_in(entry, "step");
-    if (kind == "step") {
-      add_step(entry, step);
-    } else if (kind == "evaluation") {
-      note_names(entry, names_);
-      const std::optional<double> value = number_in(entry, y_ == "loss" ? "nll" : y_);
-      if (value) curve_.marks.push_back({place(step), *value});
+  void add(const MetricsEntry& entry) {
+    if (entry.kind == "step") {
+      add_step(entry.values, entry.step);
+    } else if (entry.kind == "evaluation") {
+      note_names(entry.values, names_);
+      const std::optional<double> value = number_in(entry.values, y_ == "loss" ? "nll" : y_);
+      if (value) curve_.marks.push_back({place(entry.step), *value});
     }
-    return {};
   }
 
   Result<Curve> finish() && {
@@ -131,21 +125,13 @@ Result<Curve> read_run_curve(const std::string& directory, XKind x, const std::s
   if (x == XKind::kFlops) {
     FATHOM_ASSIGN(flops, flops_per_token(directory));
   }
-  const std::string path = directory + "/metrics.jsonl";
-  FATHOM_ASSIGN(const MappedFile file, MappedFile::open(path));
-  std::string_view rest(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
   Reader reader(x, y, flops);
-  for (int64_t line = 1; !rest.empty(); ++line) {
-    const size_t end = rest.find('\n');
-    if (end == std::string_view::npos) break;  // torn
-    const json entry = json::parse(rest.substr(0, end), nullptr, false);
-    if (entry.is_discarded()) return invalid(path + ", line " + std::to_string(line) + ": is not JSON");
-    if (Status status = reader.add(entry); !status.ok())
-      return invalid(path + ", line " + std::to_string(line) + ": " + status.error().message);
-    rest.remove_prefix(end + 1);
-  }
+  FATHOM_TRY(read_metrics(directory, [&](const MetricsEntry& entry) -> Status {
+    reader.add(entry);
+    return {};
+  }));
   Result<Curve> curve = std::move(reader).finish();
-  if (!curve.ok()) return invalid(path + " " + curve.error().message);
+  if (!curve.ok()) return invalid(directory + "/metrics.jsonl " + curve.error().message);
   const Result<json> run = read_json_file(directory + "/run.json");
   if (run.ok() && run->is_object() && run->contains("name") && (*run)["name"].is_string())
     curve.value().name = (*run)["name"].get<std::string>();
