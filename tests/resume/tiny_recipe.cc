@@ -33,11 +33,18 @@ TinyRecipe::TinyRecipe(const std::filesystem::path& folder, const std::string& f
   std::filesystem::create_directories(folder);
   std::ofstream text_file(text());
   for (int i = 0; i < 60; ++i) text_file << "the cat sat on mat " << i % 7 << " and looked at the moon. ";
+  std::ofstream other(folder / "other.txt");
+  for (int i = 0; i < 40; ++i) other << "an owl flew " << i % 5 << " times around the old house and slept. ";
   std::ofstream(folder / "model.toml") << model_of(family);
+  // Two sources, which advance each at its own pace, or one.
+  const std::string mixture = "[[data.mixture]]\npaths = \"" + text().string() +
+                              "\"\nweight = 0.6\n[[data.mixture]]\npaths = \"" +
+                              (folder / "other.txt").string() + "\"\nweight = 0.4\n";
+  const std::string train = "train = \"" + text().string() + "\"\n";
   std::ofstream(file())
-      << "name = \"" << family << "\"\nmodel = \"model.toml\"\n[data]\ntrain = \"" << text().string()
-      << "\"\nvalid = \"" << text().string()
-      << "\"\nsequence_length = 16\n[schedule]\nkind = \"wsd\"\nlearning_rate = 5e-3\n"
+      << "name = \"" << family << "\"\nmodel = \"model.toml\"\n[data]\n"
+      << (family == "sambay" ? "" : train) << "valid = \"" << text().string() << "\"\nsequence_length = 16\n"
+      << (family == "sambay" ? mixture : "") << "[schedule]\nkind = \"wsd\"\nlearning_rate = 5e-3\n"
       << "warmup_steps = 2\ndecay_steps = 3\n[train]\nsteps = " << kSteps
       << "\nrows = 2\naccumulation = 2\neval_rows = 4\neval_every = 3\nkeep = 2\nthreads = 2\n"
       << "save_every = " << kSaveEvery << "\nprecision = \"" << precision << "\"\n";

@@ -1,5 +1,5 @@
 // Runs of some steps that go through everything a checkpoint must hold: warm-up and decay, accumulation, a
-// router whose capacity warms up, evaluations, checkpoints that are pruned.
+// router whose capacity warms up, a mixture of texts, evaluations, checkpoints that are pruned.
 #pragma once
 
 #include <filesystem>
