@@ -59,7 +59,7 @@ class StopStrings {
         if (held_.ends_with(std::string_view(stop).substr(0, n))) keep = n;
       }
     }
-    const std::string ready = held_.substr(0, held_.size() - keep);
+    std::string ready = held_.substr(0, held_.size() - keep);
     held_.erase(0, ready.size());
     return ready;
   }
