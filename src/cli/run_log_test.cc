@@ -33,11 +33,11 @@ TEST_F(RunLogTest, AnAbsentFileIsMadeAndGrows) {
 }
 
 TEST_F(RunLogTest, RecordsBehindTheCheckpointGo) {
-  for (int steps = 0; steps <= 5; ++steps) {
+  for (size_t steps = 0; steps <= 5; ++steps) {
     ASSERT_TRUE(write_file_atomic(path_, "0.1.2.3.4.").ok());
-    Result<RunLog> log = RunLog::open(path_, steps, next);
+    Result<RunLog> log = RunLog::open(path_, static_cast<int64_t>(steps), next);
     ASSERT_TRUE(log.ok());
-    const std::string kept = std::string("0.1.2.3.4.").substr(0, static_cast<size_t>(2 * steps + 2));
+    const std::string kept = std::string("0.1.2.3.4.").substr(0, 2 * steps + 2);
     EXPECT_EQ(content(), kept);
     EXPECT_EQ(log->bytes(), kept.size());
     ASSERT_TRUE(log->append("9.").ok());

@@ -58,7 +58,7 @@ std::string TextCodec::Stream::push(int32_t id) {
 
 std::string TextCodec::Stream::finish() {
   if (decoder_) return decoder_->finish();
-  const std::string rest = text::replace_invalid_utf8(pending_);
+  std::string rest = text::replace_invalid_utf8(pending_);
   pending_.clear();
   return rest;
 }

@@ -35,7 +35,7 @@ Output run(const std::string& arguments) {
 }
 
 std::string written(const std::string& name, const std::string& content) {
-  const std::string path = (std::filesystem::path(::testing::TempDir()) / name).string();
+  std::string path = (std::filesystem::path(::testing::TempDir()) / name).string();
   EXPECT_TRUE(write_file_atomic(path, content).ok());
   return path;
 }
