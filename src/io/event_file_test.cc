@@ -102,7 +102,7 @@ std::string unframed(const std::string& frame) {
   const auto length = load<uint64_t>(frame, 0);
   EXPECT_EQ(frame.size(), length + 16);
   EXPECT_EQ(load<uint32_t>(frame, 8), masked(frame.substr(0, 8)));
-  const std::string message = frame.substr(12, length);
+  std::string message = frame.substr(12, length);
   EXPECT_EQ(load<uint32_t>(frame, 12 + length), masked(message));
   return message;
 }

@@ -24,7 +24,7 @@ struct Case {
         grad_weight(c * w),
         grad_bias(c),
         states(Buffer::normal(3 * (w - 1) * c, 5)) {
-    for (int64_t s = 0; s < 3; ++s) sequences.push_back({kSequences[s], nullptr});
+    for (const RowRange& rows : kSequences) sequences.push_back({rows, nullptr});
   }
   void carry_states() {
     for (int64_t s = 0; s < 3; ++s)

@@ -10,6 +10,8 @@
 
 #include <stdint.h>
 #include <string.h>
+
+#include <utility>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -119,10 +121,13 @@ FATHOM_INLINE Vec min(Vec a, Vec b) {
 FATHOM_INLINE int64_t lanes_left(int64_t remaining) { return remaining < kLanes ? remaining : kLanes; }
 
 // v with the lanes of each pair of neighbouring groups of `step` exchanged.
+template <int kStep, int... lane>
+FATHOM_INLINE Vec exchange_lanes(Vec v, std::integer_sequence<int, lane...> /*all*/) {
+  return __builtin_shufflevector(v, v, (lane ^ kStep)...);
+}
 template <int kStep>
 FATHOM_INLINE Vec exchange(Vec v) {
-  IVec from = lane_numbers() ^ kStep;
-  return (Vec)__builtin_shuffle((IVec)v, from);
+  return exchange_lanes<kStep>(v, std::make_integer_sequence<int, kLanes>());
 }
 FATHOM_INLINE float sum(Vec v) {
   if constexpr (kLanes > 8) v = v + exchange<8>(v);
