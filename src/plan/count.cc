@@ -1,6 +1,7 @@
 #include "plan/count.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/check.h"
 
@@ -75,7 +76,7 @@ StateBytes count_slot(const Slot& slot, double share, DType kv_type) {
     case SlotKind::kWindowKv: {
       const int64_t entry = 2 * slot.num_kv_heads * slot.head_dim * size_of(kv_type);
       if (slot.kind == SlotKind::kKv) {
-        bytes.per_token = static_cast<int64_t>(static_cast<double>(entry) * share + 0.5);
+        bytes.per_token = std::llround(static_cast<double>(entry) * share);
         bytes.per_token_most = entry * slot.copies;
       } else {
         bytes.per_sequence = entry * slot.window * slot.copies;

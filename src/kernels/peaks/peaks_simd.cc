@@ -81,7 +81,7 @@ MultiplyResult peaks_multiply_f32(int64_t rounds) {
   Vec chain[kChains];
   for (int c = 0; c < kChains; ++c) chain[c] = broadcast((float)c);
   for (int64_t r = 0; r < rounds; ++r) {
-    for (int c = 0; c < kChains; ++c) chain[c] = fma(chain[c], a, b);
+    for (Vec& one : chain) one = fma(one, a, b);
   }
   return {2.0 * kLanes * kChains * (double)rounds, sum_of(chain), kFloatLoop};
 }
@@ -93,7 +93,7 @@ MultiplyResult peaks_multiply_bf16(int64_t rounds) {
   Vec chain[kChains];
   for (int c = 0; c < kChains; ++c) chain[c] = broadcast((float)c);
   for (int64_t r = 0; r < rounds; ++r) {
-    for (int c = 0; c < kChains; ++c) chain[c] = (Vec)_mm512_dpbf16_ps((__m512)chain[c], a, b);
+    for (Vec& one : chain) one = (Vec)_mm512_dpbf16_ps((__m512)one, a, b);
   }
   return {4.0 * kLanes * kChains * (double)rounds, sum_of(chain), "vdpbf16ps, 512 bits"};
 }

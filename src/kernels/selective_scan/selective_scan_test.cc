@@ -36,7 +36,7 @@ struct Case {
         workspace(selective_scan_bwd_workspace(kRows, i, n, 4)) {
     for (int64_t k = 0; k < a.size(); ++k) a[k] = -std::exp(a[k]);
     dt[0] = 30.0F;  // beyond where softplus is the identity
-    for (int64_t s = 0; s < 3; ++s) sequences.push_back({kSequences[s], nullptr});
+    for (const RowRange& rows : kSequences) sequences.push_back({rows, nullptr});
   }
   void carry_states() {
     for (int64_t s = 0; s < 3; ++s)
