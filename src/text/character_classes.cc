@@ -38,7 +38,7 @@ bool categories_are_known(const std::vector<CharacterSet>& sets) {
 
 }  // namespace
 
-std::unique_ptr<const CharacterClasses> CharacterClasses::create(std::vector<CharacterSet> sets) {
+std::unique_ptr<const CharacterClasses> CharacterClasses::create(const std::vector<CharacterSet>& sets) {
   if (sets.size() > kMaxSets || !categories_are_known(sets)) return nullptr;
   std::unique_ptr<CharacterClasses> classes(new CharacterClasses);
   for (const CharacterSet& set : sets) {

@@ -34,7 +34,7 @@ class CharacterClasses {
 
   // Null if there are more sets than kMaxSets, or the sets name every character of a general category that
   // this could try.
-  static std::unique_ptr<const CharacterClasses> create(std::vector<CharacterSet> sets);
+  static std::unique_ptr<const CharacterClasses> create(const std::vector<CharacterSet>& sets);
   ~CharacterClasses();
   CharacterClasses(const CharacterClasses&) = delete;
   CharacterClasses& operator=(const CharacterClasses&) = delete;

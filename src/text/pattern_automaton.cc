@@ -183,7 +183,7 @@ std::unique_ptr<const PatternAutomaton> PatternAutomaton::create(std::string_vie
   if (!pattern) return nullptr;
   const std::optional<Program> program = Compiler().run(pattern->root);
   if (!program) return nullptr;
-  auto classes = CharacterClasses::create(std::move(pattern->sets));
+  auto classes = CharacterClasses::create(pattern->sets);
   if (classes == nullptr) return nullptr;
   auto table = make_table(*program, *classes);
   if (!table) return nullptr;

@@ -159,14 +159,13 @@ class Parser {
     bool literal = false;
     if (take("[")) {
       if (!bracket(set)) return false;
-    } else if (std::string_view(".^$*+?{").find(rest_[0]) != std::string_view::npos) {
-      return false;
-    } else if (!member(set, literal)) {
+    } else if (std::string_view(".^$*+?{").find(rest_[0]) != std::string_view::npos ||
+               !member(set, literal)) {
       return false;
     }
     set.source = before.substr(0, before.size() - rest_.size());
-    if (!literal || !caseless) return literal || !caseless;
-    return fold(set);
+    if (!caseless) return true;
+    return literal && fold(set);
   }
 
   // A letter of ASCII, in either case, and the two characters elsewhere that fold to one.
