@@ -27,13 +27,14 @@ Result<Vocabulary> Vocabulary::create(std::vector<std::pair<std::string, int64_t
   Vocabulary out;
   out.tokens_.resize(static_cast<size_t>(highest + 1));
   out.slots_.resize(std::bit_ceil(2 * entries.size() + 1));
-  for (auto& [token, id] : entries) {
+  for (std::pair<std::string, int64_t>& entry : entries) {
+    const int64_t id = entry.second;
     std::optional<std::string>& slot = out.tokens_[static_cast<size_t>(id)];
     if (slot) {
-      return invalid("id " + std::to_string(id) + " is given to both \"" + *slot + "\" and \"" + token +
+      return invalid("id " + std::to_string(id) + " is given to both \"" + *slot + "\" and \"" + entry.first +
                      "\"");
     }
-    slot = std::move(token);
+    slot = std::move(entry.first);
     const uint32_t hash = hash_of(*slot);
     Slot& place = out.slots_[out.index_of(*slot, hash)];
     if (place.id != -1) return invalid("token \"" + *slot + "\" is given twice");

@@ -40,8 +40,8 @@ int64_t most_keys(const AttentionRows& rows) {
 
 }  // namespace
 
-Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, std::shared_ptr<const AttentionRows> rows,
-                 AttentionShape shape) {
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                 const std::shared_ptr<const AttentionRows>& rows, AttentionShape shape) {
   const OpTimer timer("attention", OpPass::kForward);
   const int64_t count = q.size(0);
   const int threads = torch_parallel().num_threads();

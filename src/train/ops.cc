@@ -99,8 +99,8 @@ void fill_rope_tables(RopeTables& tables, double theta, bool round_to_bf16) {
                       round_to_bf16);
 }
 
-Tensor rope(const Tensor& x, std::shared_ptr<const RopeTables> tables,
-            std::shared_ptr<const std::vector<int32_t>> positions, int64_t heads) {
+Tensor rope(const Tensor& x, const std::shared_ptr<const RopeTables>& tables,
+            const std::shared_ptr<const std::vector<int32_t>>& positions, int64_t heads) {
   const OpTimer timer("rope", OpPass::kForward);
   const auto rotated = [=](const Tensor& from, bool inverse) {
     Tensor y = from.clone();

@@ -40,8 +40,8 @@ struct RopeTables {
 // Fills cos and sin, which have their sizes already.
 void fill_rope_tables(RopeTables& tables, double theta, bool round_to_bf16);
 // x [rows, heads * head_dim] rotated by each row's position.
-Tensor rope(const Tensor& x, std::shared_ptr<const RopeTables> tables,
-            std::shared_ptr<const std::vector<int32_t>> positions, int64_t heads);
+Tensor rope(const Tensor& x, const std::shared_ptr<const RopeTables>& tables,
+            const std::shared_ptr<const std::vector<int32_t>>& positions, int64_t heads);
 
 // Which keys each query row sees, and which rows belong together.
 struct AttentionRows {
@@ -53,8 +53,8 @@ struct AttentionShape {
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
   double scale = 0;
 };
-Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, std::shared_ptr<const AttentionRows> rows,
-                 AttentionShape shape);
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                 const std::shared_ptr<const AttentionRows>& rows, AttentionShape shape);
 
 Tensor swiglu(const Tensor& gate, const Tensor& up);
 Tensor gated_memory(const Tensor& memory, const Tensor& gate);

@@ -14,7 +14,8 @@ namespace {
 
 using testing::values_of;
 
-Tensor random_leaf(std::vector<int64_t> shape, uint64_t stream, float scale = 1.0F, float shift = 0.0F) {
+Tensor random_leaf(const std::vector<int64_t>& shape, uint64_t stream, float scale = 1.0F,
+                   float shift = 0.0F) {
   Tensor tensor = at::empty(shape, at::kFloat);
   auto* values = tensor.mutable_data_ptr<float>();
   for (int64_t i = 0; i < tensor.numel(); ++i)

@@ -10,7 +10,7 @@
 namespace fathom::train {
 
 Tensor NotedParameters::at(const ParamRef& param, int32_t depth) const {
-  const Tensor tensor = parameters_->at(param, depth);
+  Tensor tensor = parameters_->at(param, depth);
   const auto same = [&](const Tensor& other) { return other.is_same(tensor); };
   if (tensor.defined() && std::ranges::none_of(read_, same)) read_.push_back(tensor);
   return tensor;

@@ -77,7 +77,7 @@ Status read_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightF
 }
 
 Result<Weights> load_weights(const ModelPlan& plan, NamingScheme scheme,
-                             std::shared_ptr<const WeightFiles> files, DType matrix_type) {
+                             const std::shared_ptr<const WeightFiles>& files, DType matrix_type) {
   const std::vector<FileTensor> table = checkpoint_tensors(plan, scheme);
   FATHOM_TRY(refuse_unknown(table, *files));
   Weights weights(plan.params.size());

@@ -26,7 +26,7 @@ Status read_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightF
 // the wanted type and in one piece is used where it lies in the mapped file; the rest is converted into
 // memory.
 Result<Weights> load_weights(const ModelPlan& plan, NamingScheme scheme,
-                             std::shared_ptr<const WeightFiles> files, DType matrix_type);
+                             const std::shared_ptr<const WeightFiles>& files, DType matrix_type);
 
 // The tensors of a checkpoint made of `parameter(p)`, in `type` where the parameter may be bfloat16 and float
 // otherwise. `storage` owns the bytes the views point to.
