@@ -46,7 +46,7 @@ ParamRef PlanBuilder::add_per_depth(const std::string& prefix, int32_t repeat, b
 }
 
 ParamRef PlanBuilder::add(const LayerPlace& place, bool per_depth, const std::string& name,
-                          std::vector<int64_t> shape, ParamRole role, const Init& init) {
+                          const std::vector<int64_t>& shape, ParamRole role, const Init& init) {
   return add_per_depth("layers." + std::to_string(place.index), place.repeat, per_depth && place.repeat > 1,
                        name, shape, role, init);
 }

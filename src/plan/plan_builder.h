@@ -35,8 +35,8 @@ class PlanBuilder {
   // One parameter for the whole model, e.g. "embedding".
   ParamRef add(std::string name, std::vector<int64_t> shape, ParamRole role, const Init& init);
   // "layers.3.attention.q", or with per_depth one for each depth, "layers.3.depth1.attention.q".
-  ParamRef add(const LayerPlace& place, bool per_depth, const std::string& name, std::vector<int64_t> shape,
-               ParamRole role, const Init& init);
+  ParamRef add(const LayerPlace& place, bool per_depth, const std::string& name,
+               const std::vector<int64_t>& shape, ParamRole role, const Init& init);
   // `name` once, or "<prefix>.depth0.<name>" for each of `repeat` depths.
   ParamRef add_per_depth(const std::string& prefix, int32_t repeat, bool per_depth, const std::string& name,
                          const std::vector<int64_t>& shape, ParamRole role, const Init& init);

@@ -107,15 +107,9 @@ void SequenceState::reset() {
     std::memset(state.storage_.as(), 0, static_cast<size_t>(state.storage_.bytes()));
 }
 
-KvState& SequenceState::kv(SlotId slot, int32_t depth) {
-  return kv_[static_cast<size_t>(first_[static_cast<size_t>(slot)] + depth)];
-}
-const KvState& SequenceState::kv(SlotId slot, int32_t depth) const {
-  return kv_[static_cast<size_t>(first_[static_cast<size_t>(slot)] + depth)];
-}
-SsmState& SequenceState::ssm(SlotId slot, int32_t depth) {
-  return ssm_[static_cast<size_t>(first_[static_cast<size_t>(slot)] + depth)];
-}
+KvState& SequenceState::kv(SlotId slot, int32_t depth) { return kv_[index_of(slot, depth)]; }
+const KvState& SequenceState::kv(SlotId slot, int32_t depth) const { return kv_[index_of(slot, depth)]; }
+SsmState& SequenceState::ssm(SlotId slot, int32_t depth) { return ssm_[index_of(slot, depth)]; }
 
 int64_t SequenceState::bytes() const {
   int64_t total = 0;

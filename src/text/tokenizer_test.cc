@@ -275,9 +275,9 @@ TEST(Tokenizer, ThreadsGetTheSameIds) {
   const std::vector<int32_t> expected = tokenizer.encode(text);
   std::vector<std::thread> threads;
   std::vector<int> equal(4, 0);
-  for (size_t t = 0; t < equal.size(); ++t) {
-    threads.emplace_back([&, t] {
-      for (int round = 0; round < 5; ++round) equal[t] += tokenizer.encode(text) == expected ? 1 : 0;
+  for (int& count : equal) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < 5; ++round) count += tokenizer.encode(text) == expected ? 1 : 0;
     });
   }
   for (std::thread& thread : threads) thread.join();
