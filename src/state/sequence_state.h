@@ -81,12 +81,13 @@ class SequenceState {
   void copy_from(const SequenceState& other);
 
  private:
-  int64_t context_;
-  int64_t position_ = 0;
-  // Index of a slot's first state in kv_ or ssm_, by slot id; -1 for slots that do not persist.
   size_t index_of(SlotId slot, int32_t depth) const {
     return static_cast<size_t>(first_[static_cast<size_t>(slot)]) + static_cast<size_t>(depth);
   }
+
+  int64_t context_;
+  int64_t position_ = 0;
+  // Index of a slot's first state in kv_ or ssm_, by slot id; -1 for slots that do not persist.
   std::vector<int32_t> first_;
   std::vector<KvState> kv_;
   std::vector<SsmState> ssm_;
