@@ -25,6 +25,10 @@ constexpr bool kHasPairs = true;
 constexpr bool kHasPairs = false;
 #endif
 
+// Packed operands are words, at any address: floats, or pairs of bfloat16.
+typedef uint32_t Word __attribute__((may_alias, aligned(1)));
+typedef float FloatWord __attribute__((may_alias, aligned(1)));
+
 // One tile: `steps` of a and b from where the pointers stand; then the sums are scaled and put or added to
 // the `rows` x `columns` elements of c that exist.
 FATHOM_INLINE void finish(const Vec total[kTileRows][kTileVecs], float* c, int64_t c_stride, int64_t rows,
@@ -42,12 +46,12 @@ FATHOM_INLINE void finish(const Vec total[kTileRows][kTileVecs], float* c, int64
   }
 }
 
-FATHOM_INLINE void tile_floats(const float* a, const float* b, int64_t steps,
+FATHOM_INLINE void tile_floats(const FloatWord* a, const FloatWord* b, int64_t steps,
                                Vec total[kTileRows][kTileVecs]) {
   for (int64_t k = 0; k < steps; ++k) {
     Vec columns[kTileVecs];
 #pragma GCC unroll 2
-    for (int v = 0; v < kTileVecs; ++v) columns[v] = load(b + k * kTileColumns + v * kLanes);
+    for (int v = 0; v < kTileVecs; ++v) columns[v] = load((const float*)(b + k * kTileColumns + v * kLanes));
 #pragma GCC unroll 14
     for (int r = 0; r < kTileRows; ++r) {
       const Vec row = broadcast(a[k * kTileRows + r]);
@@ -58,8 +62,7 @@ FATHOM_INLINE void tile_floats(const float* a, const float* b, int64_t steps,
 }
 
 #if defined(FATHOM_SIMD_avx512_bf16)
-FATHOM_INLINE void tile_pairs(const uint32_t* a, const uint32_t* b, int64_t steps,
-                              Vec total[kTileRows][kTileVecs]) {
+FATHOM_INLINE void tile_pairs(const Word* a, const Word* b, int64_t steps, Vec total[kTileRows][kTileVecs]) {
   for (int64_t k = 0; k < steps; ++k) {
     __m512bh columns[kTileVecs];
 #pragma GCC unroll 2
@@ -145,7 +148,7 @@ FATHOM_INLINE IVec words_of(const MatmulPack& args, const float* row, int64_t k)
   return args.round ? (IVec)rounded(values) : (IVec)values;
 }
 
-FATHOM_INLINE void store_words(uint32_t* to, IVec words, int64_t n) {
+FATHOM_INLINE void store_words(Word* to, IVec words, int64_t n) {
   _mm512_mask_storeu_epi32(to, (__mmask16)((1U << n) - 1), (__m512i)words);
 }
 #endif
@@ -158,7 +161,7 @@ void matmul_pack_strips(const MatmulPack& args, int64_t begin, int64_t end) {
   const MatmulOperand& from = args.operand;
   const int64_t steps = args.pairs ? (from.k + 1) / 2 : from.k;
   for (int64_t strip = begin; strip < end; ++strip) {
-    uint32_t* to = (uint32_t*)args.packed + strip * steps * args.width;
+    Word* to = (Word*)args.packed + strip * steps * args.width;
 #if defined(FATHOM_HAS_AVX512)
     for (int64_t step = 0; step < steps; step += kLanes) {
       const int64_t k = args.pairs ? 2 * step : step;
@@ -193,7 +196,7 @@ void matmul_pack_steps(const MatmulPack& args, int64_t begin, int64_t end) {
   const int64_t strips = (from.count + args.width - 1) / args.width;
   for (int64_t step = begin; step < end; ++step) {
     for (int64_t strip = 0; strip < strips; ++strip) {
-      uint32_t* to = (uint32_t*)args.packed + (strip * steps + step) * args.width;
+      Word* to = (Word*)args.packed + (strip * steps + step) * args.width;
       const int64_t first = strip * args.width;
 #if defined(FATHOM_HAS_AVX512)
       for (int64_t i = 0; i < args.width; i += kLanes) {
@@ -226,9 +229,9 @@ void matmul_block(const Matmul& args, const MatmulBlock& block) {
   const int64_t steps = pairs ? (args.k + 1) / 2 : args.k;
   const bool add = args.accumulate || block.begin > 0;
   for (int64_t column = block.column_begin; column < block.column_end; ++column) {
-    const uint32_t* b = (const uint32_t*)args.b + (column * steps + block.begin) * kTileColumns;
+    const Word* b = (const Word*)args.b + (column * steps + block.begin) * kTileColumns;
     for (int64_t row = block.row_begin; row < block.row_end; ++row) {
-      const uint32_t* a = (const uint32_t*)args.a + (row * steps + block.begin) * kTileRows;
+      const Word* a = (const Word*)args.a + (row * steps + block.begin) * kTileRows;
       // c is wanted at the end only: it comes while the sums are made.
       const float* c = args.c + row * kTileRows * args.c_stride + column * kTileColumns;
       const int64_t rows = args.rows - row * kTileRows;
@@ -241,10 +244,10 @@ void matmul_block(const Matmul& args, const MatmulBlock& block) {
       if (pairs) {
         tile_pairs(a, b, block.end - block.begin, total);
       } else {
-        tile_floats((const float*)a, (const float*)b, block.end - block.begin, total);
+        tile_floats((const FloatWord*)a, (const FloatWord*)b, block.end - block.begin, total);
       }
 #else
-      tile_floats((const float*)a, (const float*)b, block.end - block.begin, total);
+      tile_floats((const FloatWord*)a, (const FloatWord*)b, block.end - block.begin, total);
 #endif
       finish(total, args.c + row * kTileRows * args.c_stride + column * kTileColumns, args.c_stride,
              args.rows - row * kTileRows, args.columns - column * kTileColumns, args.scale, add);
