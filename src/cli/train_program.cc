@@ -1,14 +1,10 @@
-#include <malloc.h>
-
 #include "cli/train_commands.h"
+#include "train/tensor_memory.h"
 
 namespace fathom::cli {
 
 int run_train_program(int argc, char** argv) {
-  // Activations of megabytes come and go every step: keep their pages instead of returning them to the system
-  // and having them zeroed again, which costs a fifth of a step.
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, 2047 << 20);
+  train::use_block_pool_for_tensors();
   return run_commands(
       "fathom-train", "The training half of Fathom.",
       {

@@ -67,6 +67,8 @@ class PackedHeadProducts final : public kernels::HeadProducts {
 
 }  // namespace
 
+int64_t head_slice() { return kSlice; }
+
 int64_t head_chunk_rows(int64_t rows, int64_t vocab) {
   const int64_t chunks = std::max<int64_t>(1, ceil_div(rows * vocab * 4, kChunkBytes));
   return std::max<int64_t>(1, ceil_div(rows, chunks));

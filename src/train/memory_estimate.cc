@@ -12,9 +12,8 @@ namespace {
 
 // The program and LibTorch's libraries, with what they allocate for themselves.
 constexpr int64_t kProgramBytes = int64_t{150} << 20;
-// The heap holds more than is in use at any time, since what comes rarely fits the holes of what went:
-// 12 and 13 % in two 135M models.
-constexpr double kHeap = 1.1;
+// BlockPool rounds sizes up, by 3 % as a rule, and holds a sixteenth more than is in use.
+constexpr double kPool = 1.09;
 
 // Bytes that `floats` values take which only a product reads again.
 int64_t product_input(int64_t floats, bool bf16) { return (bf16 ? 2 : 4) * floats; }
@@ -40,6 +39,19 @@ int64_t layer_bytes(const ModelPlan& plan, const Layer& layer, bool bf16) {
   const int64_t hidden = plan.dims.hidden_size;
   return 2 * 4 * hidden + 2 * product_input(hidden, bf16) + std::visit(MixerBytes{bf16}, layer.mixer) +
          8 * layer.mlp.inner + product_input(layer.mlp.inner, bf16);
+}
+
+// What backward of a layer holds at its most beside what forward kept: behind the MLP's product the gradients
+// of gate and up, and of the residual.
+int64_t layer_backward_bytes(const ModelPlan& plan, const Layer& layer) {
+  return 4 * (2 * layer.mlp.inner + plan.dims.hidden_size);
+}
+
+// Of all rows: logits of a chunk, a slice of their gradients packed, the hidden rows packed.
+int64_t head_bytes(const ModelPlan& plan, const MemoryShape& shape) {
+  const int64_t vocab = plan.dims.vocab_size, chunk = head_chunk_rows(shape.rows, vocab);
+  return chunk *
+         (4 * vocab + product_input(std::min(vocab, head_slice()) + plan.dims.hidden_size, shape.bf16));
 }
 
 // What a layer leaves for those after it, beside its rows: slots that others read.
@@ -71,35 +83,38 @@ int64_t activation_bytes(const ModelPlan& plan, const MemoryShape& shape) {
   const int64_t hidden = plan.dims.hidden_size;
   double per_row =
       4.0 * 3 * static_cast<double>(hidden);  // embedding, final norm, gradient of the head's input
-  double largest = 0;
+  double most_backward = 0;                   // of one layer, which with checkpointing runs again first
   for_each_unrolled_layer(plan, [&](const Segment& segment, const Layer& layer, int32_t depth) {
     const double share = segment.router ? segment.router->spec.capacity[static_cast<size_t>(depth)] : 1.0;
-    const double all = share * static_cast<double>(layer_bytes(plan, layer, shape.bf16));
-    largest = std::max(largest, all);
-    per_row += shape.gradient_checkpointing
-                   ? share * static_cast<double>(4 * hidden + passed_on_bytes(plan, layer))
-                   : all;
+    const int64_t kept = layer_bytes(plan, layer, shape.bf16);
+    const int64_t backward = layer_backward_bytes(plan, layer);
+    most_backward = std::max(
+        most_backward,
+        share * static_cast<double>(backward + (shape.gradient_checkpointing ? kept - 4 * hidden : 0)));
+    per_row += share * static_cast<double>(
+                           shape.gradient_checkpointing ? 4 * hidden + passed_on_bytes(plan, layer) : kept);
   });
-  if (shape.gradient_checkpointing) per_row += largest;  // of the layer that backward runs again
   for (const Segment& segment : plan.segments) {
     if (!segment.router) continue;
-    // A pass keeps the rows that it chose from and those that it chose, and writes all rows anew.
+    // A pass writes all rows anew. Those that it chose from and those that it chose are copies, unless it is
+    // all.
     for (double capacity : segment.router->spec.capacity)
-      per_row += (1.0 + 2.0 * capacity) * 4.0 * static_cast<double>(hidden);
+      per_row += (1.0 + (capacity < 1 ? 2.0 * capacity : 0.0)) * 4.0 * static_cast<double>(hidden);
   }
-  return static_cast<int64_t>(per_row * static_cast<double>(shape.rows));
+  const auto rows = static_cast<double>(shape.rows);
+  return static_cast<int64_t>(per_row * rows) +
+         std::max(head_bytes(plan, shape), static_cast<int64_t>(most_backward * rows));
 }
 
 int64_t training_bytes(const ModelPlan& plan, const MemoryShape& shape) {
   const int64_t parameters = count_parameters(plan).unique;
   const int64_t head = plan.dims.vocab_size * plan.dims.hidden_size;
-  const int64_t activations = activation_bytes(plan, shape);
-  const int64_t logits = head_chunk_rows(shape.rows, plan.dims.vocab_size) * plan.dims.vocab_size * 4;
   // Gradients come while activations go. At the end of forward only the head's is there, and with several
   // micro-batches those of the ones before; at the end of backward all are.
-  const int64_t forward = (shape.accumulation > 1 ? 16 : 12) * parameters + activations + 4 * head + logits;
-  const int64_t most = std::max(forward, 16 * parameters + logits);
-  return kProgramBytes + static_cast<int64_t>(kHeap * static_cast<double>(most));
+  const int64_t forward =
+      (shape.accumulation > 1 ? 16 : 12) * parameters + activation_bytes(plan, shape) + 4 * head;
+  const int64_t most = std::max(forward, 16 * parameters);
+  return kProgramBytes + static_cast<int64_t>(kPool * static_cast<double>(most));
 }
 
 }  // namespace fathom::train

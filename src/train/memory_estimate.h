@@ -17,10 +17,12 @@ struct MemoryShape {
 };
 MemoryShape memory_shape_of(const RunConfig& config);
 
-// Bytes that one micro-batch keeps from forward to backward.
+// Bytes that one micro-batch keeps from forward to backward, and what the head or backward of a layer holds
+// beside them, whichever is more.
 int64_t activation_bytes(const ModelPlan& plan, const MemoryShape& shape);
 
-// Bytes resident at the most: parameters, gradients, moments, activations, the head's logits, libraries.
+// Bytes resident at the most: parameters, gradients, moments, activations, libraries. Within a tenth of what
+// runs took (docs/benchmarks/training-cpu.md).
 int64_t training_bytes(const ModelPlan& plan, const MemoryShape& shape);
 
 }  // namespace fathom::train

@@ -81,6 +81,8 @@ Tensor scatter_add_rows(const Tensor& y, const Tensor& x, const std::vector<int3
 
 // Rows whose logits are held at a time: at most 128 MiB of them, in chunks of equal size.
 int64_t head_chunk_rows(int64_t rows, int64_t vocab);
+// Rows of the head that are packed at a time.
+int64_t head_slice();
 // loss_scale * sum of the rows' negative log-likelihoods; a scalar. Never holds more than a chunk of logits.
 Tensor head_cross_entropy(const Tensor& hidden, const Tensor& weight, const std::vector<int32_t>& labels,
                           double loss_scale, double label_smoothing, bool bf16);

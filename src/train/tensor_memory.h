@@ -1,0 +1,9 @@
+// Where LibTorch's tensors live.
+#pragma once
+
+namespace fathom::train {
+
+// From now on tensors of the process lie in one BlockPool that lives as long as the process.
+void use_block_pool_for_tensors();
+
+}  // namespace fathom::train
