@@ -5,12 +5,11 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "base/json.h"
 #include "base/parallel.h"
 #include "cli/commands.h"
 #include "cli/depth_colors.h"
 #include "cli/loaded_model.h"
-#include "cli/metrics_reader.h"
+#include "cli/run_reader.h"
 #include "engine/generate.h"
 #include "plan/count.h"
 
@@ -27,11 +26,9 @@ struct RunFigures {
 
 // From run.json and metrics.jsonl; tokens per second is the median over steps.
 Result<RunFigures> read_figures(const std::string& directory) {
-  FATHOM_ASSIGN(const nlohmann::json run, read_json_file(directory + "/run.json"));
   RunFigures figures;
-  figures.name = directory;
-  if (run.is_object() && run.contains("name") && run["name"].is_string())
-    figures.name = run["name"].get<std::string>();
+  FATHOM_ASSIGN(figures.name, run_name(directory));
+  if (figures.name.empty()) figures.name = directory;
   std::vector<double> rates;
   double tokens = 0;
   FATHOM_TRY(read_metrics(directory, [&](const MetricsEntry& entry) -> Status {

@@ -5,8 +5,7 @@
 #include <optional>
 #include <set>
 
-#include "base/json.h"
-#include "cli/metrics_reader.h"
+#include "cli/run_reader.h"
 #include "plan/count.h"
 #include "train/run_config.h"
 
@@ -132,9 +131,7 @@ Result<Curve> read_run_curve(const std::string& directory, XKind x, const std::s
   }));
   Result<Curve> curve = std::move(reader).finish();
   if (!curve.ok()) return invalid(directory + "/metrics.jsonl " + curve.error().message);
-  const Result<json> run = read_json_file(directory + "/run.json");
-  if (run.ok() && run->is_object() && run->contains("name") && (*run)["name"].is_string())
-    curve.value().name = (*run)["name"].get<std::string>();
+  if (Result<std::string> name = run_name(directory); name.ok()) curve.value().name = std::move(name).value();
   return curve;
 }
 

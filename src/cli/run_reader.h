@@ -1,4 +1,4 @@
-// metrics.jsonl of a training run (docs/formats/run-directory.md), read back.
+// What a training run left in its directory (docs/formats/run-directory.md), read back.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -9,6 +9,10 @@
 
 namespace fathom::cli {
 
+// The name in `directory`/run.json; empty if it has none. Errors: no such file, or it is not JSON.
+Result<std::string> run_name(const std::string& directory);
+
+// A line of metrics.jsonl.
 struct MetricsEntry {
   std::string kind;  // "step", "evaluation", ...
   double step = 0;

@@ -1,10 +1,11 @@
-#include "cli/metrics_reader.h"
+#include "cli/run_reader.h"
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "base/file.h"
+#include "base/json.h"
 
 namespace fathom::cli {
 
@@ -22,6 +23,12 @@ Status use_line(std::string_view line, FunctionRef<Status(const MetricsEntry&)> 
 }
 
 }  // namespace
+
+Result<std::string> run_name(const std::string& directory) {
+  FATHOM_ASSIGN(const json run, read_json_file(directory + "/run.json"));
+  const bool named = run.is_object() && run.contains("name") && run["name"].is_string();
+  return named ? run["name"].get<std::string>() : std::string();
+}
 
 Status read_metrics(const std::string& directory, FunctionRef<Status(const MetricsEntry&)> use) {
   const std::string path = directory + "/metrics.jsonl";
