@@ -9,11 +9,14 @@
 //   dW = dy^T x      a = dy^T, b = x^T
 //
 // Operands are packed first, into strips as wide as the level's tile of registers; a packed operand may serve
-// several products. In kBF16 elements are rounded to bfloat16 when they are packed; sums are float either
-// way.
+// several products.
 //
-// The order of the sum over k is a function of k, the precision and the level alone: an output has the same
-// bits whatever the other extents and the threads.
+//   kF32    sums are double and become float once every 512 elements of k, or for good: the bits are the same
+//           at every level
+//   kBF16   elements are rounded to bfloat16 when they are packed; sums are float
+//
+// The order of the sum over k is a function of k and, in kBF16, the level: an output has the same bits
+// whatever the other extents and the threads.
 #pragma once
 
 #include <cstdint>

@@ -8,9 +8,9 @@ namespace fathom::kernels {
 
 namespace {
 
-// A strip of b over one block of k, with room for a strip of a beside it, stays in the first-level cache
-// while the strips of a pass by; those strips stay in the second-level cache.
-constexpr int64_t kColumnStripBytes = 64 * 1024;
+// Steps of k (elements or pairs) in a block: a strip of b, 64 KB of it at most, meets all strips of a group
+// of rows, and those stay in the second-level cache. One number for all levels, since it shows in the bits.
+constexpr int64_t kBlockSteps = 512;
 constexpr int64_t kRowBlockBytes = 256 * 1024;
 
 MatmulLayout layout_of(MatmulPrecision precision) {
@@ -52,8 +52,7 @@ void matmul_cpu(const Matmul& args, Parallel& parallel) {
   const auto block_fn = FATHOM_SIMD_SELECT(matmul_block);
   const int64_t steps = steps_of(args.k, layout);
   // Blocks of k of one size, found from k alone: they show in the order of sums. No k at all is one block.
-  const int64_t most = kColumnStripBytes / (layout.columns * 4);
-  const int64_t blocks = std::max<int64_t>(1, ceil_div(steps, most));
+  const int64_t blocks = std::max<int64_t>(1, ceil_div(steps, kBlockSteps));
   const int64_t step = ceil_div(steps, blocks);
   const int64_t row_strips = ceil_div(args.rows, layout.rows);
   const int64_t column_strips = ceil_div(args.columns, layout.columns);

@@ -46,18 +46,23 @@ FATHOM_INLINE void finish(const Vec total[kTileRows][kTileVecs], float* c, int64
   }
 }
 
+// Floats: sums in double, half as many of them to a register, so one vector of columns after the other.
 FATHOM_INLINE void tile_floats(const FloatWord* a, const FloatWord* b, int64_t steps,
                                Vec total[kTileRows][kTileVecs]) {
-  for (int64_t k = 0; k < steps; ++k) {
-    Vec columns[kTileVecs];
-#pragma GCC unroll 2
-    for (int v = 0; v < kTileVecs; ++v) columns[v] = load((const float*)(b + k * kTileColumns + v * kLanes));
+  for (int v = 0; v < kTileVecs; ++v) {
+    const FloatWord* columns = b + v * kLanes;
+    Wide low[kTileRows] = {}, high[kTileRows] = {};
+    for (int64_t k = 0; k < steps; ++k) {
+      const Wide first = load_wide((const float*)(columns + k * kTileColumns));
+      const Wide second = load_wide((const float*)(columns + k * kTileColumns + kLanes / 2));
 #pragma GCC unroll 14
-    for (int r = 0; r < kTileRows; ++r) {
-      const Vec row = broadcast(a[k * kTileRows + r]);
-#pragma GCC unroll 2
-      for (int v = 0; v < kTileVecs; ++v) total[r][v] = fma(row, columns[v], total[r][v]);
+      for (int r = 0; r < kTileRows; ++r) {
+        const Wide row = broadcast_wide(a[k * kTileRows + r]);
+        low[r] = fma(row, first, low[r]);
+        high[r] = fma(row, second, high[r]);
+      }
     }
+    for (int r = 0; r < kTileRows; ++r) total[r][v] = narrow(low[r], high[r]);
   }
 }
 
@@ -79,7 +84,36 @@ FATHOM_INLINE void tile_pairs(const Word* a, const Word* b, int64_t steps, Vec t
     }
   }
 }
+#else
+// Floats that were rounded to bfloat16 where there is no instruction for pairs.
+FATHOM_INLINE void tile_rounded(const FloatWord* a, const FloatWord* b, int64_t steps,
+                                Vec total[kTileRows][kTileVecs]) {
+  for (int64_t k = 0; k < steps; ++k) {
+    Vec columns[kTileVecs];
+#pragma GCC unroll 2
+    for (int v = 0; v < kTileVecs; ++v) columns[v] = load((const float*)(b + k * kTileColumns + v * kLanes));
+#pragma GCC unroll 14
+    for (int r = 0; r < kTileRows; ++r) {
+      const Vec row = broadcast(a[k * kTileRows + r]);
+#pragma GCC unroll 2
+      for (int v = 0; v < kTileVecs; ++v) total[r][v] = fma(row, columns[v], total[r][v]);
+    }
+  }
+}
 #endif
+
+FATHOM_INLINE void sum_tile(MatmulPrecision precision, const Word* a, const Word* b, int64_t steps,
+                            Vec total[kTileRows][kTileVecs]) {
+  if (precision == MatmulPrecision::kF32) {
+    tile_floats((const FloatWord*)a, (const FloatWord*)b, steps, total);
+    return;
+  }
+#if defined(FATHOM_SIMD_avx512_bf16)
+  tile_pairs(a, b, steps, total);
+#else
+  tile_rounded((const FloatWord*)a, (const FloatWord*)b, steps, total);
+#endif
+}
 
 // bfloat16 as the upper half of a word, NaN kept.
 FATHOM_INLINE uint32_t rounded_bits(float x) {
@@ -240,15 +274,7 @@ void matmul_block(const Matmul& args, const MatmulBlock& block) {
         __builtin_prefetch(c + r * args.c_stride + kLanes, 1);
       }
       Vec total[kTileRows][kTileVecs] = {};
-#if defined(FATHOM_SIMD_avx512_bf16)
-      if (pairs) {
-        tile_pairs(a, b, block.end - block.begin, total);
-      } else {
-        tile_floats((const FloatWord*)a, (const FloatWord*)b, block.end - block.begin, total);
-      }
-#else
-      tile_floats((const FloatWord*)a, (const FloatWord*)b, block.end - block.begin, total);
-#endif
+      sum_tile(args.precision, a, b, block.end - block.begin, total);
       finish(total, args.c + row * kTileRows * args.c_stride + column * kTileColumns, args.c_stride,
              args.rows - row * kTileRows, args.columns - column * kTileColumns, args.scale, add);
     }

@@ -1,5 +1,6 @@
 #include "kernels/matmul/matmul.h"
 
+#include <optional>
 #include <vector>
 
 #include "kernels/common/testing.h"
@@ -91,7 +92,8 @@ TEST(Matmul, CpuEqualsRef) {
           Case ref(shape, transpose_a, transpose_b, add), cpu(shape, transpose_a, transpose_b, add);
           ref.run_ref(precision);
           cpu.run(precision, pool);
-          EXPECT_LE(testing::relative_error(cpu.outputs(), ref.outputs()), 2e-6)
+          const double limit = precision == MatmulPrecision::kF32 ? 3e-7 : 2e-6;
+          EXPECT_LE(testing::relative_error(cpu.outputs(), ref.outputs()), limit)
               << shape.rows << "x" << shape.columns << "x" << shape.k << " form " << form << " precision "
               << static_cast<int>(precision);
           EXPECT_TRUE(cpu.c.intact());
@@ -101,6 +103,21 @@ TEST(Matmul, CpuEqualsRef) {
       }
     }
   });
+}
+
+// Sums in double forget the width of the vectors.
+TEST(Matmul, FloatProductsHaveTheSameBitsAtEveryLevel) {
+  SerialParallel serial;
+  for (const Shape& shape : kShapes) {
+    std::optional<Buffer> first;
+    testing::for_each_level([&] {
+      Case c(shape, true, false, true);
+      c.run(MatmulPrecision::kF32, serial);
+      if (!first) first = c.outputs();
+      EXPECT_TRUE(testing::same_bits(c.outputs(), *first))
+          << shape.rows << "x" << shape.columns << "x" << shape.k;
+    });
+  }
 }
 
 // Rows alone and in company, columns alone and in company, one and many threads.

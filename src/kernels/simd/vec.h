@@ -5,6 +5,7 @@
 //   Vec            kLanes floats; + - * / and comparisons work lane by lane
 //   load/store     unaligned; the *_n forms touch the first n lanes only (missing lanes load as 0)
 //   fma(a, b, c)   a * b + c, rounded once where the level has the instruction
+//   Wide           kLanes / 2 doubles, for sums that need more than a float
 //   sum(v)         one fixed tree order per level; sum_each: the sums of kLanes vectors, in that order
 #pragma once
 
@@ -183,6 +184,35 @@ FATHOM_INLINE float max_lane(Vec v) {
   v = max(v, exchange<2>(v));
   v = max(v, exchange<1>(v));
   return v[0];
+}
+
+// Sums that a float cannot hold: kLanes / 2 doubles in a register of the same size. A product of two floats
+// is exact in double, so fused and not fused give the same bits here.
+typedef double Wide __attribute__((vector_size(kLanes * 4)));
+
+FATHOM_INLINE Wide load_wide(const float* p) {
+  typedef float Half __attribute__((vector_size(kLanes * 2)));
+  Half v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return __builtin_convertvector(v, Wide);
+}
+FATHOM_INLINE Wide broadcast_wide(float x) { return (double)x - Wide{}; }
+FATHOM_INLINE Wide fma(Wide a, Wide b, Wide c) {
+#if defined(FATHOM_HAS_AVX512)
+  return (Wide)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif defined(FATHOM_SIMD_avx2)
+  return (Wide)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#else
+  return a * b + c;
+#endif
+}
+// Rounded to float, the lanes of low first.
+FATHOM_INLINE Vec narrow(Wide low, Wide high) {
+  typedef float Half __attribute__((vector_size(kLanes * 2)));
+  const Half halves[2] = {__builtin_convertvector(low, Half), __builtin_convertvector(high, Half)};
+  Vec v;
+  __builtin_memcpy(&v, halves, sizeof v);
+  return v;
 }
 
 // bfloat16 <-> float, round to nearest even (as base/half.h).
