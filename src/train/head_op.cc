@@ -27,6 +27,7 @@ class PackedHeadProducts final : public kernels::HeadProducts {
  public:
   PackedHeadProducts(const Tensor& weight, bool bf16)
       : precision_(precision_of(bf16)),
+        weight_gradient_precision_(weight_gradient_precision_of(bf16)),
         weight_(weight.const_data_ptr<float>()),
         vocab_(weight.size(0)),
         dim_(weight.size(1)) {}
@@ -49,17 +50,18 @@ class PackedHeadProducts final : public kernels::HeadProducts {
   void add_grad_weight(const float* grad_logits, const float* hidden, int64_t rows) override {
     const bool first = !grad_weight_.defined();
     if (first) grad_weight_ = at::empty({vocab_, dim_}, at::kFloat);
-    const PackedOperand right({hidden, dim_, rows, dim_, true}, MatmulSide::kColumns, precision_);
+    const PackedOperand right({hidden, dim_, rows, dim_, true}, MatmulSide::kColumns,
+                              weight_gradient_precision_);
     for (int64_t v = 0; v < vocab_; v += kSlice) {
       const MatmulOperand slice = {grad_logits + v, std::min(kSlice, vocab_ - v), rows, vocab_, true};
-      multiply({slice, MatmulSide::kRows, precision_}, right,
+      multiply({slice, MatmulSide::kRows, weight_gradient_precision_}, right,
                grad_weight_.mutable_data_ptr<float>() + v * dim_, dim_, !first);
     }
   }
   const Tensor& grad_weight() const { return grad_weight_; }
 
  private:
-  MatmulPrecision precision_;
+  MatmulPrecision precision_, weight_gradient_precision_;
   const float* weight_;
   Tensor grad_weight_;
   int64_t vocab_, dim_;

@@ -17,8 +17,9 @@ struct KeptInput {
   Tensor x;              // float products
   PackedOperand packed;  // bfloat16 products
   PackedOperand columns() const {
-    return packed.defined() ? packed
-                            : PackedOperand(columns_of(x), MatmulSide::kColumns, MatmulPrecision::kF32);
+    return packed.defined()
+               ? packed
+               : PackedOperand(columns_of(x), MatmulSide::kColumns, weight_gradient_precision_of(false));
   }
 };
 
@@ -52,8 +53,8 @@ std::vector<Tensor> backward(const std::vector<Tensor>& grads, const std::vector
     if (weight.requires_grad()) {
       if (!x_columns.defined()) x_columns = kept.columns();
       const GradientSink sink(weight);
-      multiply({columns_of(grads[i]), MatmulSide::kRows, precision}, x_columns, sink.data(), in,
-               sink.accumulate);
+      multiply({columns_of(grads[i]), MatmulSide::kRows, weight_gradient_precision_of(bf16)}, x_columns,
+               sink.data(), in, sink.accumulate);
       result.back() = sink.returned;
     }
     result.emplace_back();
@@ -93,7 +94,7 @@ std::vector<Tensor> linears(const Tensor& x, const std::vector<LinearWeights>& l
   if (!wants_gradient(inputs)) return outputs;
   KeptInput kept;
   if (weights_want && bf16) {
-    kept.packed = PackedOperand(columns_of(x), MatmulSide::kColumns, precision);
+    kept.packed = PackedOperand(columns_of(x), MatmulSide::kColumns, weight_gradient_precision_of(bf16));
   } else if (weights_want) {
     kept.x = x;
   }

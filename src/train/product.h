@@ -11,8 +11,13 @@ using kernels::MatmulOperand;
 using kernels::MatmulPrecision;
 using kernels::MatmulSide;
 
+// Of products whose results are computed with further: outputs, logits, gradients of inputs.
 inline MatmulPrecision precision_of(bool bf16) {
   return bf16 ? MatmulPrecision::kBF16 : MatmulPrecision::kF32;
+}
+// Of gradients of weights, where a rounding error ends.
+inline MatmulPrecision weight_gradient_precision_of(bool bf16) {
+  return bf16 ? MatmulPrecision::kBF16 : MatmulPrecision::kF32Fast;
 }
 
 // A float matrix with contiguous rows as an operand: its rows, or its columns, against the other dimension.

@@ -11,11 +11,12 @@
 // Operands are packed first, into strips as wide as the level's tile of registers; a packed operand may serve
 // several products.
 //
-//   kF32    sums are double and become float once every 512 elements of k, or for good: the bits are the same
-//           at every level
-//   kBF16   elements are rounded to bfloat16 when they are packed; sums are float
+//   kF32      sums are double, and become float at every 512th element of k and at the end: the bits are the
+//             same at every level
+//   kF32Fast  sums are float: twice as fast
+//   kBF16     elements are rounded to bfloat16 when they are packed; sums are float
 //
-// The order of the sum over k is a function of k and, in kBF16, the level: an output has the same bits
+// The order of the sum over k is a function of k and, but for kF32, the level: an output has the same bits
 // whatever the other extents and the threads.
 #pragma once
 
@@ -25,7 +26,7 @@
 
 namespace fathom::kernels {
 
-enum class MatmulPrecision : uint8_t { kF32, kBF16 };
+enum class MatmulPrecision : uint8_t { kF32, kF32Fast, kBF16 };
 
 // Which side of the product an operand is packed for: a gives the rows of c, b its columns.
 enum class MatmulSide : uint8_t { kRows, kColumns };

@@ -46,9 +46,9 @@ FATHOM_INLINE void finish(const Vec total[kTileRows][kTileVecs], float* c, int64
   }
 }
 
-// Floats: sums in double, half as many of them to a register, so one vector of columns after the other.
-FATHOM_INLINE void tile_floats(const FloatWord* a, const FloatWord* b, int64_t steps,
-                               Vec total[kTileRows][kTileVecs]) {
+// Floats, sums in double: half as many of them to a register, so one vector of columns after the other.
+FATHOM_INLINE void tile_doubles(const FloatWord* a, const FloatWord* b, int64_t steps,
+                                Vec total[kTileRows][kTileVecs]) {
   for (int v = 0; v < kTileVecs; ++v) {
     const FloatWord* columns = b + v * kLanes;
     Wide low[kTileRows] = {}, high[kTileRows] = {};
@@ -63,6 +63,22 @@ FATHOM_INLINE void tile_floats(const FloatWord* a, const FloatWord* b, int64_t s
       }
     }
     for (int r = 0; r < kTileRows; ++r) total[r][v] = narrow(low[r], high[r]);
+  }
+}
+
+// Floats, sums in float; also those that were rounded to bfloat16, where no instruction takes pairs.
+FATHOM_INLINE void tile_floats(const FloatWord* a, const FloatWord* b, int64_t steps,
+                               Vec total[kTileRows][kTileVecs]) {
+  for (int64_t k = 0; k < steps; ++k) {
+    Vec columns[kTileVecs];
+#pragma GCC unroll 2
+    for (int v = 0; v < kTileVecs; ++v) columns[v] = load((const float*)(b + k * kTileColumns + v * kLanes));
+#pragma GCC unroll 14
+    for (int r = 0; r < kTileRows; ++r) {
+      const Vec row = broadcast(a[k * kTileRows + r]);
+#pragma GCC unroll 2
+      for (int v = 0; v < kTileVecs; ++v) total[r][v] = fma(row, columns[v], total[r][v]);
+    }
   }
 }
 
@@ -84,35 +100,17 @@ FATHOM_INLINE void tile_pairs(const Word* a, const Word* b, int64_t steps, Vec t
     }
   }
 }
-#else
-// Floats that were rounded to bfloat16 where there is no instruction for pairs.
-FATHOM_INLINE void tile_rounded(const FloatWord* a, const FloatWord* b, int64_t steps,
-                                Vec total[kTileRows][kTileVecs]) {
-  for (int64_t k = 0; k < steps; ++k) {
-    Vec columns[kTileVecs];
-#pragma GCC unroll 2
-    for (int v = 0; v < kTileVecs; ++v) columns[v] = load((const float*)(b + k * kTileColumns + v * kLanes));
-#pragma GCC unroll 14
-    for (int r = 0; r < kTileRows; ++r) {
-      const Vec row = broadcast(a[k * kTileRows + r]);
-#pragma GCC unroll 2
-      for (int v = 0; v < kTileVecs; ++v) total[r][v] = fma(row, columns[v], total[r][v]);
-    }
-  }
-}
 #endif
 
 FATHOM_INLINE void sum_tile(MatmulPrecision precision, const Word* a, const Word* b, int64_t steps,
                             Vec total[kTileRows][kTileVecs]) {
-  if (precision == MatmulPrecision::kF32) {
-    tile_floats((const FloatWord*)a, (const FloatWord*)b, steps, total);
-    return;
-  }
 #if defined(FATHOM_SIMD_avx512_bf16)
-  tile_pairs(a, b, steps, total);
-#else
-  tile_rounded((const FloatWord*)a, (const FloatWord*)b, steps, total);
+  if (precision == MatmulPrecision::kBF16) return tile_pairs(a, b, steps, total);
 #endif
+  const auto* floats_a = (const FloatWord*)a;
+  const auto* floats_b = (const FloatWord*)b;
+  if (precision == MatmulPrecision::kF32) return tile_doubles(floats_a, floats_b, steps, total);
+  tile_floats(floats_a, floats_b, steps, total);
 }
 
 // bfloat16 as the upper half of a word, NaN kept.

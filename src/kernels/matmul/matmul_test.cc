@@ -20,6 +20,9 @@ const Shape kShapes[] = {{1, 1, 1},     {1, 33, 9},  {2, 16, 8},    {14, 32, 64}
                          {5, 3, 0},     {28, 64, 2}, {13, 65, 37},  {101, 40, 66}, {3, 5, 1024},
                          {11, 6, 1101}, {4, 9, 513}, {300, 33, 450}};
 
+constexpr MatmulPrecision kPrecisions[] = {MatmulPrecision::kF32, MatmulPrecision::kF32Fast,
+                                           MatmulPrecision::kBF16};
+
 struct Case {
   Case(Shape s, bool transpose_a, bool transpose_b, bool add)
       : shape(s),
@@ -85,7 +88,7 @@ TEST(Matmul, RefOfTheIdentityIsTheOtherOperand) {
 TEST(Matmul, CpuEqualsRef) {
   ThreadPool pool(3);
   testing::for_each_level([&] {
-    for (MatmulPrecision precision : {MatmulPrecision::kF32, MatmulPrecision::kBF16}) {
+    for (MatmulPrecision precision : kPrecisions) {
       for (const Shape& shape : kShapes) {
         for (int form = 0; form < 8; ++form) {
           const bool transpose_a = (form & 1) != 0, transpose_b = (form & 2) != 0, add = (form & 4) != 0;
@@ -125,7 +128,7 @@ TEST(Matmul, BitsDependOnNothingButTheirOwnRowAndColumn) {
   ThreadPool pool(4);
   SerialParallel serial;
   testing::for_each_level([&] {
-    for (MatmulPrecision precision : {MatmulPrecision::kF32, MatmulPrecision::kBF16}) {
+    for (MatmulPrecision precision : kPrecisions) {
       Case whole({67, 75, 450}, false, false, false);
       whole.run(precision, pool);
       const Buffer expected = whole.outputs();
@@ -151,7 +154,7 @@ TEST(Matmul, BitsDependOnNothingButTheirOwnRowAndColumn) {
 TEST(Matmul, NanStaysInItsRow) {
   SerialParallel serial;
   testing::for_each_level([&] {
-    for (MatmulPrecision precision : {MatmulPrecision::kF32, MatmulPrecision::kBF16}) {
+    for (MatmulPrecision precision : kPrecisions) {
       for (bool transposed : {false, true}) {
         Case c({20, 40, 33}, transposed, false, false);
         c.a[transposed ? 32 * 21 + 17 : 17 * 34 + 32] = std::numeric_limits<float>::quiet_NaN();
