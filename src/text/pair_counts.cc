@@ -73,8 +73,7 @@ void PairCounts::merge(int32_t left, int32_t right, int32_t merged) {
     count_pairs(word, 1);
   }
   std::ranges::sort(changed_);
-  const auto repeated = std::ranges::unique(changed_);
-  changed_.erase(repeated.begin(), repeated.end());
+  changed_.erase(std::unique(changed_.begin(), changed_.end()), changed_.end());
   for (uint64_t key : changed_) {
     const auto pair = pairs_.find(key);
     if (pair->second.count > 0) {
