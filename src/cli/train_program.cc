@@ -4,7 +4,7 @@
 namespace fathom::cli {
 
 int run_train_program(int argc, char** argv) {
-  train::use_block_pool_for_tensors();
+  train::use_arena_for_tensors();
   return run_commands(
       "fathom-train", "The training half of Fathom.",
       {

@@ -2,21 +2,21 @@
 
 #include <c10/core/CPUAllocator.h>
 
-#include "train/block_pool.h"
+#include "train/array_arena.h"
 
 namespace fathom::train {
 
 namespace {
 
-BlockPool& pool() {
-  static auto* const forever = new BlockPool;  // tensors of static lifetime are given back after main()
+ArrayArena& arena() {
+  static auto* const forever = new ArrayArena;  // tensors of static lifetime are given back after main()
   return *forever;
 }
 
-class PoolAllocator final : public c10::Allocator {
+class ArenaAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
-    void* array = pool().take(bytes);
+    void* array = arena().take(bytes);
     return {array, array, &give, c10::Device(c10::DeviceType::CPU)};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &give; }
@@ -25,13 +25,13 @@ class PoolAllocator final : public c10::Allocator {
   }
 
  private:
-  static void give(void* array) { pool().give(array); }
+  static void give(void* array) { arena().give(array); }
 };
 
 }  // namespace
 
-void use_block_pool_for_tensors() {
-  static PoolAllocator allocator;
+void use_arena_for_tensors() {
+  static ArenaAllocator allocator;
   c10::SetCPUAllocator(&allocator, 255);  // above LibTorch's own
 }
 

@@ -3,7 +3,7 @@
 
 namespace fathom::train {
 
-// From now on tensors of the process lie in one BlockPool that lives as long as the process.
-void use_block_pool_for_tensors();
+// From now on tensors of the process lie in one ArrayArena that lives as long as the process.
+void use_arena_for_tensors();
 
 }  // namespace fathom::train
