@@ -21,16 +21,17 @@ job_count() {
 # phase NAME COMMAND...: runs it and says how long it took; a failure ends the script with the command's exit status.
 phase_times=()
 phase() {
-  local name=$1 start=$EPOCHREALTIME status=0 seconds
+  # The command may be a function, which would read these instead of variables of its own that have their names.
+  local phase_name=$1 phase_start=$EPOCHREALTIME phase_status=0 phase_seconds
   shift
-  say "$name"
-  "$@" || status=$?
-  seconds=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
-  if [ "$status" -ne 0 ]; then
-    printf '%s: %s failed after %s s (exit status %s)\n' "$program" "$name" "$seconds" "$status" >&2
-    exit "$status"
+  say "$phase_name"
+  "$@" || phase_status=$?
+  phase_seconds=$(awk -v a="$phase_start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
+  if [ "$phase_status" -ne 0 ]; then
+    printf '%s: %s failed after %s s (exit status %s)\n' "$program" "$phase_name" "$phase_seconds" "$phase_status" >&2
+    exit "$phase_status"
   fi
-  phase_times+=("$(printf '%9s s  %s' "$seconds" "$name")")
+  phase_times+=("$(printf '%9s s  %s' "$phase_seconds" "$phase_name")")
 }
 print_phases() {
   say "time by phase"
