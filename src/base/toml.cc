@@ -32,7 +32,12 @@ std::optional<std::string> refusal(std::string_view text) {
   int brackets = 0, parts = 1, line = 1;
   for (size_t i = 0; i < text.size();) {
     const char c = text[i];
+    const auto place = [line] { return "line " + std::to_string(line) + ": "; };
     if (c == '"' || c == '\'') {
+      // Elsewhere the library would not read on as in a string.
+      if (i > 0 && std::string_view(" \t\r\n=,.[{").find(text[i - 1]) == std::string_view::npos) {
+        return place() + "a string begins where none can, right behind other characters";
+      }
       const size_t end = after_string(text, i);
       for (; i < end; ++i) line += text[i] == '\n';
       continue;
@@ -41,7 +46,6 @@ std::optional<std::string> refusal(std::string_view text) {
       i = std::min(text.find('\n', i), text.size());
       continue;
     }
-    const auto place = [line] { return "line " + std::to_string(line) + ": "; };
     // The library takes some of these, read as parts of a key, for impossible.
     if (static_cast<unsigned char>(c) >= 0x80) {
       return place() + "a character outside ASCII, which is legal in strings and comments only";

@@ -56,6 +56,15 @@ TEST(Toml, KeysAreAscii) {
   EXPECT_EQ(error_of("\"\u00e9\" = '\u00e9' # \u00e9"), "accepted");
 }
 
+// The library reads on as if there were no string, and is not made for what stands there.
+TEST(Toml, StringsBeginWhereTheyCan) {
+  const std::string sentence = "a string begins where none can, right behind other characters";
+  EXPECT_EQ(error_of("x = 0\"\u00e9\""), "line 1: " + sentence);
+  EXPECT_EQ(error_of("x = 1\nx\"y\" = 2"), "line 2: " + sentence);
+  EXPECT_EQ(error_of("x = \"y\"'z'"), "line 1: " + sentence);
+  EXPECT_EQ(error_of("x={\"y\"='z',\"u\".'v'=[\"w\",'w']}"), "accepted");
+}
+
 TEST(Toml, WhatIsWrittenReadsBack) {
   for (const std::string text :
        {"\n\n", "\nx", "a\nb", "it's \"q\"\n\x27\x27\x27", "tab\t bell\a \u00e9", "\\", ""}) {

@@ -140,9 +140,9 @@ class Drill {
     const ForkedRun disturbed = run_forked(recipe_.arguments(run_), fault_at(number, trouble));
     ++cases_;
     if (operation.kind == FileOp::kLock && !trouble.lasts) {
-      // Without locks a run goes on, and says so if it is its own.
+      // Without locks a run goes on, and says so if it is its own; the operations are those of the whole run.
       const bool is_said = disturbed.text.find("cannot be locked") != std::string::npos;
-      if (disturbed.exit_code != 0 || is_said != (operation.path == run_.string()))
+      if (disturbed.exit_code != 0 || is_said != (operation.path == whole_.string()))
         return fail(where, disturbed.text);
     } else if (operation.kind == FileOp::kLock) {
       if (disturbed.exit_code != 1) return fail(where, disturbed.text);
