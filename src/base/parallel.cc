@@ -30,6 +30,22 @@ constexpr int kSpins = 4000;
 
 }  // namespace
 
+void SharedRange::reset(int64_t count, int64_t grain, int workers) {
+  count_ = count;
+  grain_ = grain;
+  workers_ = workers;
+  next_.store(0, std::memory_order_relaxed);
+}
+
+bool SharedRange::take(int64_t& begin, int64_t& end) {
+  begin = next_.load(std::memory_order_relaxed);
+  do {
+    if (begin >= count_) return false;
+    end = std::min(count_, begin + round_up(ceil_div(count_ - begin, 2 * workers_), grain_));
+  } while (!next_.compare_exchange_weak(begin, end, std::memory_order_relaxed));
+  return true;
+}
+
 struct ThreadPool::Impl {
   using Body = FunctionRef<void(int64_t, int64_t, int)>;
 
@@ -66,17 +82,9 @@ struct ThreadPool::Impl {
     }
   }
 
-  // Ranges shrink towards the end: long runs of neighbours first, then small ones that even out who is done
-  // when.
-  int64_t next_range(int64_t left) const { return round_up(ceil_div(left, int64_t{2} * num_threads), grain); }
-
   void work(int worker) {
-    for (;;) {
-      int64_t begin = next.load(std::memory_order_relaxed), end = 0;
-      do {
-        if (begin >= count) return;
-        end = std::min(count, begin + next_range(count - begin));
-      } while (!next.compare_exchange_weak(begin, end, std::memory_order_relaxed));
+    int64_t begin = 0, end = 0;
+    while (range.take(begin, end)) {
       try {
         (*body)(begin, end, worker);
       } catch (...) {
@@ -93,8 +101,7 @@ struct ThreadPool::Impl {
   std::atomic<uint64_t> ticket{0};
   std::atomic<int> busy{0};
   std::atomic<bool> stopping{false};
-  std::atomic<int64_t> next{0};
-  int64_t count = 0, grain = 1;
+  SharedRange range;
   const Body* body = nullptr;
   std::exception_ptr failure;
 };
@@ -111,11 +118,9 @@ void ThreadPool::run(int64_t count, int64_t grain, FunctionRef<void(int64_t, int
     body(0, count, 0);
     return;
   }
-  pool.count = count;
-  pool.grain = grain;
+  pool.range.reset(count, grain, pool.num_threads);
   pool.body = &body;
   pool.failure = nullptr;
-  pool.next.store(0, std::memory_order_relaxed);
   pool.busy.store(pool.num_threads - 1, std::memory_order_relaxed);
   {
     std::lock_guard lock(pool.mutex);

@@ -2,6 +2,7 @@
 // process has one pool (the engine's ThreadPool, or LibTorch's behind the same interface while training).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 
@@ -22,6 +23,21 @@ class FunctionRef<R(Args...)> {
  private:
   const void* object_;
   R (*call_)(const void*, Args...);
+};
+
+// [0, count) shared out to workers that come for more when they are done, in whole grains. Ranges shrink
+// towards the end: long runs of neighbours first, then small ones that even out who is done when.
+class SharedRange {
+ public:
+  SharedRange() = default;
+  // Before any worker comes.
+  void reset(int64_t count, int64_t grain, int workers);
+  // The next part, or false when nothing is left. Thread-safe.
+  bool take(int64_t& begin, int64_t& end);
+
+ private:
+  std::atomic<int64_t> next_{0};
+  int64_t count_ = 0, grain_ = 1, workers_ = 1;
 };
 
 class Parallel {

@@ -11,13 +11,16 @@ namespace fathom::train {
 
 int TorchParallel::num_threads() const { return at::get_num_threads(); }
 
-// Work is shared out in whole grains: a range of the contract is a multiple of the grain, at::parallel_for's
-// is not.
+// at::parallel_for gives every thread one equal part; who is done early takes more here.
 void TorchParallel::run(int64_t count, int64_t grain, FunctionRef<void(int64_t, int64_t, int)> body) {
   if (count <= 0) return;
   grain = std::max<int64_t>(1, grain);
-  at::parallel_for(0, ceil_div(count, grain), 1, [&](int64_t begin, int64_t end) {
-    body(begin * grain, std::min(end * grain, count), at::get_thread_num());
+  const int64_t workers = std::min<int64_t>(num_threads(), ceil_div(count, grain));
+  SharedRange range;
+  range.reset(count, grain, static_cast<int>(workers));
+  at::parallel_for(0, workers, 1, [&](int64_t, int64_t) {
+    int64_t begin = 0, end = 0;
+    while (range.take(begin, end)) body(begin, end, at::get_thread_num());
   });
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <fstream>
 #include <set>
 #include <string>
@@ -40,11 +41,33 @@ TEST(TorchParallel, UsesAllThreadsAndNumbersThemApart) {
   constexpr int kThreads = 3;
   set_threads(kThreads);
   std::vector<std::thread::id> thread_of(kThreads);
-  torch_parallel().run(kThreads, 1, [&](int64_t begin, int64_t, int worker) {
-    EXPECT_EQ(begin, worker);
+  std::atomic<int> arrived = 0;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  torch_parallel().run(kThreads, 1, [&](int64_t, int64_t, int worker) {
     thread_of[static_cast<size_t>(worker)] = std::this_thread::get_id();
+    ++arrived;  // and nobody comes for a second part before all have one
+    while (arrived < kThreads && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
   });
+  EXPECT_EQ(arrived, kThreads);
   EXPECT_EQ(std::set(thread_of.begin(), thread_of.end()).size(), size_t{kThreads});
+}
+
+TEST(TorchParallel, WhoIsDoneEarlyTakesMore) {
+  constexpr int64_t kCount = 64;
+  set_threads(2);
+  std::atomic<int64_t> done = 0;
+  int64_t slow = 0;  // elements of the worker that waits for all others
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  torch_parallel().run(kCount, 1, [&](int64_t begin, int64_t end, int) {
+    if (begin > 0) {
+      done += end - begin;
+      return;
+    }
+    slow = end;
+    while (done < kCount - end && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  });
+  EXPECT_EQ(done, kCount - slow);
+  EXPECT_LE(slow, kCount / 4);
 }
 
 // Two copies of libgomp would be two pools that fight for the cores.

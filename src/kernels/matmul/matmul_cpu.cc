@@ -56,8 +56,11 @@ void matmul_cpu(const Matmul& args, Parallel& parallel) {
   const int64_t step = ceil_div(steps, blocks);
   const int64_t row_strips = ceil_div(args.rows, layout.rows);
   const int64_t column_strips = ceil_div(args.columns, layout.columns);
-  const int64_t group = std::max<int64_t>(1, kRowBlockBytes / (std::max<int64_t>(1, step) * layout.rows * 4));
-  const int64_t groups = ceil_div(row_strips, group);
+  const int64_t largest_group =
+      std::max<int64_t>(1, kRowBlockBytes / (std::max<int64_t>(1, step) * layout.rows * 4));
+  // Groups of about one size, for a strip of columns is one piece of work whatever the group.
+  const int64_t groups = ceil_div(row_strips, largest_group);
+  const int64_t group = ceil_div(row_strips, std::max<int64_t>(1, groups));
   // Work is shared out as strips of columns of every group of rows, numbered group by group.
   parallel.run(groups * column_strips, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t at = begin; at < end;) {

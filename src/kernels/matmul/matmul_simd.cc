@@ -25,6 +25,10 @@ constexpr bool kHasPairs = true;
 constexpr bool kHasPairs = false;
 #endif
 
+// Steps of a transposed operand that go into one strip before the next: strips lie far apart, often by a
+// multiple of the caches' sets, and every step reads another row.
+constexpr int64_t kStepsTogether = 4;
+
 // Packed operands are words, at any address: floats, or pairs of bfloat16.
 typedef uint32_t Word __attribute__((may_alias, aligned(1)));
 typedef float FloatWord __attribute__((may_alias, aligned(1)));
@@ -185,6 +189,35 @@ FATHOM_INLINE void store_words(Word* to, IVec words, int64_t n) {
 }
 #endif
 
+// One step of one strip of a transposed operand.
+FATHOM_INLINE void pack_step(const MatmulPack& args, int64_t strip, int64_t step, int64_t steps) {
+  Word* to = (Word*)args.packed + (strip * steps + step) * args.width;
+  const int64_t first = strip * args.width;
+#if defined(FATHOM_HAS_AVX512)
+  const MatmulOperand& from = args.operand;
+  for (int64_t i = 0; i < args.width; i += kLanes) {
+    const int64_t width = lanes_left(args.width - i);
+    const int64_t left = from.count - first - i;
+    const int64_t here = left < width ? (left > 0 ? left : 0) : width;
+    const float* at = from.data + first + i;
+    IVec words;
+    if (args.pairs) {
+      typedef uint32_t UVec __attribute__((vector_size(kLanes * 4)));
+      const Vec even = rounded(load_n(at + 2 * step * from.stride, here));
+      const Vec odd =
+          2 * step + 1 < from.k ? rounded(load_n(at + (2 * step + 1) * from.stride, here)) : Vec{};
+      words = (IVec)((UVec)even >> 16) | (IVec)odd;
+    } else {
+      const Vec values = load_n(at + step * from.stride, here);
+      words = args.round ? (IVec)rounded(values) : (IVec)values;
+    }
+    store_words(to + i, words, width);
+  }
+#else
+  for (int64_t i = 0; i < args.width; ++i) to[i] = word_at(args, first + i, step);
+#endif
+}
+
 }  // namespace
 
 MatmulLayout matmul_layout(bool bf16) { return {kTileRows, kTileColumns, bf16 && kHasPairs}; }
@@ -223,35 +256,12 @@ void matmul_pack_strips(const MatmulPack& args, int64_t begin, int64_t end) {
 }
 
 void matmul_pack_steps(const MatmulPack& args, int64_t begin, int64_t end) {
-  const MatmulOperand& from = args.operand;
-  const int64_t steps = args.pairs ? (from.k + 1) / 2 : from.k;
-  const int64_t strips = (from.count + args.width - 1) / args.width;
-  for (int64_t step = begin; step < end; ++step) {
+  const int64_t steps = args.pairs ? (args.operand.k + 1) / 2 : args.operand.k;
+  const int64_t strips = (args.operand.count + args.width - 1) / args.width;
+  for (int64_t block = begin; block < end; block += kStepsTogether) {
+    const int64_t block_end = block + kStepsTogether < end ? block + kStepsTogether : end;
     for (int64_t strip = 0; strip < strips; ++strip) {
-      Word* to = (Word*)args.packed + (strip * steps + step) * args.width;
-      const int64_t first = strip * args.width;
-#if defined(FATHOM_HAS_AVX512)
-      for (int64_t i = 0; i < args.width; i += kLanes) {
-        const int64_t width = lanes_left(args.width - i);
-        const int64_t left = from.count - first - i;
-        const int64_t here = left < width ? (left > 0 ? left : 0) : width;
-        const float* at = from.data + first + i;
-        IVec words;
-        if (args.pairs) {
-          typedef uint32_t UVec __attribute__((vector_size(kLanes * 4)));
-          const Vec even = rounded(load_n(at + 2 * step * from.stride, here));
-          const Vec odd =
-              2 * step + 1 < from.k ? rounded(load_n(at + (2 * step + 1) * from.stride, here)) : Vec{};
-          words = (IVec)((UVec)even >> 16) | (IVec)odd;
-        } else {
-          const Vec values = load_n(at + step * from.stride, here);
-          words = args.round ? (IVec)rounded(values) : (IVec)values;
-        }
-        store_words(to + i, words, width);
-      }
-#else
-      for (int64_t i = 0; i < args.width; ++i) to[i] = word_at(args, first + i, step);
-#endif
+      for (int64_t step = block; step < block_end; ++step) pack_step(args, strip, step, steps);
     }
   }
 }
