@@ -172,9 +172,10 @@ int main(int argc, char** argv) {
       std::cerr << "kill_drill: no case\n";
       return 1;
     }
-    std::cout << family << " " << flags.precision << ": " << figures.points << " of " << drill.operations()
-              << " operations and " << figures.moments << " moments, " << figures.deaths
-              << " deaths, every resumed run equal to the uninterrupted one\n"
+    std::cout << family << " " << flags.precision << ": " << figures.points << " deaths at "
+              << drill.operations() << " operations, before and half way through each write, "
+              << figures.moments << " at moments, " << figures.deaths
+              << " with those of resumed runs; every run in the end equal to the uninterrupted one\n"
               << std::flush;
   }
   fs::remove_all(flags.folder);
