@@ -18,7 +18,7 @@ size_t after_string(std::string_view text, size_t at) {
     if (text[i] == '\\' && quote == '"') {
       ++i;
     } else if (!lines && (text[i] == quote || text[i] == '\n')) {
-      return text[i] == quote ? i + 1 : i;
+      return i + 1;
     } else if (lines && text.substr(i, 3) == three) {
       const size_t end = text.find_first_not_of(quote, i);  // quotes may precede the closing three
       return end == std::string_view::npos ? text.size() : end;
@@ -27,119 +27,41 @@ size_t after_string(std::string_view text, size_t at) {
   return text.size();
 }
 
-// Reads as much of the grammar as tells strings, keys and values apart, and refuses what must not reach the
-// library. Its tables and arrays free themselves by recursion, and what it reads as parts of keys or of plain
-// values is taken for ASCII: other characters there are undefined behaviour. Where a text is wrong in other
-// ways, the library says so, at a place up to which both read alike.
-class Scanner {
- public:
-  explicit Scanner(std::string_view text) : text_(text) {}
-
-  std::optional<std::string> refusal() {
-    while (at_ < text_.size()) {
-      const char c = text_[at_];
-      const std::string reason = c == '"' || c == '\'' ? string() : c == '#' ? comment() : other(c);
-      if (!reason.empty()) return "line " + std::to_string(line_) + ": " + reason;
+// What must not reach the library, if anything is: its tables and arrays free themselves by recursion.
+std::optional<std::string> refusal(std::string_view text) {
+  int brackets = 0, parts = 1, line = 1;
+  for (size_t i = 0; i < text.size();) {
+    const char c = text[i];
+    if (c == '"' || c == '\'') {
+      const size_t end = after_string(text, i);
+      for (; i < end; ++i) line += text[i] == '\n';
+      continue;
     }
-    return std::nullopt;
-  }
-
- private:
-  enum class Next { kKey, kValue, kEnd };  // kEnd: of what a value stands in
-  static constexpr const char* kOutsideAscii =
-      "a character outside ASCII, which is legal in strings and comments only";
-  static constexpr std::string_view kEndsValue = " \t\n\v\f\r,]}#";
-
-  std::string string() {
-    if (next_ == Next::kEnd ||
-        (at_ > 0 && std::string_view(" \t\r\n=,.[{").find(text_[at_ - 1]) == std::string_view::npos)) {
-      return "a string begins where none can";
+    if (c == '#') {
+      i = std::min(text.find('\n', i), text.size());
+      continue;
     }
-    if (next_ == Next::kValue) next_ = Next::kEnd;
-    const size_t end = after_string(text_, at_);
-    for (; at_ < end; ++at_) line_ += text_[at_] == '\n';
-    return {};
-  }
-
-  std::string comment() {
-    at_ = std::min(text_.find('\n', at_), text_.size());
-    return {};
-  }
-
-  std::string other(char c) {
+    const auto place = [line] { return "line " + std::to_string(line) + ": "; };
+    // The library takes some of these, read as parts of a key, for impossible.
     if (static_cast<unsigned char>(c) >= 0x80) {
-      return kOutsideAscii;
+      return place() + "a character outside ASCII, which is legal in strings and comments only";
     }
-    if (c == '[' || c == '{') return open(c);
-    if (c == ']' || c == '}') return close(c);
-    if (kEndsValue.find(c) == std::string_view::npos && c != '=' && next_ != Next::kKey)
-      return plain_value(c);
-    if (c == '=') {
-      if (next_ != Next::kKey) return "'=' behind a value";
-      next_ = Next::kValue;
-    }
-    if (c == ',') next_ = top() == '[' ? Next::kValue : Next::kKey;
-    if (c == '\n' && open_.empty()) next_ = Next::kKey;
+    if (c == '[' || c == '{') ++brackets;
+    if ((c == ']' || c == '}') && brackets > 0) --brackets;
     // A dot joins the parts of a key; what ends a key begins to count again.
-    if (c == '.') ++parts_;
-    if (c == '\n' || c == '=' || c == ',') parts_ = 1;
-    if (parts_ > TomlLimits::kKeyParts) {
-      return "a key of more parts than the limit of " + std::to_string(TomlLimits::kKeyParts);
+    if (c == '.') ++parts;
+    if (c == '\n' || c == '=' || c == ',' || c == '[' || c == '{') parts = 1;
+    if (brackets > TomlLimits::kBrackets) {
+      return place() + "nested deeper than the limit of " + std::to_string(TomlLimits::kBrackets);
     }
-    line_ += c == '\n';
-    ++at_;
-    return {};
-  }
-
-  // A number, a date, a word. A time may follow its date.
-  std::string plain_value(char first) {
-    if (next_ == Next::kEnd && (first < '0' || first > '9')) return "something behind a value";
-    const size_t end = std::min(text_.find_first_of(kEndsValue, at_), text_.size());
-    const std::string_view value = text_.substr(at_, end - at_);
-    for (const char c : value) {
-      if (static_cast<unsigned char>(c) >= 0x80) return kOutsideAscii;
-      if (std::string_view("\"'=[{").find(c) != std::string_view::npos)
-        return "a value that goes on as none can";
+    if (parts > TomlLimits::kKeyParts) {
+      return place() + "a key of more parts than the limit of " + std::to_string(TomlLimits::kKeyParts);
     }
-    next_ = Next::kEnd;
-    at_ = end;
-    return {};
+    line += c == '\n';
+    ++i;
   }
-
-  std::string open(char c) {
-    const bool header = c == '[' && next_ == Next::kKey && (open_.empty() || top() == kHeader);
-    if (!header && next_ != Next::kValue) return std::string("'") + c + "' where no value is expected";
-    open_.push_back(header ? kHeader : c);
-    if (static_cast<int>(open_.size()) > TomlLimits::kBrackets) {
-      return "nested deeper than the limit of " + std::to_string(TomlLimits::kBrackets);
-    }
-    if (c == '{') next_ = Next::kKey;
-    parts_ = 1;
-    ++at_;
-    return {};
-  }
-
-  std::string close(char c) {
-    const char opened = top();
-    if (c == '}' ? opened != '{' : opened != '[' && opened != kHeader) {
-      return std::string("'") + c + "' that closes nothing";
-    }
-    open_.pop_back();
-    if (opened != kHeader || open_.empty()) next_ = Next::kEnd;
-    ++at_;
-    return {};
-  }
-
-  char top() const { return open_.empty() ? '\0' : open_.back(); }
-
-  static constexpr char kHeader = 'h';  // the '[' of a table's header
-
-  std::string_view text_;
-  size_t at_ = 0;
-  int line_ = 1, parts_ = 1;
-  Next next_ = Next::kKey;
-  std::string open_;  // brackets
-};
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -148,7 +70,7 @@ Result<toml::table> parse_toml(std::string_view text) {
     return invalid("TOML of " + std::to_string(text.size()) + " bytes exceeds the limit of " +
                    std::to_string(TomlLimits::kBytes));
   }
-  if (const auto reason = Scanner(text).refusal()) return invalid(*reason);
+  if (const auto reason = refusal(text)) return invalid(*reason);
   try {
     return toml::parse(text);
   } catch (const toml::parse_error& error) {

@@ -1,7 +1,5 @@
 #include "train/resume.h"
 
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <array>
 #include <filesystem>
@@ -10,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/toml.h"
 #include "plan/spec_io.h"
 
 namespace fathom::train {
