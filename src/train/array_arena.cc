@@ -26,20 +26,23 @@ size_t machine_memory() {
 }  // namespace
 
 ArrayArena::ArrayArena() {
+  void* mapping = MAP_FAILED;
   // A limit on addresses (ulimit -v) may allow less.
-  for (size_t bytes = 4 * machine_memory(); bytes >= kOpenStep; bytes /= 2) {
-    mapping_bytes_ = round_up_to(bytes, kPage) + kPage;
-    mapping_ = ::mmap(nullptr, mapping_bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (mapping_ != MAP_FAILED) break;
+  for (size_t bytes = 4 * machine_memory(); mapping == MAP_FAILED && bytes >= kOpenStep; bytes /= 2) {
+    reserved_ = round_up_to(bytes, kPage);
+    mapping =
+        ::mmap(nullptr, reserved_ + kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   }
-  if (mapping_ == nullptr || mapping_ == MAP_FAILED) throw std::bad_alloc();
-  const size_t skip = (kPage - reinterpret_cast<uintptr_t>(mapping_) % kPage) % kPage;
-  base_ = static_cast<char*>(mapping_) + skip;
-  reserved_ = mapping_bytes_ - kPage;
+  if (mapping == MAP_FAILED) throw std::bad_alloc();
+  // What lies before and behind whole pages goes back.
+  const size_t skip = (kPage - reinterpret_cast<uintptr_t>(mapping) % kPage) % kPage;
+  base_ = static_cast<char*>(mapping) + skip;
+  if (skip > 0) ::munmap(mapping, skip);
+  ::munmap(base_ + reserved_, kPage - skip);
   ::madvise(base_, reserved_, MADV_HUGEPAGE);  // refused: small pages serve as well
 }
 
-ArrayArena::~ArrayArena() { ::munmap(mapping_, mapping_bytes_); }
+ArrayArena::~ArrayArena() { ::munmap(base_, reserved_); }
 
 void* ArrayArena::take(size_t bytes) {
   if (bytes < kLeast) {

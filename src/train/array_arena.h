@@ -49,8 +49,6 @@ class ArrayArena {
   char* base_ = nullptr;
   size_t reserved_ = 0;  // bytes of addresses behind base_
   size_t opened_ = 0;    // of those, readable and writable
-  void* mapping_ = nullptr;
-  size_t mapping_bytes_ = 0;
 
   mutable std::mutex mutex_;
   size_t top_ = 0;                            // nothing at or above it is taken
