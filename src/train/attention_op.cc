@@ -41,7 +41,7 @@ int64_t most_keys(const AttentionRows& rows) {
 }  // namespace
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
-                 const std::shared_ptr<const AttentionRows>& rows, AttentionShape shape) {
+                 const std::shared_ptr<const AttentionRows>& rows, AttentionShape shape, bool bf16) {
   const OpTimer timer("attention", OpPass::kForward);
   const int64_t count = q.size(0);
   const int threads = torch_parallel().num_threads();
@@ -95,6 +95,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                 .kv_heads = shape.kv_heads,
                                 .head_dim = shape.head_dim,
                                 .scale = static_cast<float>(shape.scale),
+                                .bf16 = bf16,
                                 .workspace = workspace.mutable_data_ptr<uint8_t>()},
                                torch_parallel());
     return {grad_q, grad_k, grad_v};

@@ -174,7 +174,7 @@ struct Executor::Pass {
     }
     const Keys& seen = keys.at(slot);
     const Tensor mixed = attention(q, seen.k, seen.v, attention_rows(rows, seen.rows, a.window, a.cross),
-                                   {a.num_heads, a.num_kv_heads, a.head_dim, a.scale});
+                                   {a.num_heads, a.num_kv_heads, a.head_dim, a.scale}, options.bf16);
     return project(mixed, a.o, a.o_bias, depth);
   }
 

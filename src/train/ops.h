@@ -53,8 +53,9 @@ struct AttentionShape {
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
   double scale = 0;
 };
+// With `bf16` four of the five products going back take elements rounded to bfloat16.
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
-                 const std::shared_ptr<const AttentionRows>& rows, AttentionShape shape);
+                 const std::shared_ptr<const AttentionRows>& rows, AttentionShape shape, bool bf16);
 
 Tensor swiglu(const Tensor& gate, const Tensor& up);
 Tensor gated_memory(const Tensor& memory, const Tensor& gate);

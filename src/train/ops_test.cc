@@ -78,7 +78,7 @@ std::vector<OpCase> op_cases() {
     cases.push_back({"attention, window " + std::to_string(window),
                      {leaf({7, 16}, 10, 1, 0), leaf({7, 8}, 11, 1, 0), leaf({7, 8}, 12, 1, 0)},
                      [=](const std::vector<Tensor>& in) {
-                       return attention(in[0], in[1], in[2], attention_rows(window), {4, 2, 4, 0.5});
+                       return attention(in[0], in[1], in[2], attention_rows(window), {4, 2, 4, 0.5}, false);
                      }});
   }
   cases.push_back({"swiglu",

@@ -73,6 +73,9 @@ struct AttentionBwd {
   int64_t kv_heads = 0;
   int64_t head_dim = 0;
   float scale = 0;
+  // The logits are made again in float, as forward made them; the other four products take elements rounded
+  // to bfloat16 and sum in float. The cpu form only.
+  bool bf16 = false;
   void* workspace = nullptr;  // attention_bwd_workspace(...) bytes; the cpu form only
 };
 

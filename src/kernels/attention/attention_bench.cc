@@ -75,6 +75,7 @@ void bm_attention_bwd(benchmark::State& state) {
     pairs += end.back();
   }
   const RowRange range = {0, rows};
+  const bool bf16 = state.range(4) != 0;
   std::vector<uint8_t> workspace(static_cast<size_t>(
       attention_bwd_workspace(rows, heads, dim, rows, benchmarking::pool().num_threads())));
   for (auto _ : state) {
@@ -96,6 +97,7 @@ void bm_attention_bwd(benchmark::State& state) {
                        .kv_heads = kv_heads,
                        .head_dim = dim,
                        .scale = 0.125F,
+                       .bf16 = bf16,
                        .workspace = workspace.data()},
                       benchmarking::pool());
     benchmark::ClobberMemory();
@@ -104,11 +106,10 @@ void bm_attention_bwd(benchmark::State& state) {
                        10.0 * pairs * static_cast<double>(heads * dim));
 }
 BENCHMARK(bm_attention_bwd)
-    ->ArgNames({"rows", "heads", "kv_heads", "dim"})
-    ->Args({512, 9, 3, 64})
-    ->Args({512, 15, 5, 64})
-    ->Args({2048, 15, 5, 64})
-    ->Args({512, 8, 8, 128})
+    ->ArgNames({"rows", "heads", "kv_heads", "dim", "bf16"})
+    ->ArgsProduct({{512}, {9}, {3}, {64}, {0, 1}})
+    ->ArgsProduct({{512, 2048}, {15}, {5}, {64}, {0, 1}})
+    ->ArgsProduct({{512}, {8}, {8}, {128}, {0, 1}})
     ->UseRealTime();
 
 }  // namespace

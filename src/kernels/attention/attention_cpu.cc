@@ -233,8 +233,9 @@ namespace {
 struct BwdWorker {
   static int64_t floats(int64_t queries, int64_t padded) {
     return 2 * rounded(queries * padded) + rounded(kStepQueries * padded) + 5 * rounded(kKeyBlock * padded) +
-           2 * rounded(queries * kKeyBlock);
+           2 * rounded(queries * kKeyBlock) + rounded(kStepQueries * pair_words(padded));
   }
+  static int64_t pair_words(int64_t padded) { return std::max(padded, kKeyBlock) / 2; }
   BwdWorker(float* memory, int64_t queries, int64_t padded) {
     Pieces pieces(memory);
     scratch.q = pieces.take(queries * padded);
@@ -246,6 +247,7 @@ struct BwdWorker {
     }
     scratch.p = pieces.take(queries * kKeyBlock);
     scratch.ds = pieces.take(queries * kKeyBlock);
+    scratch.pairs = pieces.take(kStepQueries * pair_words(padded));
   }
   AttentionBwdScratch scratch;
 };
@@ -300,25 +302,27 @@ void attention_bwd_cpu(const AttentionBwd& args, Parallel& parallel) {
   };
 
   parallel.run(rows, 16, [&](int64_t begin, int64_t end, int) { delta_fn(args, begin, end, delta); });
-  parallel.run(args.num_sequences * args.kv_heads * most_chunks, 1,
-               [&](int64_t first, int64_t last, int worker) {
-                 const BwdWorker mine(workers + worker * worker_floats, queries, padded);
-                 for (int64_t task = first; task < last; ++task) {
-                   const int64_t sequence = task / (args.kv_heads * most_chunks);
-                   const int64_t kv_head = task / most_chunks % args.kv_heads, chunk = task % most_chunks;
-                   const int64_t keys = args.key_rows[sequence].size();
-                   if (chunk >= chunks_of(keys)) continue;
-                   const RowRange own_rows = args.query_rows[sequence];
-                   float* const grad_q = grad_q_of(chunk);
-                   for (int64_t r = own_rows.begin; chunk > 0 && r < own_rows.end; ++r) {
-                     std::fill_n(grad_q + r * row_size + kv_head * share, share, 0.0F);
-                   }
-                   const int64_t end = std::min(keys, (chunk + 1) * keys_of_chunk(keys));
-                   for (int64_t base = chunk * keys_of_chunk(keys); base < end; base += kKeyBlock) {
-                     block_fn(args, sequence, kv_head, base, tile_rows, delta, mine.scratch, grad_q);
-                   }
-                 }
-               });
+  parallel.run(
+      args.num_sequences * args.kv_heads * most_chunks, 1, [&](int64_t first, int64_t last, int worker) {
+        const BwdWorker mine(workers + worker * worker_floats, queries, padded);
+        for (int64_t task = first; task < last; ++task) {
+          // First chunks first: causal queries see most of them, and what is shared out last evens
+          // out who is done when.
+          const int64_t chunk = task / (args.num_sequences * args.kv_heads);
+          const int64_t sequence = task / args.kv_heads % args.num_sequences, kv_head = task % args.kv_heads;
+          const int64_t keys = args.key_rows[sequence].size();
+          if (chunk >= chunks_of(keys)) continue;
+          const RowRange own_rows = args.query_rows[sequence];
+          float* const grad_q = grad_q_of(chunk);
+          for (int64_t r = own_rows.begin; chunk > 0 && r < own_rows.end; ++r) {
+            std::fill_n(grad_q + r * row_size + kv_head * share, share, 0.0F);
+          }
+          const int64_t end = std::min(keys, (chunk + 1) * keys_of_chunk(keys));
+          for (int64_t base = chunk * keys_of_chunk(keys); base < end; base += kKeyBlock) {
+            block_fn(args, sequence, kv_head, base, tile_rows, delta, mine.scratch, grad_q);
+          }
+        }
+      });
   if (most_chunks <= 1) return;
   parallel.run(rows, 16, [&](int64_t begin, int64_t end, int) {
     for (int64_t s = 0; s < args.num_sequences; ++s) {

@@ -44,6 +44,7 @@ struct AttentionBwdScratch {
   float* ds;         // [queries, kKeyBlock]
   float* grad_k;     // [kKeyBlock, padded]
   float* grad_v;     // [kKeyBlock, padded]
+  float* pairs;      // [kStepQueries, max(padded, kKeyBlock) / 2]: a step's rows as pairs of bfloat16
 };
 
 // The tile over those keys of [key_begin, key_end), a part of one split, that each of its rows sees. Fills

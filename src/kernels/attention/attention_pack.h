@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/attention/attention_levels.h"
+#include "kernels/attention/attention_pairs.h"
 #include "kernels/simd/columns.h"
 #include "kernels/simd/vec.h"
 
@@ -90,10 +91,6 @@ FATHOM_INLINE void pack_entries(Entries from, int64_t lo, int64_t hi, int64_t di
     pack<kBf16>(from.data, j * from.stride, dim, padded, 1.0F, to + j * padded);
   }
 }
-
-// Two bfloat16 in each lane, the first in the low half.
-FATHOM_INLINE Vec first_of_pair(Vec pair) { return (Vec)((IVec)pair << 16); }
-FATHOM_INLINE Vec second_of_pair(Vec pair) { return (Vec)((IVec)pair & (int32_t)0xffff0000); }
 
 // Entries [lo, hi) as columns of [dim, kKeyBlock] floats, whole vectors of them. Lanes without an entry
 // repeat the nearest one: what lies there need not be readable. Asks for the same entries of `next`.

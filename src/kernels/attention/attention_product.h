@@ -18,11 +18,12 @@ constexpr int kStepVecs = 2;
 #endif
 
 // How b lies: floats; bfloat16, widened where it is used; or bfloat16 with the elements of rows 2k and 2k + 1
-// side by side, b_row then leading to the next two rows.
-enum class Panel { kFloat, kBf16, kBf16Pairs };
+// side by side, b_row then leading to the next two rows. kPairs: so does a, and a_step leads to its next two
+// columns; then whole pairs are multiplied, and what lies beside [from, to) in one of them must be zero.
+enum class Panel { kFloat, kBf16, kBf16Pairs, kPairs };
 
-// c[i, n] (+)= sum_k a[i, k] b[k, n], k in order, one chain of multiply-adds an element, whatever the number
-// of rows and the panel. b and c are padded to whole vectors.
+// c[i, n] (+)= sum_k a[i, k] b[k, n], k in order (of a pair the second first), one chain of multiply-adds an
+// element, whatever the number of rows and the panel. b and c are padded to whole vectors.
 struct Product {
   const float* a;  // element (i, k) at i * a_row + k * a_step
   int64_t a_row;
@@ -40,13 +41,16 @@ FATHOM_INLINE void multiply_vecs(const Product& p, int64_t n, int64_t from, int6
   for (int i = 0; i < kRows; ++i) {
     for (int v = 0; v < kVecs; ++v) total[i][v] = add ? load(c + i * p.c_row + v * kLanes) : Vec{};
   }
-  const float* a = p.a + from * p.a_step;
-  int64_t b = from / (kPanel == Panel::kBf16Pairs ? 2 : 1) * p.b_row + n;
+  const float* a = p.a + from / (kPanel == Panel::kPairs ? 2 : 1) * p.a_step;
+  int64_t b = from / (kPanel == Panel::kBf16Pairs || kPanel == Panel::kPairs ? 2 : 1) * p.b_row + n;
   Vec panel[kVecs];
   const auto add_row = [&](const float* of_k) __attribute__((always_inline)) {
     for (int i = 0; i < kRows; ++i) {
       const Vec x = broadcast(of_k[i * p.a_row]);
-      for (int v = 0; v < kVecs; ++v) total[i][v] = fma(x, panel[v], total[i][v]);
+      for (int v = 0; v < kVecs; ++v) {
+        total[i][v] = kPanel == Panel::kPairs ? add_product_of_pairs(x, panel[v], total[i][v])
+                                              : fma(x, panel[v], total[i][v]);
+      }
     }
   };
   if constexpr (kPanel == Panel::kBf16Pairs) {
@@ -55,6 +59,11 @@ FATHOM_INLINE void multiply_vecs(const Product& p, int64_t n, int64_t from, int6
       add_row(a);
       for (int v = 0; v < kVecs; ++v) panel[v] = second_of_pair(load((const float*)p.b + b + v * kLanes));
       add_row(a + p.a_step);
+    }
+  } else if constexpr (kPanel == Panel::kPairs) {
+    for (int64_t k = from / 2; 2 * k < to; ++k, a += p.a_step, b += p.b_row) {
+      for (int v = 0; v < kVecs; ++v) panel[v] = load((const float*)p.b + b + v * kLanes);
+      add_row(a);
     }
   } else {
     for (int64_t k = from; k < to; ++k, a += p.a_step, b += p.b_row) {

@@ -205,8 +205,22 @@ void attention_bwd_delta_rows(const AttentionBwd& args, int64_t begin, int64_t e
 
 namespace {
 
+// The rows of a step on the left of a product, as they are or as pairs.
+struct StepRows {
+  const float* data;
+  int64_t stride;
+};
+template <bool kBf16>
+FATHOM_INLINE StepRows step_rows(const float* rows, int64_t stride, int64_t count, int64_t width,
+                                 const AttentionBwdScratch& scratch) {
+  if (!kBf16) return {rows, stride};
+  pair_neighbours(rows, stride, count, width, scratch.pairs, width / 2);
+  return {scratch.pairs, width / 2};
+}
+
 // Probabilities and the gradients of logits of one step of queries over the entries [first, last) of a block,
 // zero where a query does not see the entry.
+template <bool kBf16>
 FATHOM_INLINE void step_slopes(const AttentionBwd& args, int64_t row, int64_t row_end, int64_t count,
                                int64_t index, int64_t base, int64_t first, int64_t last, int64_t at,
                                const float* delta, int64_t padded, const AttentionBwdScratch& scratch) {
@@ -215,9 +229,10 @@ FATHOM_INLINE void step_slopes(const AttentionBwd& args, int64_t row, int64_t ro
   float* const ds = scratch.ds + at * kKeyBlock;
   multiply({scratch.q + at * padded, padded, 1, scratch.k_columns + from, kKeyBlock, p + from, kKeyBlock},
            count, last - from, 0, args.head_dim, false);
-  multiply(
-      {scratch.grad_out + at * padded, padded, 1, scratch.v_columns + from, kKeyBlock, ds + from, kKeyBlock},
-      count, last - from, 0, args.head_dim, false);
+  const StepRows out = step_rows<kBf16>(scratch.grad_out + at * padded, padded, count, padded, scratch);
+  multiply<kBf16 ? Panel::kPairs : Panel::kFloat>(
+      {out.data, out.stride, 1, scratch.v_columns + from, kKeyBlock, ds + from, kKeyBlock}, count,
+      last - from, 0, args.head_dim, false);
   for (int64_t i = 0; i < count; ++i) {
     const int64_t r = row + i / per_row;
     const int64_t lo = args.key_begin[r] - base, hi = args.key_end[r] - base;
@@ -240,6 +255,7 @@ FATHOM_INLINE void step_slopes(const AttentionBwd& args, int64_t row, int64_t ro
 }
 
 // One tile against the packed block: see attention_bwd_block.
+template <bool kBf16>
 FATHOM_INLINE void bwd_tile(const AttentionBwd& args, const AttentionTile& tile, int64_t base, Range any,
                             const float* delta, const AttentionBwdScratch& scratch, float* grad_q) {
   const int64_t dim = args.head_dim, group = args.heads / args.kv_heads, padded = tile.padded;
@@ -247,6 +263,7 @@ FATHOM_INLINE void bwd_tile(const AttentionBwd& args, const AttentionTile& tile,
   const int64_t first = any.begin - base, last = any.end - base;
   pack_queries(args.q, tile, args.heads, group, dim, args.scale * kLog2E, scratch.q);
   pack_queries(args.grad_out, tile, args.heads, group, dim, 1.0F, scratch.grad_out);
+  constexpr Panel kPanel = kBf16 ? Panel::kPairs : Panel::kFloat;
   const Step step = step_of(group);
   for (int64_t r = tile.row_begin; r < tile.row_end; r += step.rows) {
     const int64_t row_end = at_most(r + step.rows, tile.row_end);
@@ -254,9 +271,10 @@ FATHOM_INLINE void bwd_tile(const AttentionBwd& args, const AttentionTile& tile,
       const int64_t at = (r - tile.row_begin) * group + g;
       const int64_t index = r * args.heads + tile.kv_head * group + g;
       const int64_t per_row = at_most(step.heads, group - g), count = (row_end - r) * per_row;
-      step_slopes(args, r, row_end, count, index, base, first, last, at, delta, padded, scratch);
-      multiply({scratch.ds + at * kKeyBlock, kKeyBlock, 1, scratch.k, padded, scratch.grad_q, padded}, count,
-               dim, first, last, false);
+      step_slopes<kBf16>(args, r, row_end, count, index, base, first, last, at, delta, padded, scratch);
+      const StepRows ds = step_rows<kBf16>(scratch.ds + at * kKeyBlock, kKeyBlock, count, kKeyBlock, scratch);
+      multiply<kPanel>({ds.data, ds.stride, 1, scratch.k, padded, scratch.grad_q, padded}, count, dim, first,
+                       last, false);
       for (int64_t i = 0; i < count; ++i) {
         float* const to = grad_q + (index + i / per_row * args.heads + i % per_row) * dim;
         for (int64_t d = 0; d < dim; d += kLanes) {
@@ -267,12 +285,17 @@ FATHOM_INLINE void bwd_tile(const AttentionBwd& args, const AttentionTile& tile,
       }
     }
   }
+  if (kBf16) {
+    for (float* rows : {scratch.q, scratch.grad_out}) pair_rows(rows, 0, queries, padded);
+    for (float* rows : {scratch.p, scratch.ds}) pair_rows(rows, 0, queries, kKeyBlock);
+  }
   for (int64_t j = first; j < last; j += kStepQueries) {
     const int64_t count = at_most(kStepQueries, last - j);
-    multiply({scratch.ds + j, 1, kKeyBlock, scratch.q, padded, scratch.grad_k + j * padded, padded}, count,
-             dim, 0, queries, true);
-    multiply({scratch.p + j, 1, kKeyBlock, scratch.grad_out, padded, scratch.grad_v + j * padded, padded},
-             count, dim, 0, queries, true);
+    multiply<kPanel>({scratch.ds + j, 1, kKeyBlock, scratch.q, padded, scratch.grad_k + j * padded, padded},
+                     count, dim, 0, queries, true);
+    multiply<kPanel>(
+        {scratch.p + j, 1, kKeyBlock, scratch.grad_out, padded, scratch.grad_v + j * padded, padded}, count,
+        dim, 0, queries, true);
   }
 }
 
@@ -286,11 +309,10 @@ FATHOM_INLINE void unpack(const float* from, int64_t entries, int64_t dim, int64
   }
 }
 
-}  // namespace
-
-void attention_bwd_block(const AttentionBwd& args, int64_t sequence, int64_t kv_head, int64_t base,
-                         int64_t tile_rows, const float* delta, const AttentionBwdScratch& scratch,
-                         float* grad_q) {
+template <bool kBf16>
+FATHOM_INLINE void bwd_block(const AttentionBwd& args, int64_t sequence, int64_t kv_head, int64_t base,
+                             int64_t tile_rows, const float* delta, const AttentionBwdScratch& scratch,
+                             float* grad_q) {
   const int64_t dim = args.head_dim, stride = args.kv_heads * dim, padded = padded_dim(dim);
   const RowRange queries = args.query_rows[sequence], key_rows = args.key_rows[sequence];
   const Range keys = {base, at_most(base + kKeyBlock, key_rows.end - key_rows.begin)};
@@ -306,15 +328,31 @@ void attention_bwd_block(const AttentionBwd& args, int64_t sequence, int64_t kv_
     pack_entries<false>(k, lo, hi, dim, padded, scratch.k, v);
     pack_columns<false>(k, lo, hi, dim, scratch.k_columns, v);
     pack_columns<false>(v, lo, hi, dim, scratch.v_columns, v);
+    if (kBf16) {
+      pair_rows(scratch.k, lo, hi, padded);
+      pair_rows(scratch.v_columns, 0, dim, kKeyBlock);
+    }
     for (int64_t r = queries.begin; r < queries.end; r += tile_rows) {
       const AttentionTile tile = {r, at_most(r + tile_rows, queries.end), kv_head, padded};
       const Range any = seen_by_any(args.key_begin, args.key_end, tile.row_begin, tile.row_end, keys);
-      if (any.begin < any.end) bwd_tile(args, tile, base, any, delta, scratch, grad_q);
+      if (any.begin < any.end) bwd_tile<kBf16>(args, tile, base, any, delta, scratch, grad_q);
     }
   }
   // Queries were in units of log2 and without the scale.
   unpack(scratch.grad_k, entries, dim, padded, 1.0F / kLog2E, args.grad_k + offset, stride);
   unpack(scratch.grad_v, entries, dim, padded, 1.0F, args.grad_v + offset, stride);
+}
+
+}  // namespace
+
+void attention_bwd_block(const AttentionBwd& args, int64_t sequence, int64_t kv_head, int64_t base,
+                         int64_t tile_rows, const float* delta, const AttentionBwdScratch& scratch,
+                         float* grad_q) {
+  if (args.bf16) {
+    bwd_block<true>(args, sequence, kv_head, base, tile_rows, delta, scratch, grad_q);
+  } else {
+    bwd_block<false>(args, sequence, kv_head, base, tile_rows, delta, scratch, grad_q);
+  }
 }
 
 void attention_add(float* to, const float* from, int64_t count) {

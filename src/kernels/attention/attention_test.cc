@@ -383,6 +383,35 @@ TEST(Attention, RefBackwardIsTheDerivativeOfForward) {
   testing::expect_gradient(c.fwd.v, c.grad_v, loss);
 }
 
+// Elements of four products are rounded to eight bits, so a gradient is off by that much, not by more.
+TEST(Attention, BackwardInBfloat16IsNearRefForAnyThreads) {
+  ThreadPool pool(3);
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    for (Shape shape : kShapes) {
+      BackwardCase ref(shape), cpu(shape), alone(shape);
+      attention_bwd_ref(ref.bwd());
+      for (auto [c, parallel] : {std::pair<BackwardCase*, Parallel*>{&cpu, &pool}, {&alone, &serial}}) {
+        AttentionBwd args = c->bwd();
+        args.bf16 = true;
+        attention_bwd_cpu(args, *parallel);
+      }
+      if (shape.keys > 1 && shape.window != 1) {
+        EXPECT_LE(testing::relative_error(cpu.grad_q, ref.grad_q), 2e-2)
+            << shape.head_dim << " " << shape.keys;
+        EXPECT_LE(testing::relative_error(cpu.grad_k, ref.grad_k), 2e-2)
+            << shape.head_dim << " " << shape.keys;
+      }
+      EXPECT_LE(testing::relative_error(cpu.grad_v, ref.grad_v), 2e-2) << shape.head_dim << " " << shape.keys;
+      EXPECT_GT(testing::relative_error(cpu.grad_v, ref.grad_v), 1e-5) << "nothing was rounded";
+      EXPECT_TRUE(testing::same_bits(cpu.grad_q, alone.grad_q) &&
+                  testing::same_bits(cpu.grad_k, alone.grad_k) &&
+                  testing::same_bits(cpu.grad_v, alone.grad_v));
+      EXPECT_TRUE(cpu.grad_q.intact() && cpu.grad_k.intact() && cpu.grad_v.intact());
+    }
+  });
+}
+
 TEST(Attention, CpuBackwardEqualsRefForAnyThreads) {
   ThreadPool pool(3);
   SerialParallel serial;

@@ -215,16 +215,20 @@ FATHOM_INLINE Vec narrow(Wide low, Wide high) {
   return v;
 }
 
+// Each half in a lane of its own, zeros above it.
+FATHOM_INLINE IVec widened(HVec h) {
+#if defined(FATHOM_HAS_AVX512)
+  return (IVec)_mm512_maskz_cvtepu16_epi32((__mmask16)0xffff, (__m256i)h);  // the line below makes two of it
+#else
+  return __builtin_convertvector(h, IVec);
+#endif
+}
+
 // bfloat16 <-> float, round to nearest even (as base/half.h).
 FATHOM_INLINE Vec load_bf16(const void* p) {
   HVec h;
   __builtin_memcpy(&h, p, sizeof h);
-#if defined(FATHOM_HAS_AVX512)
-  return (Vec)((IVec)_mm512_maskz_cvtepu16_epi32((__mmask16)0xffff, (__m256i)h)
-               << 16);  // the line below makes two halves of it
-#else
-  return (Vec)(__builtin_convertvector(h, IVec) << 16);
-#endif
+  return (Vec)(widened(h) << 16);
 }
 FATHOM_INLINE Vec load_bf16_n(const void* p, int64_t n) {
   if (n >= kLanes) return load_bf16(p);
