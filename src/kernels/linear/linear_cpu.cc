@@ -69,7 +69,7 @@ void linear_fwd_cpu(std::span<const LinearFwd> products, Parallel& parallel) {
   int64_t out_blocks = 0;
   for (const LinearFwd& product : products) out_blocks += ceil_div(product.out, kOutBlock);
   parallel.run(ceil_div(rows, row_block) * out_blocks, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t block = begin; block < end; ++block) {
+    for (int64_t block = begin; block < end;) {
       const int64_t row = block / out_blocks * row_block;
       int64_t number = block % out_blocks;
       const LinearFwd* product = products.data();
@@ -77,9 +77,10 @@ void linear_fwd_cpu(std::span<const LinearFwd> products, Parallel& parallel) {
         number -= ceil_div(product->out, kOutBlock);
         ++product;
       }
-      const int64_t out = number * kOutBlock;
-      block_fn(*product, x, row, std::min(row + row_block, rows), out,
-               std::min(out + kOutBlock, product->out));
+      const int64_t neighbours = std::min(end - block, ceil_div(product->out, kOutBlock) - number);
+      block_fn(*product, x, row, std::min(row + row_block, rows), number * kOutBlock,
+               std::min((number + neighbours) * kOutBlock, product->out));
+      block += neighbours;
     }
   });
 }

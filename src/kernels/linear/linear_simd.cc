@@ -10,6 +10,7 @@ namespace {
 
 constexpr int kStreamRows = 3;  // up to here memory is waited for and nothing else
 constexpr int kStreamOuts = 4;
+constexpr int kStreams = 2;    // of weights, each far enough from the others to be foreseen by itself
 constexpr int64_t kLine = 64;  // bytes of a cache line
 
 // Weights to fetch while others are multiplied: `outs` times as many as the one output's that pass meanwhile.
@@ -82,28 +83,35 @@ FATHOM_INLINE const char* weight_at(const LinearFwd& args, int64_t out) {
   return (const char*)args.weight + out * args.in * F::kWeightBytes;
 }
 
-// Few rows wait for the weights, and memory is fastest read as one stream: the weights of one output after
-// the other meet all rows. O outputs are summed together at the end.
-template <class F, int R, int O>
-FATHOM_INLINE void stream(const LinearFwd& args, const LinearRows& x, int64_t row, int64_t out) {
-  Vec total[R][O];
+// Few rows wait for the weights. Memory is read in S streams: outputs `apart` from each other meet all rows
+// side by side. O outputs of a stream are summed together at the end.
+template <class F, int R, int O, int S>
+FATHOM_INLINE void stream(const LinearFwd& args, const LinearRows& x, int64_t row, int64_t out,
+                          int64_t apart) {
+  Vec total[S][R][O];
   for (int o = 0; o < O; ++o) {
-    Vec one[R][1] = {};
-    accumulate<F, R, 1>(input_at(x, row), x.stride, weight_at<F>(args, out + o), 0, args.in,
-                        Ahead{nullptr, 0}, one);
-    for (int r = 0; r < R; ++r) total[r][o] = one[r][0];
+    Vec one[R][S] = {};
+    accumulate<F, R, S>(input_at(x, row), x.stride, weight_at<F>(args, out + o),
+                        apart * args.in * F::kWeightBytes, args.in, Ahead{nullptr, 0}, one);
+    for (int s = 0; s < S; ++s) {
+      for (int r = 0; r < R; ++r) total[s][r][o] = one[r][s];
+    }
   }
-  finish<R, O>(args, row, out, total);
+  for (int s = 0; s < S; ++s) finish<R, O>(args, row, out + s * apart, total[s]);
 }
 
 template <class F, int R>
 FATHOM_INLINE void stream_block(const LinearFwd& args, const LinearRows& x, int64_t rows, int64_t row,
                                 int64_t out_begin, int64_t out_end) {
   if (rows == R) {
-    constexpr int kOuts = R == 1 ? kLanes : kStreamOuts;
+    constexpr int kOuts = R == 1 ? kLanes / 2 : kStreamOuts;
+    const int64_t apart = (out_end - out_begin) / kStreams;
     int64_t out = out_begin;
-    for (; out + kOuts <= out_end; out += kOuts) stream<F, R, kOuts>(args, x, row, out);
-    for (; out < out_end; ++out) stream<F, R, 1>(args, x, row, out);
+    for (; out + kOuts <= out_begin + apart; out += kOuts) {
+      stream<F, R, kOuts, kStreams>(args, x, row, out, apart);
+    }
+    for (; out < out_begin + apart; ++out) stream<F, R, 1, kStreams>(args, x, row, out, apart);
+    for (out = out_begin + kStreams * apart; out < out_end; ++out) stream<F, R, 1, 1>(args, x, row, out, 0);
   } else if constexpr (R > 1) {
     stream_block<F, R - 1>(args, x, rows, row, out_begin, out_end);
   }
