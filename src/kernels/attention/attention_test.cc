@@ -367,6 +367,12 @@ struct BackwardCase {
   std::vector<uint8_t> workspace;
 };
 
+void expect_same_gradients(const BackwardCase& a, const BackwardCase& b) {
+  EXPECT_TRUE(testing::same_bits(a.grad_q, b.grad_q) && testing::same_bits(a.grad_k, b.grad_k) &&
+              testing::same_bits(a.grad_v, b.grad_v));
+  EXPECT_TRUE(a.grad_q.intact() && a.grad_k.intact() && a.grad_v.intact());
+}
+
 TEST(Attention, RefBackwardIsTheDerivativeOfForward) {
   BackwardCase c({4, 2, 6, 7, 3});
   attention_bwd_ref(c.bwd());
@@ -404,10 +410,7 @@ TEST(Attention, BackwardInBfloat16IsNearRefForAnyThreads) {
       }
       EXPECT_LE(testing::relative_error(cpu.grad_v, ref.grad_v), 2e-2) << shape.head_dim << " " << shape.keys;
       EXPECT_GT(testing::relative_error(cpu.grad_v, ref.grad_v), 1e-5) << "nothing was rounded";
-      EXPECT_TRUE(testing::same_bits(cpu.grad_q, alone.grad_q) &&
-                  testing::same_bits(cpu.grad_k, alone.grad_k) &&
-                  testing::same_bits(cpu.grad_v, alone.grad_v));
-      EXPECT_TRUE(cpu.grad_q.intact() && cpu.grad_k.intact() && cpu.grad_v.intact());
+      expect_same_gradients(cpu, alone);
     }
   });
 }
@@ -428,10 +431,7 @@ TEST(Attention, CpuBackwardEqualsRefForAnyThreads) {
         EXPECT_LE(testing::relative_error(cpu.grad_k, ref.grad_k), 2e-5);
       }
       EXPECT_LE(testing::relative_error(cpu.grad_v, ref.grad_v), 1e-5);
-      EXPECT_TRUE(testing::same_bits(cpu.grad_q, alone.grad_q) &&
-                  testing::same_bits(cpu.grad_k, alone.grad_k) &&
-                  testing::same_bits(cpu.grad_v, alone.grad_v));
-      EXPECT_TRUE(cpu.grad_q.intact() && cpu.grad_k.intact() && cpu.grad_v.intact());
+      expect_same_gradients(cpu, alone);
     }
   });
 }
