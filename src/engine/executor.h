@@ -24,8 +24,8 @@ namespace fathom {
 enum class RoutingMode : uint8_t {
   kThreshold,  // causal: one pass more while the router's logit reaches the threshold; the first pass is
                // always made
-  kTopK,   // as published: the share `capacity` of the call's rows; only for scoring a whole sequence in one
-           // call
+  kTopK,   // as published: the share `capacity` of the call's rows, so that a token alone makes all passes.
+           // Not causal, and cutting a sequence into calls differently changes what is computed
   kReplay  // depths are given
 };
 
@@ -33,7 +33,9 @@ struct ForwardOptions {
   RoutingMode routing = RoutingMode::kThreshold;
   std::span<const uint8_t> replay_depths;  // kReplay: passes of each row, 1..Nr
   int32_t max_depth = 0;                   // most passes a row makes; 0: as the plan says
-  bool all_logits = false;                 // logits of every row instead of the last one
+  // Scores in [0, 1) of a router that learns none, [depth, rows]; empty: drawn by depth and position.
+  std::span<const float> router_draws;
+  bool all_logits = false;  // logits of every row instead of the last one
   // Rows [key_rows, rows) take part in everything but write no keys: they look at the rows before, and nobody
   // looks at them (the padding of recorded cases, which takes part in routing). 0: all rows write keys.
   int64_t key_rows = 0;
@@ -41,9 +43,11 @@ struct ForwardOptions {
 
 // What a caller may watch of a forward pass: name, data, rows, columns. In order of execution: "embedding";
 // "layer.{i}", the residual stream after unrolled layer i outside routed segments; "memory", what gated
-// memory units will read; of each routed pass r "router.{r}.logits" and "router.{r}.weights" of its
-// candidates, "router.{r}.candidates" and "router.{r}.kept" (rows of the call, as floats), "pass.{r}", the
-// residual stream after it; "final_norm".
+// memory units will read; of each pass r of expert choice "router.{r}.logits", "router.{r}.aux_logits" and
+// "router.{r}.weights" of its candidates, "router.{r}.candidates" and "router.{r}.kept" (rows of the call, as
+// floats), "pass.{r}", the residual stream after it; of token choice "router.logits" and "router.weights",
+// [rows, Nr], "router.depth_index" (passes less one), "routed", the residual stream after the last pass;
+// "final_norm".
 using Trace = std::function<void(std::string_view name, const float* data, int64_t rows, int64_t columns)>;
 
 struct ForwardResult {

@@ -192,9 +192,11 @@ void LayerRunner::project_onto_residual(const ParamRef& weight, const ParamRef& 
                           running(EngineOp::kLinear));
 }
 
-void LayerRunner::run(const Layer& layer, int32_t depth, float* x, Rows rows, SequenceState& state) {
+void LayerRunner::run(const Segment& segment, const Layer& layer, int32_t depth, float* x, Rows rows,
+                      SequenceState& state) {
+  const Place place{layer, depth, key_source(segment, layer, depth)};
   norm(layer.norm1, depth, x, normed_, rows.count);
-  std::visit([&](const auto& mixer) { mix(mixer, layer, depth, x, rows, state); }, layer.mixer);
+  std::visit([&](const auto& mixer) { mix(mixer, place, x, rows, state); }, layer.mixer);
   norm(layer.norm2, depth, x, normed_, rows.count);
   mlp(layer.mlp, depth, x, rows.count);
 }
@@ -214,32 +216,43 @@ void LayerRunner::rotate(const Attention& attention, float* x, int64_t heads, Ro
                         running(EngineOp::kRope));
 }
 
-void LayerRunner::mix(const Attention& attention, const Layer& layer, int32_t depth, float* x, Rows rows,
+KvState& LayerRunner::store_keys(const Place& place, SlotId slot, Rows rows, SequenceState& state) {
+  const bool one_list = plan_.slots[static_cast<size_t>(slot)].copies == 1;
+  KvState& keys = state.kv(slot, one_list ? 0 : place.depth);
+  const OpScope scope = running(EngineOp::kKvAppend);
+  if (place.keys == KeySource::kOwn) keys.append(k_, v_, rows.keys);
+  if (place.keys == KeySource::kMerged) {
+    // Depth 0 has an entry for every position by now.
+    keys.append_missing(state.kv(slot, 0));
+    keys.replace(k_, v_, rows.positions, rows.keys);
+  }
+  return keys;
+}
+
+void LayerRunner::mix(const Attention& attention, const Place& place, float* x, Rows rows,
                       SequenceState& state) {
   const int64_t hidden = plan_.dims.hidden_size;
   const int64_t q_dim = attention.num_heads * attention.head_dim;
   const int64_t kv_dim = attention.num_kv_heads * attention.head_dim;
+  const int32_t depth = place.depth;
   const Product q{attention.q, attention.q_bias, q_, q_dim};
-  if (attention.cross) {
-    linear({q}, depth, normed_, hidden, hidden, rows.count);
-  } else {
+  if (place.keys == KeySource::kOwn || place.keys == KeySource::kMerged) {
     linear({q, {attention.k, attention.k_bias, k_, kv_dim}, {attention.v, attention.v_bias, v_, kv_dim}},
            depth, normed_, hidden, hidden, rows.count);
+    rotate(attention, k_, attention.num_kv_heads, rows);
+  } else {
+    linear({q}, depth, normed_, hidden, hidden, rows.count);
   }
   rotate(attention, q_, attention.num_heads, rows);
 
-  const SlotId slot = attention.cross ? layer.reads.front() : layer.writes.front();
-  KvState& keys = state.kv(slot, plan_.slots[static_cast<size_t>(slot)].copies > 1 ? depth : 0);
-  if (!attention.cross) {
-    rotate(attention, k_, attention.num_kv_heads, rows);
-    const OpScope scope = running(EngineOp::kKvAppend);
-    keys.append(k_, v_, rows.keys);
-  }
-  // The layer's own keys end with its own rows, whichever positions those are; another layer's list holds
-  // every position.
+  const SlotId slot = attention.cross ? place.layer.reads.front() : place.layer.writes.front();
+  const KvState& keys = store_keys(place, slot, rows, state);
+  // A list of the layer's own rows ends with them, whichever positions those are; every other one holds all
+  // positions.
+  const bool own = place.keys == KeySource::kOwn;
   const int64_t first_own = keys.length() - rows.keys;
   for (int64_t r = 0; r < rows.count; ++r) {
-    const int64_t end = std::min(keys.length(), attention.cross ? rows.positions[r] + 1 : first_own + r + 1);
+    const int64_t end = std::min(keys.length(), own ? first_own + r + 1 : rows.positions[r] + 1);
     key_end_[r] = static_cast<int32_t>(end);
     key_begin_[r] =
         static_cast<int32_t>(attention.window > 0 ? std::max<int64_t>(0, end - attention.window) : 0);
@@ -261,12 +274,12 @@ void LayerRunner::mix(const Attention& attention, const Layer& layer, int32_t de
   project_onto_residual(attention.o, attention.o_bias, depth, mixed_, q_dim, x, rows.count);
 }
 
-void LayerRunner::mix(const Mamba& mamba, const Layer& layer, int32_t depth, float* x, Rows rows,
-                      SequenceState& state) {
+void LayerRunner::mix(const Mamba& mamba, const Place& place, float* x, Rows rows, SequenceState& state) {
+  const int32_t depth = place.depth;
   const int64_t hidden = plan_.dims.hidden_size;
   const int64_t bc_dim = mamba.dt_rank + 2 * mamba.state;
   const auto slot_of_kind = [&](SlotKind kind) {
-    for (SlotId slot : layer.writes) {
+    for (SlotId slot : place.layer.writes) {
       if (plan_.slots[static_cast<size_t>(slot)].kind == kind) return slot;
     }
     return SlotId{-1};
@@ -313,11 +326,12 @@ void LayerRunner::mix(const Mamba& mamba, const Layer& layer, int32_t depth, flo
   project_onto_residual(mamba.out_proj, {}, depth, inner_z_, mamba.inner, x, rows.count);
 }
 
-void LayerRunner::mix(const GatedMemory& gmu, const Layer& layer, int32_t depth, float* x, Rows rows,
+void LayerRunner::mix(const GatedMemory& gmu, const Place& place, float* x, Rows rows,
                       SequenceState& /*state*/) {
+  const int32_t depth = place.depth;
   const int64_t hidden = plan_.dims.hidden_size;
   linear({{gmu.in_proj, {}, inner_z_, gmu.inner}}, depth, normed_, hidden, hidden, rows.count);
-  kernels::gated_memory_fwd_cpu({.memory = memory_[static_cast<size_t>(layer.reads.front())],
+  kernels::gated_memory_fwd_cpu({.memory = memory_[static_cast<size_t>(place.layer.reads.front())],
                                  .gate = inner_z_,
                                  .y = inner_z_,
                                  .rows = rows.count,

@@ -31,8 +31,10 @@ class LayerRunner {
   // Prepares for the layers of one call.
   void begin_call(SequenceState& state);
 
-  // Adds the layer's two branches to x, [rows, hidden]. Appends keys and values, advances SSM states.
-  void run(const Layer& layer, int32_t depth, float* x, Rows rows, SequenceState& state);
+  // Adds the two branches of the segment's layer to x, [rows, hidden]. Appends keys and values, advances SSM
+  // states.
+  void run(const Segment& segment, const Layer& layer, int32_t depth, float* x, Rows rows,
+           SequenceState& state);
 
   // y = norm(x), [count, hidden] each.
   void norm(const Norm& norm, int32_t depth, const float* x, float* y, int64_t count);
@@ -65,11 +67,17 @@ class LayerRunner {
   void project_onto_residual(const ParamRef& weight, const ParamRef& bias, int32_t depth, const float* input,
                              int64_t in, float* x, int64_t rows);
 
-  void mix(const Attention& attention, const Layer& layer, int32_t depth, float* x, Rows rows,
-           SequenceState& state);
-  void mix(const Mamba& mamba, const Layer& layer, int32_t depth, float* x, Rows rows, SequenceState& state);
-  void mix(const GatedMemory& gmu, const Layer& layer, int32_t depth, float* x, Rows rows,
-           SequenceState& state);
+  // A layer at one depth of its segment.
+  struct Place {
+    const Layer& layer;
+    int32_t depth;
+    KeySource keys;
+  };
+  void mix(const Attention& attention, const Place& place, float* x, Rows rows, SequenceState& state);
+  void mix(const Mamba& mamba, const Place& place, float* x, Rows rows, SequenceState& state);
+  void mix(const GatedMemory& gmu, const Place& place, float* x, Rows rows, SequenceState& state);
+  // The list that the layer's rows attend, with their own entries in it (k_ and v_, if it writes any).
+  KvState& store_keys(const Place& place, SlotId slot, Rows rows, SequenceState& state);
   void mlp(const Mlp& mlp, int32_t depth, float* x, int64_t rows);
   void rotate(const Attention& attention, float* x, int64_t heads, Rows rows);
 

@@ -126,7 +126,7 @@ ParameterCount count_parameters(const ModelPlan& plan) {
   ParameterCount count;
   for (const Param& param : plan.params) {
     count.unique += elements_of(param);
-    if (param.role == ParamRole::kRouter) count.router += elements_of(param);
+    if (is_router(param.role)) count.router += elements_of(param);
   }
   count.embedding = elements_of(plan, plan.embedding);
   if (plan.head.first != plan.embedding.first) count.head = elements_of(plan, plan.head);
@@ -145,7 +145,7 @@ FlopCount count_layer_flops(const ModelPlan& plan, const Segment& segment, const
   // Keys of the tokens that came this far, or those of all tokens where recursions share them.
   const double length = static_cast<double>(context) * (segment.kv == KvMode::kRecursionWise ? share : 1.0);
   std::visit([&](const auto& mixer) { add_mixer(plan, mixer, share, length, count); }, layer.mixer);
-  if (segment.kv == KvMode::kShared && depth > 0) {
+  if (key_source(segment, layer, depth) == KeySource::kFirstDepth) {
     const auto& attention = std::get<Attention>(layer.mixer);
     count.linear -= share * (matrix_flops(plan, attention.k) + matrix_flops(plan, attention.v));
   }
@@ -178,10 +178,10 @@ double paper_flops(const ModelPlan& plan, int64_t context) {
     FATHOM_CHECK(layer.kind() == BlockKind::kAttention,
                  "the paper's formula covers layers of self-attention only");
     const double share = share_of(segment, depth);
-    const bool reuses_keys = segment.kv == KvMode::kShared && depth > 0;
-    const double projections = (reuses_keys ? 2 : 4) * d * d;
+    const KeySource source = key_source(segment, layer, depth);
+    const double projections = (source == KeySource::kFirstDepth ? 2 : 4) * d * d;
     const double mlp = 3 * d * static_cast<double>(layer.mlp.inner);
-    const double attention = 2 * t * d * share * (reuses_keys ? 1 : share);
+    const double attention = 2 * t * d * share * (source == KeySource::kOwn ? share : 1);
     total += 2 * (projections + mlp) * share + attention;
   });
   return total;
@@ -193,7 +193,8 @@ StateBytes count_layer_state(const ModelPlan& plan, const Segment& segment, cons
   for (SlotId id : layer.writes) {
     const Slot& slot = plan.slots[static_cast<size_t>(id)];
     double share = 0;
-    for (int32_t copy = 0; copy < slot.copies; ++copy) share += share_of(segment, copy);
+    for (int32_t copy = 0; copy < slot.copies; ++copy)
+      share += segment.kv == KvMode::kRecursionWise ? share_of(segment, copy) : 1.0;
     const StateBytes bytes = count_slot(slot, share, kv_type);
     total.per_token += bytes.per_token;
     total.per_token_most += bytes.per_token_most;

@@ -9,14 +9,6 @@ namespace {
 
 Error missing(const std::string& what) { return not_supported("not supported yet: " + what); }
 
-Status check_router(const RouterSpec& router) {
-  if (router.kind == RouterKind::kTokenChoice) return missing("token-choice routing");
-  if (router.network != RouterNetwork::kLinear) return missing("MLP routers");
-  if (router.loss == RouterLoss::kAuxRouter) return missing("auxiliary routers");
-  if (router.random) return missing("random routers");
-  return {};
-}
-
 Status check_layer(const ModelPlan& plan, const Layer& layer) {
   const std::string place = " (layer " + std::to_string(layer.index) + ")";
   const auto* attention = std::get_if<Attention>(&layer.mixer);
@@ -33,10 +25,6 @@ Status check_layer(const ModelPlan& plan, const Layer& layer) {
 
 Status check_executable(const ModelPlan& plan) {
   for (const Segment& segment : plan.segments) {
-    if (segment.router) FATHOM_TRY(check_router(segment.router->spec));
-    if (segment.kv != KvMode::kRecursionWise)
-      return missing("keys and values shared by recursions (layer " +
-                     std::to_string(segment.layers.front().index) + ")");
     for (const Layer& layer : segment.layers) FATHOM_TRY(check_layer(plan, layer));
   }
   return {};

@@ -7,18 +7,22 @@ namespace {
 
 Result<RouterSpec> read_router(const nlohmann::json& object) {
   if (!object.is_object()) return invalid("router: expected an object");
-  RouterSpec router;
   FieldReader reader(object, "router.");
-  FATHOM_TRY(reader.word("kind", router.kind));
+  RouterKind kind = RouterKind::kExpertChoice;
+  FATHOM_TRY(reader.word("kind", kind));
+  RouterSpec router = default_router(kind);
   FATHOM_TRY(reader.word("network", router.network));
   FATHOM_TRY(reader.word("score", router.score));
   FATHOM_TRY(reader.word("gating", router.gating));
   FATHOM_TRY(reader.word("loss", router.loss));
   FATHOM_TRY(reader.number("alpha", router.alpha));
   FATHOM_TRY(reader.number("temperature", router.temperature));
+  FATHOM_TRY(reader.integer("mlp_ratio", router.mlp_ratio));
   FATHOM_TRY(reader.number("loss_coefficient", router.loss_coefficient));
+  FATHOM_TRY(reader.number("bias_update", router.bias_update));
   FATHOM_TRY(reader.number("z_coefficient", router.z_coefficient));
   FATHOM_TRY(reader.integer("capacity_warmup_steps", router.capacity_warmup_steps));
+  FATHOM_TRY(reader.integer("balance_warmup_steps", router.balance_warmup_steps));
   FATHOM_TRY(reader.boolean("random", router.random));
   FATHOM_TRY(reader.numbers("capacity", router.capacity));
   FATHOM_TRY(reader.numbers("threshold", router.threshold));
@@ -35,9 +39,15 @@ nlohmann::ordered_json write_router(const RouterSpec& router) {
   out["loss"] = word_of(router.loss);
   out["alpha"] = router.alpha;
   out["temperature"] = router.temperature;
+  if (router.network != RouterNetwork::kLinear) out["mlp_ratio"] = router.mlp_ratio;
   out["loss_coefficient"] = router.loss_coefficient;
+  if (router.loss == RouterLoss::kLossFree) out["bias_update"] = router.bias_update;
   out["z_coefficient"] = router.z_coefficient;
-  out["capacity_warmup_steps"] = router.capacity_warmup_steps;
+  if (router.kind == RouterKind::kExpertChoice) {
+    out["capacity_warmup_steps"] = router.capacity_warmup_steps;
+  } else {
+    out["balance_warmup_steps"] = router.balance_warmup_steps;
+  }
   out["random"] = router.random;
   if (!router.capacity.empty()) out["capacity"] = router.capacity;
   if (!router.threshold.empty()) out["threshold"] = router.threshold;

@@ -62,6 +62,7 @@ int64_t add_token_segment(FileTensorList& list, const Segment& segment, int64_t 
     }
   }
   add_router(list, name + ".mor_router", segment.router->weight, segment.router->hidden, 0);
+  if (segment.router->bias.present()) list.add(name + ".router_bias", segment.router->bias, 0);
   return module + 1;
 }
 

@@ -27,12 +27,14 @@ Segment make_segment(PlanBuilder& builder, int32_t first, int32_t count, int32_t
   Segment segment;
   segment.repeat = repeat;
   if (repeat > 1) segment.kv = spec.kv;
+  const bool own = spec.sharing == Sharing::kNone;  // weights; what is shared then are keys and values
   for (int32_t l = 0; l < count; ++l) {
     const LayerPlace place{.index = first + l,
                            .repeat = repeat,
-                           .own_norms = !spec.share_norms,
-                           .own_attention = !spec.share_attention};
-    const int32_t copies = segment.kv == KvMode::kRecursionWise ? repeat : 1;
+                           .own_norms = own || !spec.share_norms,
+                           .own_attention = own || !spec.share_attention,
+                           .own_mlp = own};
+    const int32_t copies = keys_per_depth(segment.kv) ? repeat : 1;
     segment.layers.push_back(make_layer(builder, place, copies));
   }
   return segment;
@@ -47,17 +49,19 @@ Router make_router(PlanBuilder& builder, int32_t repeat) {
   const bool expert = router.spec.kind == RouterKind::kExpertChoice;
   const bool linear = router.spec.network == RouterNetwork::kLinear;
   const Init init{.kind = InitKind::kNormal, .a = spec.initializer_range};
-  const int64_t in = linear ? hidden : 2 * hidden;
+  const int64_t in = linear ? hidden : router.spec.mlp_ratio * hidden;
   const std::vector<int64_t> shape = {expert ? 1 : repeat, in};
-  const auto make = [&](const char* prefix, ParamRef& weight, ParamRef& first) {
-    if (!linear) {
-      first = builder.add_per_depth(prefix, repeat, expert, "hidden", {2 * hidden, hidden},
-                                    ParamRole::kRouter, init);
-    }
-    weight = builder.add_per_depth(prefix, repeat, expert, "weight", shape, ParamRole::kRouter, init);
+  const auto make = [&](const char* prefix, ParamRole role, ParamRef& weight, ParamRef& first) {
+    if (!linear) first = builder.add_per_depth(prefix, repeat, expert, "hidden", {in, hidden}, role, init);
+    weight = builder.add_per_depth(prefix, repeat, expert, "weight", shape, role, init);
   };
-  make("router", router.weight, router.hidden);
-  if (router.spec.loss == RouterLoss::kAuxRouter) make("aux_router", router.aux_weight, router.aux_hidden);
+  make("router", ParamRole::kRouter, router.weight, router.hidden);
+  if (router.spec.loss == RouterLoss::kAuxRouter)
+    make("aux_router", ParamRole::kAuxRouter, router.aux_weight, router.aux_hidden);
+  if (router.spec.loss == RouterLoss::kLossFree) {
+    router.bias =
+        builder.add("router.bias", {repeat}, ParamRole::kRouterBias, {.kind = InitKind::kConstant, .a = 0});
+  }
   return router;
 }
 
@@ -89,7 +93,8 @@ Result<ModelPlan> llama_plan(const ModelSpec& spec) {
   builder.embedding_and_head(normal, normal);
   const auto layers = static_cast<int32_t>(spec.num_hidden_layers);
   if (spec.sharing == Sharing::kNone) {
-    builder.plan().segments.push_back(make_segment(builder, 0, layers, 1));
+    const auto repeat = static_cast<int32_t>(spec.num_recursion);
+    builder.plan().segments.push_back(make_segment(builder, 0, layers / repeat, repeat));
   } else {
     // Layers that do not fill a recursion are dropped, as the published construction does.
     const auto repeat = static_cast<int32_t>(spec.num_recursion);

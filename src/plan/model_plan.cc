@@ -1,5 +1,7 @@
 #include "plan/model_plan.h"
 
+#include <algorithm>
+
 namespace fathom {
 
 int64_t elements_of(const Param& param) {
@@ -13,6 +15,16 @@ BlockKind Layer::kind() const {
     return attention->cross ? BlockKind::kCrossAttention : BlockKind::kAttention;
   }
   return std::holds_alternative<Mamba>(mixer) ? BlockKind::kMamba : BlockKind::kGatedMemory;
+}
+
+KeySource key_source(const Segment& segment, const Layer& layer, int32_t depth) {
+  if (layer.kind() == BlockKind::kCrossAttention) return KeySource::kOther;
+  if (depth == 0 || segment.kv == KvMode::kRecursionWise) return KeySource::kOwn;
+  return segment.kv == KvMode::kShared ? KeySource::kFirstDepth : KeySource::kMerged;
+}
+
+bool is_routed(const ModelPlan& plan) {
+  return std::ranges::any_of(plan.segments, [](const Segment& s) { return s.router.has_value(); });
 }
 
 int64_t ModelPlan::num_unrolled_layers() const {

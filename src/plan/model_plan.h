@@ -39,13 +39,19 @@ enum class ParamRole : uint8_t {
   kSsmD,
   kDtBias,
   kRouter,
-  kLambda  // differential attention
+  kAuxRouter,   // a router with an optimizer of its own, which learns beside the model
+  kRouterBias,  // moved by the balancing of loads, without a gradient
+  kLambda       // differential attention
 };
 
 // Matrices may be bfloat16; everything small or fragile (norms, biases, convolution, SSM, routers, lambda)
 // stays float.
 inline bool may_be_bf16(ParamRole role) {
   return role == ParamRole::kMatrix || role == ParamRole::kEmbedding || role == ParamRole::kHead;
+}
+
+inline bool is_router(ParamRole role) {
+  return role == ParamRole::kRouter || role == ParamRole::kAuxRouter || role == ParamRole::kRouterBias;
 }
 
 // How a fresh parameter is filled. Normal(0, a); Uniform(-a, a); constant a; log(1..cols) along the last
@@ -201,9 +207,9 @@ struct Router {
   RouterSpec spec;  // capacity and threshold filled in, one entry per depth
   ParamRef weight;  // expert choice: [1, in] per depth; token choice: [repeat, in], one for all depths;
                     // none for random scores
-  ParamRef
-      hidden;  // MLP routers: [2 * hidden_size, hidden_size], then in = 2 * hidden_size, else hidden_size
+  ParamRef hidden;  // MLP routers: [m, hidden_size], then in = m = mlp_ratio * hidden_size, else hidden_size
   ParamRef aux_weight, aux_hidden;  // the second router of RouterLoss::kAuxRouter, same shapes
+  ParamRef bias;                    // [repeat], of RouterLoss::kLossFree
 };
 
 struct Segment {
@@ -213,6 +219,19 @@ struct Segment {
   KvMode kv = KvMode::kRecursionWise;
   std::optional<Router> router;
 };
+
+// Which keys and values an attention layer sees at a depth.
+enum class KeySource : uint8_t {
+  kOwn,         // those that it writes now and wrote before, at this depth
+  kOther,       // those of another layer
+  kFirstDepth,  // those that it wrote at depth 0, of every token
+  kMerged       // the same, but its own of this depth where there are any
+};
+KeySource key_source(const Segment& segment, const Layer& layer, int32_t depth);
+
+// Whether the slots of a segment's keys have one copy for each depth. A copy of KvMode::kHybrid holds an
+// entry for every token, one of KvMode::kRecursionWise those of the tokens that came to its depth.
+inline bool keys_per_depth(KvMode kv) { return kv != KvMode::kShared; }
 
 struct Dims {
   int64_t vocab_size = 0;
@@ -250,6 +269,9 @@ Status check_executable(const ModelPlan& plan);
 // Whether no layer from unrolled layer `first` on writes a persistent slot, which a prefill shortcut from
 // there claims. Message: "layer 7: writes slot kv.7, but the prefill shortcut is claimed from layer 6 on".
 Status check_prefill_shortcut(const ModelPlan& plan, int64_t first);
+
+// Whether any segment has a router.
+bool is_routed(const ModelPlan& plan);
 
 // Calls visit(segment, layer, depth) in the order of execution, all depths unrolled.
 template <class Visit>

@@ -19,7 +19,10 @@ enum class RouterKind : uint8_t { kExpertChoice, kTokenChoice };
 enum class ScoreFunction : uint8_t { kSigmoid, kTanh, kNone, kSoftmax };
 enum class Gating : uint8_t { kWeighted, kAdditive };
 enum class RouterNetwork : uint8_t { kLinear, kMlp, kWideMlp };
-enum class RouterLoss : uint8_t { kNone, kAuxLoss, kAuxRouter };
+// What teaches a router. Expert choice: the binary cross entropy of its own logits, or a second router that
+// learns the same beside the model (3.4). Token choice: a loss on unequal loads, or a bias moved after each
+// step (4).
+enum class RouterLoss : uint8_t { kNone, kAuxLoss, kAuxRouter, kBalancing, kLossFree };
 
 // Routing of one recursive segment (Mixture-of-Recursions, sections on expert- and token-choice routing).
 struct RouterSpec {
@@ -28,17 +31,36 @@ struct RouterSpec {
   ScoreFunction score = ScoreFunction::kSigmoid;
   Gating gating = Gating::kWeighted;
   RouterLoss loss = RouterLoss::kAuxLoss;
-  double alpha = 0.1;                 // weight = alpha * score
-  double temperature = 1.0;           // divides the router's input
-  double loss_coefficient = 0.001;    // of the auxiliary loss
-  double z_coefficient = 0.0;         // of the router z-loss; 0 is off
-  int64_t capacity_warmup_steps = 0;  // forward calls; 0 is off
-  bool random = false;                // scores drawn uniformly instead of computed
+  double alpha = 0.1;               // weight = alpha * score
+  double temperature = 1.0;         // divides the router's input
+  int64_t mlp_ratio = 2;            // hidden width of MLP routers over hidden_size (the paper's Wide-MLP: 4)
+  double loss_coefficient = 0.001;  // of the auxiliary or balancing loss
+  double bias_update = 0.001;       // kLossFree: what a step adds to or takes from a bias
+  double z_coefficient = 0.0;       // of the router z-loss; 0 is off
+  int64_t capacity_warmup_steps = 0;  // expert choice, forward calls; 0 is off
+  int64_t balance_warmup_steps =
+      0;                          // token choice: forward calls before this one go the deepest way; 0: none
+  bool random = false;            // scores drawn uniformly instead of computed
   std::vector<double> capacity;   // share of tokens per recursion, non-increasing; empty: (Nr - r + 1) / Nr
   std::vector<double> threshold;  // causal rule: active at r > 1 iff logit >= threshold[r]; empty: 0
   bool operator==(const RouterSpec&) const = default;
 };
 
+// The published settings of a kind of routing.
+inline RouterSpec default_router(RouterKind kind) {
+  RouterSpec router;
+  router.kind = kind;
+  if (kind == RouterKind::kTokenChoice) {
+    router.score = ScoreFunction::kSoftmax;
+    router.alpha = 1.0;
+    router.loss = RouterLoss::kBalancing;
+    router.loss_coefficient = 0.1;
+  }
+  return router;
+}
+
+// Whose keys and values the recursions of a layer see: those of the rows of the same recursion; those that
+// the first recursion wrote; those, replaced by the recursion's own where there are any (5.1).
 enum class KvMode : uint8_t { kRecursionWise, kShared, kHybrid };
 
 // Standard parametrisation, muP, muP++ (Decoder-Hybrid-Decoder, table 6).

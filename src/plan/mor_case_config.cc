@@ -8,11 +8,16 @@ namespace {
 Status read_token_choice(FieldReader& reader, RouterSpec& router) {
   std::string balancing = "loss";
   FATHOM_TRY(reader.string("balancing", balancing));
-  if (balancing != "loss") return not_supported("not supported yet: mor.balancing = \"" + balancing + "\"");
+  if (balancing == "loss") {
+    router.loss = RouterLoss::kBalancing;
+  } else if (balancing == "loss_free") {
+    router.loss = RouterLoss::kLossFree;
+  } else {
+    return invalid("plain.mor.balancing: found \"" + balancing + "\", expected \"loss\" or \"loss_free\"");
+  }
   FATHOM_TRY(reader.number("balancing_coeff", router.loss_coefficient));
-  FATHOM_TRY(reader.only("bal_warmup_step", 0));
-  reader.ignore({"bias_update"});  // of the loss-free balancing
-  return {};
+  FATHOM_TRY(reader.number("bias_update", router.bias_update));
+  return reader.integer("bal_warmup_step", router.balance_warmup_steps);
 }
 
 Status read_expert_choice(FieldReader& reader, RouterSpec& router) {
@@ -55,7 +60,15 @@ Status read_kv_sharing(const nlohmann::json& object, ModelSpec& spec) {
   bool enabled = false, update = false;
   FATHOM_TRY(reader.boolean("enable", enabled));
   FATHOM_TRY(reader.boolean("update_cache", update));
-  reader.ignore({"num_recursion", "sharing", "base_depth"});  // those of the recursion
+  reader.ignore({"base_depth"});
+  if (spec.sharing == Sharing::kNone && enabled) {
+    // Vanilla weights: the recursion is that of the keys and values alone.
+    FATHOM_TRY(reader.only("sharing", "cycle"));
+    FATHOM_TRY(reader.integer("num_recursion", spec.num_recursion, Presence::kRequired));
+    spec.tie_word_embeddings = false;  // the class of plain recursive models
+  } else {
+    reader.ignore({"num_recursion", "sharing"});  // those of the weights
+  }
   if (enabled) spec.kv = update ? KvMode::kHybrid : KvMode::kShared;
   return reader.finish();
 }

@@ -174,10 +174,10 @@ Mlp PlanBuilder::mlp(const LayerPlace& place) {
   const int64_t hidden = spec().hidden_size;
   Mlp mlp;
   mlp.inner = spec().intermediate_size;
-  mlp.gate = add(place, false, "mlp.gate", {mlp.inner, hidden}, ParamRole::kMatrix, init_.matrix(hidden));
-  mlp.up = add(place, false, "mlp.up", {mlp.inner, hidden}, ParamRole::kMatrix, init_.matrix(hidden));
-  mlp.down =
-      add(place, false, "mlp.down", {hidden, mlp.inner}, ParamRole::kMatrix, init_.residual(mlp.inner));
+  const bool own = place.own_mlp;
+  mlp.gate = add(place, own, "mlp.gate", {mlp.inner, hidden}, ParamRole::kMatrix, init_.matrix(hidden));
+  mlp.up = add(place, own, "mlp.up", {mlp.inner, hidden}, ParamRole::kMatrix, init_.matrix(hidden));
+  mlp.down = add(place, own, "mlp.down", {hidden, mlp.inner}, ParamRole::kMatrix, init_.residual(mlp.inner));
   return mlp;
 }
 

@@ -26,6 +26,7 @@ struct LayerPlace {
   int32_t repeat = 1;
   bool own_norms = false;
   bool own_attention = false;
+  bool own_mlp = false;
 };
 
 class PlanBuilder {

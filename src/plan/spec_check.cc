@@ -16,6 +16,7 @@ constexpr int64_t kMaxVocabulary = int64_t{1} << 24;
 constexpr int64_t kMaxLayers = 4096;
 constexpr int64_t kMaxPositions = int64_t{1} << 30;
 constexpr int64_t kMaxRecursion = 64;
+constexpr int64_t kMaxCalls = int64_t{1} << 40;
 
 std::string text(double value) {
   char buffer[32];
@@ -86,9 +87,29 @@ bool is_middle(Sharing sharing) {
   return sharing == Sharing::kMiddleCycle || sharing == Sharing::kMiddleSequence;
 }
 
+// `outside` layers are not repeated.
+Status check_shared_keys(const ModelSpec& spec, int64_t outside) {
+  FATHOM_TRY(in_range("num_recursion", spec.num_recursion, 2, kMaxRecursion));
+  const int64_t repeated = spec.num_hidden_layers - outside;
+  if (repeated % spec.num_recursion != 0) {
+    return invalid(
+        "num_hidden_layers: " + std::to_string(repeated) +
+        " repeated layers are not a multiple of num_recursion = " + std::to_string(spec.num_recursion) +
+        ", and shared keys and values are undefined for layers that are dropped");
+  }
+  if (spec.router && !spec.router->capacity.empty() && spec.router->capacity.front() != 1) {
+    return invalid(
+        "router.capacity: entry 0 is " + text(spec.router->capacity.front()) +
+        ", expected 1: the first recursion writes the keys and values of all tokens for the others");
+  }
+  return {};
+}
+
 Status check_recursion(const ModelSpec& spec) {
   if (spec.sharing == Sharing::kNone) {
-    if (spec.num_recursion != 1) {
+    if (spec.kv == KvMode::kHybrid)
+      return invalid("kv: found \"hybrid\", which is defined for routed models only");
+    if (spec.num_recursion != 1 && spec.kv == KvMode::kRecursionWise) {
       return invalid("num_recursion: found " + std::to_string(spec.num_recursion) +
                      " without a sharing strategy, expected 1");
     }
@@ -97,9 +118,7 @@ Status check_recursion(const ModelSpec& spec) {
                      ": found false without a sharing strategy, expected true");
     }
     if (spec.router) return invalid("router: a routed model needs sharing = \"cycle\" or \"middle_cycle\"");
-    if (spec.kv != KvMode::kRecursionWise)
-      return not_supported("not supported yet: shared keys and values without shared weights");
-    return {};
+    return spec.kv == KvMode::kShared ? check_shared_keys(spec, 0) : Status();
   }
   FATHOM_TRY(in_range("num_recursion", spec.num_recursion, 2, kMaxRecursion));
   const int64_t outside = is_middle(spec.sharing) ? 2 : 0;
@@ -110,16 +129,46 @@ Status check_recursion(const ModelSpec& spec) {
                    std::to_string(spec.num_recursion) + " recursions of " +
                    std::string(word_of(spec.sharing)));
   }
-  if (spec.kv != KvMode::kRecursionWise) {
-    if (repeated % spec.num_recursion != 0) {
-      return invalid(
-          "num_hidden_layers: " + std::to_string(repeated) +
-          " repeated layers are not a multiple of num_recursion = " + std::to_string(spec.num_recursion) +
-          ", and shared keys and values are undefined for layers that are dropped");
-    }
-    if (spec.kv == KvMode::kHybrid && !spec.router)
-      return invalid("kv: found \"hybrid\", which is defined for routed models only");
+  if (spec.kv == KvMode::kRecursionWise) return {};
+  if (spec.kv == KvMode::kHybrid && (!spec.router || spec.router->kind != RouterKind::kExpertChoice))
+    return invalid("kv: found \"hybrid\", which is defined for expert choice only");
+  return check_shared_keys(spec, outside);
+}
+
+Error wrong_word(const char* field, std::string_view found, const std::string& expected) {
+  return invalid(std::string(field) + ": found \"" + std::string(found) + "\", " + expected);
+}
+
+Status check_expert_choice(const RouterSpec& router) {
+  if (router.score == ScoreFunction::kSoftmax)
+    return wrong_word("router.score", "softmax", "which is defined for token choice only");
+  if (router.loss == RouterLoss::kBalancing || router.loss == RouterLoss::kLossFree)
+    return wrong_word("router.loss", word_of(router.loss), "which is defined for token choice only");
+  if (router.random && router.loss == RouterLoss::kAuxRouter)
+    return invalid("router.loss: an auxiliary router cannot learn random scores");
+  if (!router.random && router.loss == RouterLoss::kNone) {
+    return wrong_word(
+        "router.loss", "none",
+        "but expert choice that learns no decision cannot route causally; expected \"aux_loss\" or "
+        "\"aux_router\"");
   }
+  if (router.balance_warmup_steps != 0)
+    return invalid("router.balance_warmup_steps: defined for token choice only, expected 0");
+  return {};
+}
+
+Status check_token_choice(const RouterSpec& router, const ModelSpec& spec) {
+  if (spec.sharing == Sharing::kCycle)
+    return invalid("sharing: token choice is defined for \"middle_cycle\" only, found \"cycle\"");
+  if (router.score != ScoreFunction::kSoftmax && router.score != ScoreFunction::kSigmoid) {
+    return wrong_word("router.score", word_of(router.score),
+                      "expected \"softmax\" or \"sigmoid\" for token choice");
+  }
+  if (router.loss == RouterLoss::kAuxLoss || router.loss == RouterLoss::kAuxRouter)
+    return wrong_word("router.loss", word_of(router.loss), "which is defined for expert choice only");
+  if (router.random) return invalid("router.random: defined for expert choice only");
+  if (router.capacity_warmup_steps != 0)
+    return invalid("router.capacity_warmup_steps: defined for expert choice only, expected 0");
   return {};
 }
 
@@ -160,27 +209,12 @@ Status check_router(RouterSpec& router, const ModelSpec& spec) {
   FATHOM_TRY(positive("router.temperature", router.temperature));
   FATHOM_TRY(at_least_zero("router.loss_coefficient", router.loss_coefficient));
   FATHOM_TRY(at_least_zero("router.z_coefficient", router.z_coefficient));
-  FATHOM_TRY(in_range("router.capacity_warmup_steps", router.capacity_warmup_steps, 0, int64_t{1} << 40));
-  const bool expert = router.kind == RouterKind::kExpertChoice;
-  if (expert && router.score == ScoreFunction::kSoftmax)
-    return invalid("router.score: found \"softmax\", which is defined for token choice only");
-  if (!expert && router.score != ScoreFunction::kSoftmax && router.score != ScoreFunction::kSigmoid) {
-    return invalid("router.score: found \"" + std::string(word_of(router.score)) +
-                   "\", expected \"softmax\" or \"sigmoid\" for token choice");
-  }
-  if (!expert && router.loss == RouterLoss::kAuxRouter)
-    return invalid("router.loss: found \"aux_router\", which is defined for expert choice only");
-  if (!expert && spec.sharing == Sharing::kCycle)
-    return invalid("sharing: token choice is defined for \"middle_cycle\" only, found \"cycle\"");
-  if (!expert && router.random) return invalid("router.random: defined for expert choice only");
-  if (router.random && router.loss == RouterLoss::kAuxRouter)
-    return invalid("router.loss: an auxiliary router cannot learn random scores");
-  if (expert && !router.random && router.loss == RouterLoss::kNone) {
-    return invalid(
-        "router.loss: found \"none\", but expert choice that learns no decision cannot route causally; "
-        "expected \"aux_loss\" or \"aux_router\"");
-  }
-  return {};
+  FATHOM_TRY(in_range("router.capacity_warmup_steps", router.capacity_warmup_steps, 0, kMaxCalls));
+  FATHOM_TRY(in_range("router.balance_warmup_steps", router.balance_warmup_steps, 0, kMaxCalls));
+  FATHOM_TRY(in_range("router.mlp_ratio", router.mlp_ratio, 1, 64));
+  FATHOM_TRY(at_least_zero("router.bias_update", router.bias_update));
+  return router.kind == RouterKind::kExpertChoice ? check_expert_choice(router)
+                                                  : check_token_choice(router, spec);
 }
 
 }  // namespace

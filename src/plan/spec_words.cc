@@ -26,8 +26,11 @@ constexpr Word<ScoreFunction> kScore[] = {{ScoreFunction::kSigmoid, "sigmoid"},
 constexpr Word<Gating> kGating[] = {{Gating::kWeighted, "weighted"}, {Gating::kAdditive, "additive"}};
 constexpr Word<RouterNetwork> kNetwork[] = {
     {RouterNetwork::kLinear, "linear"}, {RouterNetwork::kMlp, "mlp"}, {RouterNetwork::kWideMlp, "wide_mlp"}};
-constexpr Word<RouterLoss> kLoss[] = {
-    {RouterLoss::kNone, "none"}, {RouterLoss::kAuxLoss, "aux_loss"}, {RouterLoss::kAuxRouter, "aux_router"}};
+constexpr Word<RouterLoss> kLoss[] = {{RouterLoss::kNone, "none"},
+                                      {RouterLoss::kAuxLoss, "aux_loss"},
+                                      {RouterLoss::kAuxRouter, "aux_router"},
+                                      {RouterLoss::kBalancing, "balancing"},
+                                      {RouterLoss::kLossFree, "loss_free"}};
 constexpr Word<KvMode> kKv[] = {
     {KvMode::kRecursionWise, "recursion_wise"}, {KvMode::kShared, "shared"}, {KvMode::kHybrid, "hybrid"}};
 constexpr Word<Parametrisation> kParametrisation[] = {{Parametrisation::kStandard, "standard"},

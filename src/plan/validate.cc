@@ -160,13 +160,15 @@ class Validator {
     if (router.spec.random)
       return router.weight.present() ? Status(wrong("random scores have no weight")) : Status{};
     const int64_t hidden = plan_.dims.hidden_size;
-    const int64_t in = router.hidden.present() ? 2 * hidden : hidden;
+    const int64_t inner = router.spec.mlp_ratio * hidden;
+    const int64_t in = router.hidden.present() ? inner : hidden;
     const bool expert = router.spec.kind == RouterKind::kExpertChoice;
     const std::vector<int64_t> shape = {expert ? 1 : repeat_, in};
     FATHOM_TRY(expect(router.weight, shape, "weight"));
-    FATHOM_TRY(expect_if_present(router.hidden, {2 * hidden, hidden}, "hidden"));
+    FATHOM_TRY(expect_if_present(router.hidden, {inner, hidden}, "hidden"));
+    FATHOM_TRY(expect_if_present(router.bias, {repeat_}, "bias"));
     FATHOM_TRY(expect_if_present(router.aux_weight, shape, "aux_weight"));
-    return expect_if_present(router.aux_hidden, {2 * hidden, hidden}, "aux_hidden");
+    return expect_if_present(router.aux_hidden, {inner, hidden}, "aux_hidden");
   }
 
   Status check_layer(const Segment& segment, const Layer& layer) {
@@ -202,7 +204,7 @@ class Validator {
                    " writes already");
     writer = layer.index;
     if (!slot(id).persistent()) return {};
-    const bool per_depth = slot(id).kind == SlotKind::kSsmState || segment.kv == KvMode::kRecursionWise;
+    const bool per_depth = slot(id).kind == SlotKind::kSsmState || keys_per_depth(segment.kv);
     const int32_t copies = per_depth ? segment.repeat : 1;
     if (slot(id).copies == copies) return {};
     return wrong("writes slot " + slot(id).name + " of " + std::to_string(slot(id).copies) +

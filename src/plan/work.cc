@@ -61,13 +61,20 @@ class DecodeCounter {
 
   void add_mixer(const Attention& a, const Segment& segment, const Layer& layer, int32_t depth,
                  double share) {
-    for (const ParamRef& ref : {a.q, a.k, a.v, a.o}) add(ref, depth, share, total_.products);
-    for (const ParamRef& ref : {a.q_bias, a.k_bias, a.v_bias, a.o_bias}) add(ref, depth, share, total_.small);
-    // Another layer's list holds every token, an own one those that came this far.
-    const double held = segment.kv == KvMode::kRecursionWise && !a.cross ? share : 1.0;
+    const KeySource source = key_source(segment, layer, depth);
+    for (const ParamRef& ref : {a.q, a.o}) add(ref, depth, share, total_.products);
+    for (const ParamRef& ref : {a.q_bias, a.o_bias}) add(ref, depth, share, total_.small);
+    const bool writes = source == KeySource::kOwn || source == KeySource::kMerged;
+    if (writes) {
+      for (const ParamRef& ref : {a.k, a.v}) add(ref, depth, share, total_.products);
+      for (const ParamRef& ref : {a.k_bias, a.v_bias}) add(ref, depth, share, total_.small);
+    }
+    // An own list of keys holds the tokens that came this far, every other one all tokens. Merged keys are
+    // copied for the tokens that did not come.
+    const double held = source == KeySource::kOwn && segment.kv == KvMode::kRecursionWise ? share : 1.0;
     const auto entry = static_cast<double>(2 * a.num_kv_heads * a.head_dim * size_of(kv_type_));
-    const double written = layer.writes.empty() || a.cross ? 0.0 : 1.0;
-    total_.kv += share * entry * (keys_between(begin_, end_, held, a.window) + written);
+    const double copied = source == KeySource::kMerged ? 2 * (1 - share) : 0;
+    total_.kv += entry * (share * (keys_between(begin_, end_, held, a.window) + (writes ? 1 : 0)) + copied);
   }
 
   void add_mixer(const Mamba& m, const Segment&, const Layer&, int32_t depth, double share) {

@@ -67,6 +67,33 @@ void KvState::append(const float* k, const float* v, int64_t rows) {
   length_ += rows;
 }
 
+void KvState::append_missing(const KvState& other) {
+  FATHOM_CHECK(ring_blocks_ == static_cast<int64_t>(k_table_.size()) &&
+                   storage_.bytes() == other.storage_.bytes() && type_ == other.type_,
+               "entries are copied between full caches of one shape");
+  // Caches of one shape lay their entries out alike: a block's entries are one stretch.
+  for (int64_t begin = length_; begin < other.length_;) {
+    const int64_t end = std::min(other.length_, (begin / kKeyBlock + 1) * kKeyBlock);
+    const auto bytes = static_cast<size_t>((end - begin) * entry_elements_ * size_of(type_));
+    for (const bool value : {false, true}) {
+      uint8_t* const to = entry(begin, value);
+      std::memcpy(to, other.storage_.as() + (to - storage_.as()), bytes);
+    }
+    begin = end;
+  }
+  length_ = std::max(length_, other.length_);
+}
+
+void KvState::replace(const float* k, const float* v, const int32_t* indices, int64_t rows) {
+  for (int64_t r = 0; r < rows; ++r) {
+    FATHOM_CHECK(
+        indices[r] >= 0 && indices[r] < length_ && ring_blocks_ == static_cast<int64_t>(k_table_.size()),
+        "entry " + std::to_string(indices[r]) + " is not held");
+    store(k + r * entry_elements_, entry(indices[r], false), entry_elements_, type_);
+    store(v + r * entry_elements_, entry(indices[r], true), entry_elements_, type_);
+  }
+}
+
 void KvState::read(int64_t index, float* k, float* v) const {
   FATHOM_CHECK(index < length_ && index / kKeyBlock + ring_blocks_ > (length_ - 1) / kKeyBlock,
                "entry " + std::to_string(index) + " is not held");

@@ -29,6 +29,10 @@ class KvState {
   // Stores k and v, [rows, kv_heads * head_dim] each, at indices [length, length + rows), rounded to the
   // state's type.
   void append(const float* k, const float* v, int64_t rows);
+  // Appends the entries that `other`, a full cache of the same shape and type, has beyond this one's length.
+  void append_missing(const KvState& other);
+  // Stores k and v in place of entries that are there, rows at `indices`, in a full cache.
+  void replace(const float* k, const float* v, const int32_t* indices, int64_t rows);
   // One entry as floats, [kv_heads * head_dim] each; it must still be held. For verification and tests.
   void read(int64_t index, float* k, float* v) const;
 

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,13 @@ struct ForwardOptions {
   std::vector<uint8_t> replay_depths;  // kReplay: passes that each row of the batch makes
   double loss_scale = 1;               // multiplies the sum of negative log-likelihoods
   double label_smoothing = 0;
+  int64_t micro_batches = 1;   // of a step: losses of balance and the z-loss are divided by it (section 6.3)
   double capacity_warmup = 1;  // part of the capacity warm-up done, 0..1 (1: the plan's capacities)
+  bool force_deepest = false;  // token choice: every row makes all passes (balance warm-up)
+  // Scores of a random router: given, in [0, 1), [depth, rows]; else drawn by (draw_seed, draw_call), the
+  // number of the forward call from 1; or, with 0, by depth and position as the engine draws them.
+  std::vector<float> router_draws;
+  uint64_t draw_seed = 0, draw_call = 0;
   bool want_logits = false;
   // Keeps the inputs of each layer instead of all that its backward needs, and runs it again there. Gradients
   // are the same to the bit: a routed pass runs again on the rows that it was given.
@@ -37,22 +44,35 @@ struct ForwardOptions {
   std::function<void(const std::string&, const Tensor&)> trace;
 };
 
-// What the router did before one pass.
+// One pass through a routed segment. Tensors and figures are those of expert choice.
 struct RoutedPass {
   std::vector<int32_t> candidates;  // rows of the batch
   std::vector<int32_t> kept;        // rows of the batch
   Tensor logits;                    // [candidates], detached
   Tensor weights;                   // [candidates], detached
+  Tensor aux_logits;                // [candidates] of the second router, if there is one
   double bce = 0;                   // mean over candidates
+  double z_loss = 0;                // the pass's part, without coefficient
   double accuracy = 0;              // share of candidates whose score at one half says what was decided
+  double overlap = 1;               // share of the kept that the second router's own top k has too
+};
+
+// What token choice decided.
+struct TokenChoice {
+  Tensor logits, weights;       // [rows, depths], detached
+  std::vector<int32_t> chosen;  // [rows], 0 for one pass
+  std::vector<double> load;     // [depths] share of the rows
+  double balancing_loss = 0;    // without coefficient
 };
 
 struct ForwardResult {
-  Tensor loss;  // what backward starts from: loss_lm + coefficient * sampling_loss + z_coefficient * z_loss
+  Tensor loss;  // what backward starts from: loss_total and the loss of second routers
   double loss_lm = 0;
+  double loss_total = 0;     // loss_lm and the losses of routers, with their coefficients
   double sampling_loss = 0;  // sum over passes, without coefficient
-  double z_loss = 0;
+  double z_loss = 0;         // without coefficient
   std::vector<RoutedPass> passes;
+  std::optional<TokenChoice> choice;
   Tensor logits;  // [rows, vocab] if wanted
 };
 

@@ -16,16 +16,13 @@
 #include "train/memory_estimate.h"
 #include "train/optimizer.h"
 #include "train/resume.h"
+#include "train/router_schedule.h"
 #include "train/torch_parallel.h"
 #include "weights/checkpoint.h"
 
 namespace fathom::train {
 
 namespace {
-
-bool is_routed(const ModelPlan& plan) {
-  return std::ranges::any_of(plan.segments, [](const Segment& s) { return s.router.has_value(); });
-}
 
 // The order of rows in source number `index`; each has a seed of its own, the first that of the run.
 OrderSettings order_of(const RunConfig& config, size_t index) {
@@ -82,7 +79,8 @@ class Run {
         rows_(std::move(rows)),
         parameters_(plan_),
         optimizer_(plan_, config_.optimizer, parameters_),
-        executor_(plan_, parameters_) {}
+        executor_(plan_, parameters_),
+        balancer_(plan_, parameters_) {}
 
   // The checkpoint that the run goes on from, if there is one and it may.
   static Result<std::optional<Resumption>> resumption_of(const RunRequest& request, const ModelPlan& plan) {
@@ -258,11 +256,16 @@ class Run {
     report.step = state_.step;
     report.steps = train.steps;
     parameters_.clear_gradients();
+    options.micro_batches = train.accumulation;
+    options.draw_seed = train.seed;
     for (const Batch& batch : batches) {
       ++state_.forward_calls;
-      options.capacity_warmup = capacity_warmup();
+      options.draw_call = static_cast<uint64_t>(state_.forward_calls);
+      if (request_.rehearsal == 0) set_warmups(plan_, state_.forward_calls, options);
+      balancer_.begin_call(options);
       const ForwardResult result = executor_.forward(batch, options);
       result.loss.backward();
+      balancer_.note(result);
       add_to(report, batch, result, static_cast<double>(batches.size()));
     }
     state_.tokens += tokens;
@@ -278,20 +281,11 @@ class Run {
     return {};
   }
 
-  double capacity_warmup() const {
-    if (request_.rehearsal != 0) return 1;
-    for (const Segment& segment : plan_.segments) {
-      if (segment.router && segment.router->spec.capacity_warmup_steps > 0) {
-        return static_cast<double>(state_.forward_calls) /
-               static_cast<double>(segment.router->spec.capacity_warmup_steps);
-      }
-    }
-    return 1;
-  }
-
   static void add_to(StepReport& report, const Batch& batch, const ForwardResult& result, double batches) {
     report.loss += result.loss_lm;
-    report.loss_total += result.loss.item<float>();
+    report.loss_total += result.loss_total;
+    if (result.choice) report.balancing_loss += result.choice->balancing_loss;
+    report.z_loss += result.z_loss;
     report.sampling_loss += result.sampling_loss / batches;
     report.kept.resize(std::max(report.kept.size(), result.passes.size()));
     for (size_t r = 0; r < result.passes.size(); ++r) {
@@ -304,13 +298,17 @@ class Run {
 
   // Clipping and AdamW. A loss or a norm that is no number stops the run before anything is changed.
   Status update(StepReport& report) {
-    report.grad_norm = optimizer_.gradient_norm();
-    if (!std::isfinite(report.loss_total) || !std::isfinite(report.grad_norm)) {
+    const GradientNorms norms = optimizer_.gradient_norms();
+    report.grad_norm = norms.model;
+    report.aux_grad_norm = norms.aux_router;
+    if (!std::isfinite(report.loss_total) || !std::isfinite(norms.model) ||
+        !std::isfinite(norms.aux_router)) {
       return with_last_checkpoint(invalid("step " + std::to_string(state_.step) + ": the loss is " +
                                           std::to_string(report.loss_total) + " and the gradient norm " +
                                           std::to_string(report.grad_norm)));
     }
-    optimizer_.update(state_.step + 1, report.learning_rate, report.grad_norm);
+    optimizer_.update(state_.step + 1, report.learning_rate, norms);
+    balancer_.update();
     return {};
   }
 
@@ -379,6 +377,7 @@ class Run {
   Parameters parameters_;
   Optimizer optimizer_;
   Executor executor_;
+  LoadBalancer balancer_;
   TrainerState state_;
   SteadyClock clock_;
 };

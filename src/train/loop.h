@@ -19,11 +19,14 @@ struct StepReport {
   double loss = 0;        // language-model loss of the step, before its update
   double loss_total = 0;  // with the router's losses
   double sampling_loss = 0;
+  double balancing_loss = 0;  // of token choice
+  double z_loss = 0;
   double sampling_accuracy = 0;  // of the router, mean over passes and micro-batches
   std::vector<double> kept;      // share of rows that made each pass
   double learning_rate = 0;
-  double grad_norm = 0;  // before clipping
-  int64_t tokens = 0;    // since the start of training
+  double grad_norm = 0;      // before clipping
+  double aux_grad_norm = 0;  // of auxiliary routers, which are clipped apart
+  int64_t tokens = 0;        // since the start of training
   int64_t step_tokens = 0;
   std::vector<int64_t> source_tokens;  // of each source of the data, since the start of training
   double seconds = 0;                  // of this step

@@ -7,10 +7,13 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <algorithm>
+
 #include "kernels/causal_conv1d/causal_conv1d.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/gated_memory/gated_memory.h"
 #include "kernels/gather_rows/gather_rows.h"
+#include "kernels/gelu/gelu.h"
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rope/rope.h"
@@ -244,21 +247,33 @@ Tensor selective_scan(const Tensor& x, const Tensor& dt, const Tensor& dt_bias, 
   });
 }
 
+Tensor gelu(const Tensor& x, double scale) {
+  const OpTimer timer("gelu", OpPass::kForward);
+  const auto s = static_cast<float>(scale);
+  Tensor y = like(x);
+  kernels::gelu_fwd_cpu({in(x), out(y), x.numel(), s}, torch_parallel());
+  return single("gelu", y, {x}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+    Tensor grad_x = like(x);
+    kernels::gelu_bwd_cpu({in(x), in(grads[0]), out(grad_x), x.numel(), s}, torch_parallel());
+    return {grad_x};
+  });
+}
+
 RouterScores router_scores(const Tensor& x, const Tensor& weight, double temperature, double alpha,
                            kernels::RouterScore score) {
   const OpTimer timer("router_scores", OpPass::kForward);
-  const int64_t rows = x.size(0), dim = x.size(1);
-  Tensor logits = floats(rows), weights = floats(rows);
+  const int64_t rows = x.size(0), dim = x.size(1), count = weight.size(0);
+  Tensor logits = at::empty({rows, count}, at::kFloat), weights = like(logits);
   const auto t = static_cast<float>(temperature), a = static_cast<float>(alpha);
-  kernels::router_fwd_cpu({in(x), in(weight), out(logits), out(weights), rows, dim, t, a, score},
+  kernels::router_fwd_cpu({in(x), in(weight), out(logits), out(weights), rows, dim, count, t, a, score},
                           torch_parallel());
   std::vector<Tensor> outputs = {logits, weights};
   const Tensor kept_logits = logits.detach();
   record("router_scores", outputs, {x, weight}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
     Tensor grad_x = like(x), grad_weight = at::empty(weight.sizes(), at::kFloat),
-           workspace = floats(kernels::router_bwd_workspace(rows, dim));
+           workspace = floats(kernels::router_bwd_workspace(rows, dim, count));
     kernels::router_bwd_cpu({in(x), in(weight), in(kept_logits), in(grads[1]), in(grads[0]), out(grad_x),
-                             out(grad_weight), out(workspace), rows, dim, t, a, score},
+                             out(grad_weight), out(workspace), rows, dim, count, t, a, score},
                             torch_parallel());
     return {grad_x, grad_weight};
   });
@@ -291,6 +306,23 @@ Tensor gather_rows(const Tensor& x, const std::vector<int32_t>& index) {
                                   torch_parallel());
     return {grad};
   });
+}
+
+Tensor replace_rows(const Tensor& y, const Tensor& x, const std::vector<int32_t>& index) {
+  const OpTimer timer("replace_rows", OpPass::kForward);
+  const auto dim = static_cast<size_t>(x.size(1));
+  const auto rows = static_cast<int64_t>(index.size());
+  Tensor replaced = y.detach().clone();
+  for (size_t i = 0; i < index.size(); ++i)
+    std::copy_n(in(x) + i * dim, dim, out(replaced) + static_cast<size_t>(index[i]) * dim);
+  return single(
+      "replace_rows", replaced, {y, x}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+        Tensor grad_y = grads[0].clone(), grad_x = at::empty({rows, static_cast<int64_t>(dim)}, at::kFloat);
+        kernels::gather_rows_cpu({in(grads[0]), index.data(), out(grad_x), rows, static_cast<int64_t>(dim)},
+                                 torch_parallel());
+        for (int32_t row : index) std::fill_n(out(grad_y) + static_cast<size_t>(row) * dim, dim, 0.0F);
+        return {grad_y, grad_x};
+      });
 }
 
 Tensor scatter_add_rows(const Tensor& y, const Tensor& x, const std::vector<int32_t>& index,

@@ -67,9 +67,12 @@ Tensor selective_scan(const Tensor& x, const Tensor& dt, const Tensor& dt_bias, 
                       const Tensor& dt_b_c, const Tensor& d, int64_t dt_rank,
                       const std::vector<RowRange>& sequences);
 
+Tensor gelu(const Tensor& x, double scale);
+
 struct RouterScores {
-  Tensor logits, weights;  // [rows] each
+  Tensor logits, weights;  // [rows, outputs] each
 };
+// weight [outputs, dim].
 RouterScores router_scores(const Tensor& x, const Tensor& weight, double temperature, double alpha,
                            kernels::RouterScore score);
 // Mean over rows of the binary cross entropy against "was kept"; a scalar.
@@ -79,6 +82,9 @@ Tensor gather_rows(const Tensor& x, const std::vector<int32_t>& index);
 // y with weights[i] * x[i] added to row index[i]; weights may be undefined.
 Tensor scatter_add_rows(const Tensor& y, const Tensor& x, const std::vector<int32_t>& index,
                         const Tensor& weights);
+
+// y with x[i] in place of row index[i].
+Tensor replace_rows(const Tensor& y, const Tensor& x, const std::vector<int32_t>& index);
 
 // Rows whose logits are held at a time: at most 128 MiB of them, in chunks of equal size.
 int64_t head_chunk_rows(int64_t rows, int64_t vocab);

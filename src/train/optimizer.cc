@@ -18,15 +18,23 @@ OptimizerState::OptimizerState(const ModelPlan& plan) {
 bool decays(DecayRule rule, const Param& param) {
   if (rule == DecayRule::kAll) return true;
   return param.role == ParamRole::kMatrix || param.role == ParamRole::kEmbedding ||
-         param.role == ParamRole::kHead || param.role == ParamRole::kRouter;
+         param.role == ParamRole::kHead || param.role == ParamRole::kRouter ||
+         param.role == ParamRole::kAuxRouter;
 }
+
+ParameterGroup group_of(const Param& param) {
+  return param.role == ParamRole::kAuxRouter ? ParameterGroup::kAuxRouter : ParameterGroup::kModel;
+}
+
+double rate_of(ParameterGroup group) { return group == ParameterGroup::kAuxRouter ? 10.0 : 1.0; }
 
 Optimizer::Optimizer(const ModelPlan& plan, const OptimizerConfig& config, Parameters& parameters)
     : plan_(plan), config_(config), parameters_(parameters), state_(plan) {}
 
-std::vector<AdamWTensor> Optimizer::tensors() {
+std::vector<AdamWTensor> Optimizer::tensors(ParameterGroup group) {
   std::vector<AdamWTensor> all;
   for (size_t p = 0; p < plan_.params.size(); ++p) {
+    if (group_of(plan_.params[p]) != group) continue;
     const auto index = static_cast<int32_t>(p);
     const std::span<float> values = parameters_.values(index);
     const std::span<const float> gradient = std::as_const(parameters_).gradient(index);
@@ -40,19 +48,22 @@ std::vector<AdamWTensor> Optimizer::tensors() {
   return all;
 }
 
-double Optimizer::gradient_norm() {
+GradientNorms Optimizer::gradient_norms() {
   const OpTimer timer("gradient_norm", OpPass::kUpdate);
-  return global_norm(tensors(), torch_parallel());
+  return {.model = global_norm(tensors(ParameterGroup::kModel), torch_parallel()),
+          .aux_router = global_norm(tensors(ParameterGroup::kAuxRouter), torch_parallel())};
 }
 
-void Optimizer::update(int64_t t, double learning_rate, double gradient_norm) {
+void Optimizer::update(int64_t t, double learning_rate, const GradientNorms& norms) {
   const OpTimer timer("adamw", OpPass::kUpdate);
-  const auto scale = static_cast<float>(clip_scale(gradient_norm, config_.clip));
   const AdamWSettings settings{config_.beta1, config_.beta2, config_.eps};
-  for (AdamWTensor& tensor : tensors()) {
-    tensor.learning_rate = learning_rate;
-    tensor.grad_scale = scale;
-    adamw_update(tensor, settings, t, torch_parallel());
+  for (ParameterGroup group : {ParameterGroup::kModel, ParameterGroup::kAuxRouter}) {
+    const auto scale = static_cast<float>(clip_scale(norms.of(group), config_.clip));
+    for (AdamWTensor& tensor : tensors(group)) {
+      tensor.learning_rate = learning_rate * rate_of(group);
+      tensor.grad_scale = scale;
+      adamw_update(tensor, settings, t, torch_parallel());
+    }
   }
 }
 

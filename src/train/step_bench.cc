@@ -86,7 +86,7 @@ double StepBench::step() {
     const ForwardResult passed = s.executor.forward(batch, forward);
     passed.loss.backward();
   }
-  s.optimizer.update(++s.steps, 1e-4, s.optimizer.gradient_norm());
+  s.optimizer.update(++s.steps, 1e-4, s.optimizer.gradient_norms());
   return clock.seconds() - start;
 }
 

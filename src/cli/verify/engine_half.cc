@@ -19,7 +19,7 @@ struct Watched {
 Trace watch_into(Watched& watched) {
   return [&watched](std::string_view name, const float* data, int64_t rows, int64_t columns) {
     const std::string key(name);
-    if (key == "embedding" || key.starts_with("layer.") || key.starts_with("pass."))
+    if (key == "embedding" || key == "routed" || key.starts_with("layer.") || key.starts_with("pass."))
       watched.order.push_back(key);
     watched.values[key].assign(data, data + rows * columns);
   };
@@ -75,6 +75,7 @@ struct RouterTensors {
       const std::vector<float>& candidates = watched.values.at(name + ".candidates");
       const std::vector<float>& kept = watched.values.at(name + ".kept");
       append(name + ".logits", found->second);
+      append(name + ".aux_logits", watched.values.at(name + ".aux_logits"));
       size_t next = 0;
       for (size_t i = 0; i < candidates.size(); ++i) {
         got[name + ".candidates"].push_back(place(sequence, candidates[i]));
@@ -84,6 +85,23 @@ struct RouterTensors {
           ++next;
         }
       }
+    }
+  }
+  // Token choice: [batch, rows, depths], all decided at once.
+  void add_choice(const ModelCase& c, const Watched& watched) {
+    const std::vector<float>& weights = watched.values.at("router.weights");
+    append("router.logits", watched.values.at("router.logits"));
+    append("router.scores_for_argmax", weights);
+    append("router.depth_index", watched.values.at("router.depth_index"));
+    std::vector<float>& scores = got["router.scores_for_argmax"];
+    for (const Segment& segment : c.plan.segments) {
+      if (!segment.router || !segment.router->bias.present()) continue;
+      // The bias as the file holds it: the trace shows weights, which have none.
+      const StoredTensor* bias = c.weights->find("model.layers.1.router_bias");
+      std::vector<float> values(static_cast<size_t>(segment.repeat));
+      if (bias == nullptr || !copy_as_f32(*bias->file, *bias->info, values).ok()) continue;
+      for (size_t i = scores.size() - weights.size(); i < scores.size(); ++i)
+        scores[i] += values[i % values.size()];
     }
   }
   void report(ModelCase& c, Report& report) const {
@@ -108,11 +126,13 @@ struct RouterTensors {
   }
 };
 
-// cache.key.{l} / cache.value.{l}: [batch, kv heads, entries, head_dim] of unrolled layer l.
+// cache.key.{l} / cache.value.{l}: [batch, kv heads, entries, head_dim] of unrolled layer l, or of the l-th
+// that writes keys which others read.
 void compare_caches(ModelCase& c, const std::vector<std::unique_ptr<SequenceState>>& states,
                     const std::vector<CaseSequence>& sequences, Report& report) {
   int32_t unrolled = 0;
-  for_each_unrolled_layer(c.plan, [&](const Segment&, const Layer& layer, int32_t depth) {
+  for_each_unrolled_layer(c.plan, [&](const Segment& segment, const Layer& layer, int32_t depth) {
+    if (layer.kind() == BlockKind::kAttention && key_source(segment, layer, depth) != KeySource::kOwn) return;
     const std::string index = std::to_string(unrolled++);
     if (layer.kind() != BlockKind::kAttention || !c.io.has("cache.key." + index)) return;
     const RecordedTensor& key = c.io.at("cache.key." + index);
@@ -162,7 +182,8 @@ void add_shared_keys(ModelCase& c, const SequenceState& state, const CaseSequenc
   }
 }
 
-// Decode cases: a prompt of the recorded length, then single tokens.
+// Decode cases: a prompt of the recorded length, then single tokens. Expert choice decides over the rows of
+// each call, as published.
 Status verify_decoding(ModelCase& c, Report& report, Executor& executor,
                        const std::vector<CaseSequence>& sequences) {
   const RecordedTensor& prefill = c.io.at("prefill.logits");
@@ -174,6 +195,7 @@ Status verify_decoding(ModelCase& c, Report& report, Executor& executor,
   for (const CaseSequence& sequence : sequences) {
     const std::span<const int32_t> tokens = sequence.tokens;
     ForwardOptions options;
+    options.routing = RoutingMode::kTopK;
     options.all_logits = true;
     if (prompt > static_cast<int64_t>(tokens.size()))
       return invalid(c.path + ": prefill.logits is longer than input_ids");
@@ -205,10 +227,9 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
   for (const CaseSequence& sequence : sequences)
     longest = std::max(longest, static_cast<int64_t>(sequence.tokens.size()));
   Executor executor(c.plan, weights, longest, longest, parallel);
-  if (c.io.has("prefill.logits")) {
-    if (c.routed()) return not_supported("not supported yet: decoding under top-k routing");
-    return verify_decoding(c, report, executor, sequences);
-  }
+  if (c.io.has("prefill.logits")) return verify_decoding(c, report, executor, sequences);
+  // What the published code makes of a batch whose sequences it mixes up: recorded, and not to be equalled.
+  c.io.mark("as_released.logits");
 
   const int64_t vocab = c.plan.dims.vocab_size;
   RowTensors whole(c), token_by_token(c);
@@ -223,11 +244,14 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
     options.routing = RoutingMode::kTopK;
     options.all_logits = true;
     options.key_rows = sequence.key_rows;
+    const std::vector<float> draws = router_draws(c, sequence);
+    options.router_draws = draws;
     states.push_back(std::make_unique<SequenceState>(executor.make_state(DType::kF32)));
     const ForwardResult forward = executor.forward(*states.back(), sequence.tokens, options);
     const std::vector<uint8_t> depths(forward.depths.begin(), forward.depths.end());
     whole.add("logits", Kind::kLogits, sequence, forward.logits, vocab);
     whole.add("eval.logits", Kind::kLogits, sequence, forward.logits, vocab);
+    whole.add("per_sample.logits", Kind::kLogits, sequence, forward.logits, vocab);
     for (int64_t r = 0; r < static_cast<int64_t>(sequence.labels.size()); ++r) {
       const int32_t label = sequence.labels[static_cast<size_t>(r)];
       if (label < 0) continue;
@@ -250,19 +274,27 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
     }
     add_shared_keys(c, *states.back(), sequence, whole);
     for (const Segment& segment : c.plan.segments) {
-      if (segment.router) router.add(watched, sequence, segment.repeat);
+      if (!segment.router) continue;
+      if (segment.router->spec.kind == RouterKind::kExpertChoice) {
+        router.add(watched, sequence, segment.repeat);
+      } else {
+        router.add_choice(c, watched);
+      }
     }
 
     // The same sequence one token a call, at the depths just seen. Rows that only look cannot be fed alone.
     executor.set_trace(nullptr);
     if (sequence.key_rows < static_cast<int64_t>(sequence.tokens.size())) continue;
     SequenceState state = executor.make_state(DType::kF32);
-    std::vector<float> logits;
+    std::vector<float> logits, one_draws;
     for (size_t t = 0; t < sequence.tokens.size(); ++t) {
       ForwardOptions one;
-      if (c.routed()) {
+      if (is_routed(c.plan)) {
         one.routing = RoutingMode::kReplay;
         one.replay_depths = std::span(depths).subspan(t, 1);
+        one_draws.clear();
+        for (size_t i = t; i < draws.size(); i += sequence.tokens.size()) one_draws.push_back(draws[i]);
+        one.router_draws = one_draws;
       }
       const float* row = executor.forward(state, std::span(sequence.tokens).subspan(t, 1), one).logits;
       logits.insert(logits.end(), row, row + vocab);

@@ -58,10 +58,6 @@ bool shares_attention(const nlohmann::json& record) {
 
 }  // namespace
 
-bool ModelCase::routed() const {
-  return std::ranges::any_of(plan.segments, [](const Segment& s) { return s.router.has_value(); });
-}
-
 Result<ModelCase> open_model_case(const std::string& directory, const std::string& name) {
   FATHOM_TRY(refuse_other_kinds(name));
   ModelCase c;
@@ -105,7 +101,7 @@ Result<std::vector<CaseSequence>> sequences_of(ModelCase& c) {
     };
     for (int64_t t = 0; t < length; ++t) {
       // Padding that takes part in routing stays, behind the rows that write keys.
-      if (!real(t) && !c.routed()) continue;
+      if (!real(t) && !is_routed(c.plan)) continue;
       if (real(t) && sequence.key_rows != static_cast<int64_t>(sequence.places.size())) {
         return not_supported("not supported yet: left padding of a routed model");
       }
@@ -133,8 +129,38 @@ double items_in_batch(ModelCase& c, const std::vector<CaseSequence>& sequences) 
     counted += std::ranges::count_if(sequence.labels, [](int32_t label) { return label >= 0; });
   if (c.family == Family::kHybrid || !c.io.has("labels")) return static_cast<double>(counted);
   counted = std::ranges::count_if(c.io.at("labels").ids, [](int64_t label) { return label != kIgnored; });
-  const bool accumulates = c.record.contains("accumulation_A") && c.record["accumulation_A"].is_number();
-  return static_cast<double>(counted) * (accumulates ? c.record["accumulation_A"].get<double>() : 1.0);
+  return static_cast<double>(counted) * static_cast<double>(accumulation_of(c));
+}
+
+int64_t accumulation_of(const ModelCase& c) {
+  const bool accumulates =
+      c.record.contains("accumulation_A") && c.record["accumulation_A"].is_number_integer();
+  return accumulates ? std::max<int64_t>(1, c.record["accumulation_A"].get<int64_t>()) : 1;
+}
+
+std::vector<float> router_draws(ModelCase& c, const CaseSequence& sequence) {
+  std::vector<float> draws;
+  for (const Segment& segment : c.plan.segments) {
+    if (!segment.router || !segment.router->spec.random) continue;
+    const size_t rows = sequence.tokens.size();
+    draws.resize(static_cast<size_t>(segment.repeat) * rows);
+    for (int32_t depth = 0; depth < segment.repeat; ++depth) {
+      const std::string name = "router." + std::to_string(depth);
+      if (!c.io.has(name + ".random_weights") || !c.io.has(name + ".candidates")) return {};
+      const RecordedTensor& weights = c.io.at(name + ".random_weights");
+      const RecordedTensor& candidates = c.io.at(name + ".candidates");
+      const int64_t count = candidates.extent(1);
+      for (int64_t i = 0; i < count; ++i) {
+        const auto at = static_cast<size_t>(sequence.batch * count + i);
+        const auto found = std::ranges::find(sequence.places, candidates.ids.at(at));
+        if (found == sequence.places.end()) continue;
+        const auto row = static_cast<size_t>(found - sequence.places.begin());
+        draws[static_cast<size_t>(depth) * rows + row] =
+            weights.values.at(at) / static_cast<float>(segment.router->spec.alpha);
+      }
+    }
+  }
+  return draws;
 }
 
 void RowComparison::add(const CaseSequence& sequence, const float* got, int64_t rows, int64_t columns,
@@ -156,10 +182,11 @@ void RowComparison::report(Report& report, const std::string& executor, const st
 
 bool belongs_to_training(const std::string& tensor) {
   if (tensor.starts_with("grad.") || tensor.starts_with("call") || tensor == "loss") return true;
+  if (tensor == "router.balancing_loss" || tensor == "router.balancing_ratio") return true;
   if (tensor.starts_with("scalar.")) return tensor != "scalar.eval.loss_mean";
   return tensor.starts_with("router.") &&
          (tensor.ends_with(".sampling_loss") || tensor.ends_with(".sampling_acc") ||
-          tensor.ends_with(".router_z_loss"));
+          tensor.ends_with(".sampling_topk_acc") || tensor.ends_with(".router_z_loss"));
 }
 
 }  // namespace fathom::cli::verify

@@ -29,7 +29,6 @@ struct ModelCase {
   Limits limits;
   nlohmann::json record;  // case.json
 
-  bool routed() const;
   // What it asks for beside one forward and backward pass, by the keys of case.json.
   bool training_steps() const { return record.contains("micro_batches"); }
   bool warmup_calls() const { return record.contains("calls"); }
@@ -38,6 +37,9 @@ struct ModelCase {
 // Reads a case. kNotSupported ("not supported yet: X") for what no executor runs. Limits are those of the
 // family's README, or the case's own `suggested_tolerance`.
 Result<ModelCase> open_model_case(const std::string& directory, const std::string& name);
+
+// Micro-batches of the step that the case is one of.
+int64_t accumulation_of(const ModelCase& c);
 
 // One sequence of a case's batch, padding taken out where it can be.
 struct CaseSequence {
@@ -52,6 +54,9 @@ struct CaseSequence {
 // The sequences of `input_ids`, `labels` and `attention_mask`. Labels of the recursion family are not shifted
 // in the file; here they are.
 Result<std::vector<CaseSequence>> sequences_of(ModelCase& c);
+
+// The recorded scores of a random router for a sequence, in [0, 1), [depth, rows]; empty without.
+std::vector<float> router_draws(ModelCase& c, const CaseSequence& sequence);
 
 // What the sum of losses is divided by. The recursion family counts all labels that are not ignored, before
 // the shift takes one of each row away, and all micro-batches of a step.

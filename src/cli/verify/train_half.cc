@@ -35,6 +35,27 @@ void compare_scalar(ModelCase& c, Report& report, const std::string& name, doubl
   report.compare("train", name, Kind::kLosses, got, c.io.at(name).values.front());
 }
 
+std::span<const float> values_of(const at::Tensor& tensor) {
+  return {tensor.const_data_ptr<float>(), static_cast<size_t>(tensor.numel())};
+}
+
+// Rows of token choice are all rows of the batch, in their order.
+void compare_choice(ModelCase& c, Report& report, const train::TokenChoice& choice) {
+  compare_scalar(c, report, "router.balancing_loss", choice.balancing_loss);
+  compare_scalar(c, report, "scalar.balancing_loss", choice.balancing_loss);
+  const auto compare = [&](const std::string& name, Kind kind, const std::vector<float>& got) {
+    if (!c.io.has(name)) return;
+    const RecordedTensor& recorded = c.io.at(name);
+    report.compare("train", name, kind, got,
+                   recorded.ids.empty() ? recorded.values
+                                        : std::vector<float>(recorded.ids.begin(), recorded.ids.end()));
+  };
+  const std::span<const float> logits = values_of(choice.logits);
+  compare("router.balancing_ratio", Kind::kLosses, {choice.load.begin(), choice.load.end()});
+  compare("router.logits", Kind::kLogits, {logits.begin(), logits.end()});
+  compare("router.depth_index", Kind::kSelections, {choice.chosen.begin(), choice.chosen.end()});
+}
+
 void compare_router(ModelCase& c, Report& report, const std::vector<CaseSequence>& sequences,
                     const train::Batch& batch, const train::ForwardResult& result) {
   const auto place = [&](int32_t row) {
@@ -45,13 +66,20 @@ void compare_router(ModelCase& c, Report& report, const std::vector<CaseSequence
     }
     return -1.0F;
   };
-  double accuracy = 0;
+  if (result.choice) {
+    compare_choice(c, report, *result.choice);
+    return;
+  }
+  double accuracy = 0, overlap = 0;
   for (size_t r = 0; r < result.passes.size(); ++r) {
     const train::RoutedPass& pass = result.passes[r];
     const std::string name = "router." + std::to_string(r);
     accuracy += pass.accuracy / static_cast<double>(result.passes.size());
     compare_scalar(c, report, name + ".sampling_loss", pass.bce);
     compare_scalar(c, report, name + ".sampling_acc", pass.accuracy);
+    compare_scalar(c, report, name + ".sampling_topk_acc", pass.overlap);
+    compare_scalar(c, report, name + ".router_z_loss", pass.z_loss);
+    overlap += pass.overlap / static_cast<double>(result.passes.size());
     std::vector<float> kept;
     for (int32_t row : pass.kept) kept.push_back(place(row));
     if (c.io.has(name + ".selected")) {
@@ -60,11 +88,17 @@ void compare_router(ModelCase& c, Report& report, const std::vector<CaseSequence
                      std::vector<float>(ids.begin(), ids.end()));
     }
     if (c.io.has(name + ".logits")) {
-      const std::span logits(pass.logits.const_data_ptr<float>(), static_cast<size_t>(pass.logits.numel()));
-      report.compare("train", name + ".logits", Kind::kLogits, logits, c.io.at(name + ".logits").values);
+      report.compare("train", name + ".logits", Kind::kLogits, values_of(pass.logits),
+                     c.io.at(name + ".logits").values);
+    }
+    if (pass.aux_logits.defined() && c.io.has(name + ".aux_logits")) {
+      report.compare("train", name + ".aux_logits", Kind::kLogits, values_of(pass.aux_logits),
+                     c.io.at(name + ".aux_logits").values);
     }
   }
-  if (!result.passes.empty()) compare_scalar(c, report, "scalar.sampling_acc", accuracy);
+  if (result.passes.empty()) return;
+  compare_scalar(c, report, "scalar.sampling_acc", accuracy);
+  compare_scalar(c, report, "scalar.sampling_topk_acc", overlap);
 }
 
 }  // namespace
@@ -89,6 +123,17 @@ Status verify_in_trainer(ModelCase& c, Report& report) {
   train::ForwardOptions options;
   options.loss_scale = 1.0 / items_in_batch(c, sequences);
   options.want_logits = true;
+  options.micro_batches = accumulation_of(c);
+  for (const CaseSequence& sequence : sequences) {
+    // [depth, rows of all sequences]
+    const std::vector<float> draws = router_draws(c, sequence);
+    const size_t length = sequence.tokens.size();
+    const auto rows = static_cast<size_t>(batch.rows());
+    const auto first = static_cast<size_t>(batch.sequences[static_cast<size_t>(sequence.batch)].begin);
+    options.router_draws.resize(draws.size() / length * rows);
+    for (size_t i = 0; i < draws.size(); ++i)
+      options.router_draws[i / length * rows + first + i % length] = draws[i];
+  }
   train::Executor executor(c.plan, parameters);
   const train::ForwardResult result = executor.forward(batch, options);
   result.loss.backward();
@@ -104,9 +149,10 @@ Status verify_in_trainer(ModelCase& c, Report& report) {
   }
   compare_scalar(c, report, "loss", result.loss_lm);
   compare_scalar(c, report, "scalar.loss_lm", result.loss_lm);
-  compare_scalar(c, report, "scalar.loss_total", result.loss.item<float>());
+  compare_scalar(c, report, "scalar.loss_total", result.loss_total);
   compare_scalar(c, report, "scalar.sampling_loss", result.sampling_loss);
   compare_scalar(c, report, "scalar.router_z_loss", result.z_loss);
+  compare_scalar(c, report, "router.router_z_loss", result.z_loss);
   compare_router(c, report, sequences, batch, result);
   compare_gradients(c, parameters, report);
   for (const std::string& tensor : c.io.unseen()) {

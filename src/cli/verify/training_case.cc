@@ -1,11 +1,13 @@
 #include "cli/verify/training_case.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "base/json.h"
 #include "train/executor.h"
 #include "train/optimizer.h"
+#include "train/router_schedule.h"
 #include "weights/checkpoint.h"
 
 namespace fathom::cli::verify {
@@ -20,11 +22,11 @@ constexpr int32_t kIgnored = -100;
 struct Recipe {
   int64_t steps = 0, accumulation = 0, rows = 0;
   train::OptimizerConfig optimizer;
-  std::map<std::string, double> decay;  // by weight name
-  std::vector<double> learning_rates;   // [steps]
-  std::vector<float> gradient_norms;    // [steps]
-  std::vector<json> micro_batches;      // [steps * accumulation]
-  std::vector<double> items, losses;    // [steps * accumulation] what a loss was divided by; the quotient
+  std::map<std::string, double> decay;           // by weight name
+  std::vector<double> learning_rates;            // [steps]
+  std::vector<float> gradient_norms, aux_norms;  // [steps]; the second of an auxiliary router
+  std::vector<json> micro_batches;               // [steps * accumulation]
+  std::vector<double> items, losses;  // [steps * accumulation] what a loss was divided by; the quotient
 };
 
 // A key that is missing or of another type throws in the JSON library; here it becomes an error like any
@@ -56,8 +58,14 @@ Result<Recipe> read_recipe(const ModelCase& c) {
         return not_supported("not supported yet: parameter groups with their own betas or eps");
     }
     for (const json& rates : record.at("learning_rate_per_step_and_group")) {
-      for (const json& rate : rates) {
-        if (rate != rates.at(0)) return not_supported("not supported yet: learning rates by parameter group");
+      for (size_t g = 0; g < rates.size(); ++g) {
+        const auto group = groups.at(g).contains("optimizer") ? train::ParameterGroup::kAuxRouter
+                                                              : train::ParameterGroup::kModel;
+        // Recorded rates are products in double: equal up to their last bits.
+        const double expected = rates.at(0).get<double>() * train::rate_of(group);
+        if (std::abs(rates.at(g).get<double>() - expected) > 1e-12)
+          return wrong("the learning rate of group " + std::to_string(g) + " is not " +
+                       std::to_string(expected));
       }
       recipe.learning_rates.push_back(rates.at(0).get<double>());
     }
@@ -66,8 +74,7 @@ Result<Recipe> read_recipe(const ModelCase& c) {
     const size_t stride = recipe.steps > 0 ? norms.size() / static_cast<size_t>(recipe.steps) : 0;
     for (size_t i = 0; stride > 0 && i < norms.size(); i += stride) {
       recipe.gradient_norms.push_back(norms.at(i).get<float>());
-      if (stride == 2 && norms.at(i + 1).get<double>() != 0)
-        return not_supported("not supported yet: a router with its own optimizer");
+      recipe.aux_norms.push_back(stride == 2 ? norms.at(i + 1).get<float>() : 0.0F);
     }
   } catch (const json::exception& error) {
     return wrong(error.what());
@@ -96,6 +103,16 @@ train::Batch batch_of(const std::vector<CaseSequence>& sequences, int64_t first,
 
 void compare_selections(ModelCase& c, const std::string& prefix, const train::Batch& batch,
                         const train::ForwardResult& result, Report& report) {
+  if (result.choice) {
+    for (const std::string& name : {prefix + ".router.depth_index", prefix + ".depth_index"}) {
+      if (!c.io.has(name)) continue;
+      const std::vector<int64_t>& ids = c.io.at(name).ids;
+      report.compare("train", name, Kind::kSelections,
+                     std::vector<float>(result.choice->chosen.begin(), result.choice->chosen.end()),
+                     std::vector<float>(ids.begin(), ids.end()));
+    }
+    return;
+  }
   for (size_t r = 0; r < result.passes.size(); ++r) {
     const train::RoutedPass& pass = result.passes[r];
     const std::string name = prefix + ".router." + std::to_string(r);
@@ -129,9 +146,18 @@ void compare_losses(const json& recorded, const std::string& name, const train::
       report.compare("train", name + " " + key, Kind::kLosses, got, recorded[key].get<double>());
   };
   compare("loss_lm", result.loss_lm);
-  compare("loss_total", result.loss.item<float>());
+  compare("loss_total", result.loss_total);
   compare("sampling_loss", result.sampling_loss);
   compare("router_z_loss", result.z_loss);
+  if (result.choice) {
+    compare("balancing_loss", result.choice->balancing_loss);
+    if (recorded.contains("balancing_ratio") && recorded["balancing_ratio"].is_array()) {
+      report.compare("train", name + " balancing_ratio", Kind::kLosses,
+                     std::vector<float>(result.choice->load.begin(), result.choice->load.end()),
+                     recorded["balancing_ratio"].get<std::vector<float>>());
+    }
+    return;
+  }
   double accuracy = 0;
   for (const train::RoutedPass& pass : result.passes)
     accuracy += pass.accuracy / static_cast<double>(result.passes.size());
@@ -177,6 +203,15 @@ Status compare_decay(ModelCase& c, const Recipe& recipe, Report& report) {
   return {};
 }
 
+void compare_bias(ModelCase& c, const std::string& name, const train::Parameters& parameters,
+                  Report& report) {
+  for (const Segment& segment : c.plan.segments) {
+    if (segment.router && segment.router->bias.present() && c.io.has(name))
+      report.compare("train", name, Kind::kParameters, parameters.values(segment.router->bias.at(0)),
+                     c.io.at(name).values);
+  }
+}
+
 Status all_seen(const ModelCase& c, const std::string& prefix) {
   for (const std::string& tensor : c.io.unseen()) {
     if (tensor.starts_with(prefix)) return invalid(c.path + "/io.safetensors: unknown tensor " + tensor);
@@ -198,6 +233,7 @@ Status verify_training_steps(ModelCase& c, Report& report) {
   FATHOM_TRY(train::load_parameters(c.plan, c.scheme, *c.weights, parameters));
   train::Executor executor(c.plan, parameters);
   train::Optimizer optimizer(c.plan, recipe.optimizer, parameters);
+  train::LoadBalancer balancer(c.plan, parameters);
   int64_t micro = 0;
   for (int64_t step = 0; step < recipe.steps; ++step) {
     parameters.clear_gradients();
@@ -206,19 +242,29 @@ Status verify_training_steps(ModelCase& c, Report& report) {
       const train::Batch batch = batch_of(sequences, micro * recipe.rows, recipe.rows);
       train::ForwardOptions options;
       options.loss_scale = 1.0 / recipe.items[static_cast<size_t>(micro)];
+      options.micro_batches = recipe.accumulation;
+      train::set_warmups(c.plan, micro + 1, options);
+      balancer.begin_call(options);
       const train::ForwardResult result = executor.forward(batch, options);
       result.loss.backward();
+      balancer.note(result);
       const std::string name = "micro" + std::to_string(micro);
       report.compare("train", name + " returned_loss", Kind::kLosses, result.loss_lm,
                      recipe.losses[static_cast<size_t>(micro)]);
       compare_losses(recorded, name, result, report);
       compare_selections(c, name, batch, result, report);
     }
-    const double norm = optimizer.gradient_norm();
-    const auto shown = static_cast<float>(norm);
-    report.compare("train", "gradient norm of step " + std::to_string(step), Kind::kGradients, {&shown, 1},
-                   std::span(recipe.gradient_norms).subspan(static_cast<size_t>(step), 1));
-    optimizer.update(step + 1, recipe.learning_rates[static_cast<size_t>(step)], norm);
+    const train::GradientNorms norms = optimizer.gradient_norms();
+    const auto compare_norm = [&](const std::string& what, double norm, const std::vector<float>& recorded) {
+      const auto shown = static_cast<float>(norm);
+      report.compare("train", what + " of step " + std::to_string(step), Kind::kGradients, {&shown, 1},
+                     std::span(recorded).subspan(static_cast<size_t>(step), 1));
+    };
+    compare_norm("gradient norm", norms.model, recipe.gradient_norms);
+    if (recipe.aux_norms[static_cast<size_t>(step)] != 0)
+      compare_norm("gradient norm of the auxiliary router", norms.aux_router, recipe.aux_norms);
+    optimizer.update(step + 1, recipe.learning_rates[static_cast<size_t>(step)], norms);
+    balancer.update();
     compare_parameters(c, "step" + std::to_string(step + 1), parameters, report);
   }
   compare_parameters(c, "final", parameters, report);
@@ -227,16 +273,12 @@ Status verify_training_steps(ModelCase& c, Report& report) {
 
 Status verify_warmup_calls(ModelCase& c, Report& report) {
   FATHOM_ASSIGN(const std::vector<CaseSequence> sequences, sequences_of(c));
-  int64_t warmup_steps = 0;
-  for (const Segment& segment : c.plan.segments) {
-    if (segment.router) warmup_steps = segment.router->spec.capacity_warmup_steps;
-  }
-  if (warmup_steps < 1) return invalid(c.path + ": config.json has no cap_warmup_step");
   train::Batch batch;
   for (const CaseSequence& sequence : sequences) batch.add(sequence.tokens, sequence.labels);
   train::Parameters parameters(c.plan);
   FATHOM_TRY(train::load_parameters(c.plan, c.scheme, *c.weights, parameters));
   train::Executor executor(c.plan, parameters);
+  train::LoadBalancer balancer(c.plan, parameters);
   for (const json& recorded : c.record["calls"]) {
     if (!recorded.contains("call") || !recorded["call"].is_number_integer())
       continue;  // "eval": the engine's
@@ -245,8 +287,10 @@ Status verify_warmup_calls(ModelCase& c, Report& report) {
     train::ForwardOptions options;
     options.loss_scale = 1.0 / items_in_batch(c, sequences);
     options.want_logits = true;
-    options.capacity_warmup = static_cast<double>(call) / static_cast<double>(warmup_steps);
+    train::set_warmups(c.plan, call, options);
+    balancer.begin_call(options);
     const train::ForwardResult result = executor.forward(batch, options);
+    compare_bias(c, name + ".router_bias_after", parameters, report);
     compare_losses(recorded, name, result, report);
     compare_selections(c, name, batch, result, report);
     FATHOM_ASSIGN(const RecordedTensor* logits, c.io.require(name + ".logits"));

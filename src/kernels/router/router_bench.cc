@@ -13,7 +13,8 @@ void bm_router_fwd(benchmark::State& state) {
   std::vector<float> x(static_cast<size_t>(rows * dim), 0.5F), weight(static_cast<size_t>(dim), 0.1F),
       logits(static_cast<size_t>(rows)), weights(logits.size());
   for (auto _ : state) {
-    router_fwd_cpu({x.data(), weight.data(), logits.data(), weights.data(), rows, dim}, benchmarking::pool());
+    router_fwd_cpu({x.data(), weight.data(), logits.data(), weights.data(), rows, dim, 1},
+                   benchmarking::pool());
     benchmark::ClobberMemory();
   }
   const auto cells = static_cast<double>(rows * dim);
@@ -25,10 +26,10 @@ void bm_router_bwd(benchmark::State& state) {
   const int64_t rows = state.range(0), dim = state.range(1);
   std::vector<float> x(static_cast<size_t>(rows * dim), 0.5F), weight(static_cast<size_t>(dim), 0.1F),
       logits(static_cast<size_t>(rows), 0.2F), grad_x(x.size()), grad_weight(weight.size()),
-      workspace(static_cast<size_t>(router_bwd_workspace(rows, dim)));
+      workspace(static_cast<size_t>(router_bwd_workspace(rows, dim, 1)));
   for (auto _ : state) {
     router_bwd_cpu({x.data(), weight.data(), logits.data(), logits.data(), nullptr, grad_x.data(),
-                    grad_weight.data(), workspace.data(), rows, dim},
+                    grad_weight.data(), workspace.data(), rows, dim, 1},
                    benchmarking::pool());
     benchmark::ClobberMemory();
   }

@@ -13,22 +13,48 @@ namespace fathom::kernels {
 
 namespace {
 
-// Scores are few, one a row: computed in double, so that they are the same on every level.
-double score_of(RouterScore kind, double z) {
-  switch (kind) {
-    case RouterScore::kSigmoid:
-      return 1.0 / (1.0 + std::exp(-z));
-    case RouterScore::kTanh:
-      return std::tanh(z);
-    case RouterScore::kIdentity:
-      return z;
-  }
-  return z;
+// Scores are few, one a row or one a depth: computed in double, so that they are the same on every level.
+double softmax_total(const float* z, int64_t outputs, double& largest) {
+  largest = *std::max_element(z, z + outputs);
+  double total = 0;
+  for (int64_t i = 0; i < outputs; ++i) total += std::exp(z[i] - largest);
+  return total;
 }
 
-double slope_of(RouterScore kind, double z) {
-  const double s = score_of(kind, z);
-  return kind == RouterScore::kSigmoid ? s * (1.0 - s) : kind == RouterScore::kTanh ? 1.0 - s * s : 1.0;
+double score_of(RouterScore kind, const float* z, int64_t outputs, int64_t i) {
+  switch (kind) {
+    case RouterScore::kSigmoid:
+      return 1.0 / (1.0 + std::exp(-double{z[i]}));
+    case RouterScore::kTanh:
+      return std::tanh(double{z[i]});
+    case RouterScore::kIdentity:
+      return z[i];
+    case RouterScore::kSoftmax: {
+      double largest = 0;
+      const double total = softmax_total(z, outputs, largest);
+      return std::exp(z[i] - largest) / total;
+    }
+  }
+  return z[i];
+}
+
+// Gradient of logit i from those of the row's scores.
+double slope_of(RouterScore kind, const float* z, const float* grads, int64_t outputs, int64_t i) {
+  const double s = score_of(kind, z, outputs, i);
+  switch (kind) {
+    case RouterScore::kSigmoid:
+      return grads[i] * s * (1.0 - s);
+    case RouterScore::kTanh:
+      return grads[i] * (1.0 - s * s);
+    case RouterScore::kIdentity:
+      return grads[i];
+    case RouterScore::kSoftmax: {
+      double mean = 0;
+      for (int64_t j = 0; j < outputs; ++j) mean += grads[j] * score_of(kind, z, outputs, j);
+      return s * (grads[i] - mean);
+    }
+  }
+  return grads[i];
 }
 
 double alpha_of(RouterScore kind, float alpha) { return kind == RouterScore::kIdentity ? 1.0 : alpha; }
@@ -39,35 +65,45 @@ float rank(float value) { return std::isnan(value) ? -std::numeric_limits<float>
 
 void router_fwd_cpu(const RouterFwd& args, Parallel& parallel) {
   const auto rows_fn = FATHOM_SIMD_SELECT(router_logit_rows);
+  const double alpha = alpha_of(args.score, args.alpha);
   parallel.run(args.rows, 16, [&](int64_t begin, int64_t end, int) {
     rows_fn(args, begin, end);
     for (int64_t r = begin; r < end; ++r) {
-      args.weights[r] =
-          static_cast<float>(alpha_of(args.score, args.alpha) * score_of(args.score, args.logits[r]));
+      const float* const logits = args.logits + r * args.outputs;
+      float* const weights = args.weights + r * args.outputs;
+      for (int64_t i = 0; i < args.outputs; ++i)
+        weights[i] = static_cast<float>(alpha * score_of(args.score, logits, args.outputs, i));
     }
   });
 }
 
-int64_t router_bwd_workspace(int64_t rows, int64_t dim) { return row_blocks(rows) * dim + rows; }
+int64_t router_bwd_workspace(int64_t rows, int64_t dim, int64_t outputs) {
+  return (row_blocks(rows) * dim + rows) * outputs;
+}
 
 void router_bwd_cpu(const RouterBwd& args, Parallel& parallel) {
   const auto rows_fn = FATHOM_SIMD_SELECT(router_bwd_rows);
-  float* const slopes = args.workspace + row_blocks(args.rows) * args.dim;
+  const int64_t size = args.outputs * args.dim;
+  const double alpha = alpha_of(args.score, args.alpha);
+  float* const slopes = args.workspace + row_blocks(args.rows) * size;
   parallel.run(row_blocks(args.rows), 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t block = begin; block < end; ++block) {
-      float* partial = args.workspace + block * args.dim;
-      std::memset(partial, 0, static_cast<size_t>(args.dim) * sizeof(float));
+      float* partial = args.workspace + block * size;
+      std::memset(partial, 0, static_cast<size_t>(size) * sizeof(float));
       const int64_t first = block * kRowBlock, last = std::min(first + kRowBlock, args.rows);
       for (int64_t r = first; r < last; ++r) {
-        double grad =
-            args.grad_weights[r] * alpha_of(args.score, args.alpha) * slope_of(args.score, args.logits[r]);
-        if (args.grad_logits != nullptr) grad += args.grad_logits[r];
-        slopes[r] = static_cast<float>(grad / args.temperature);
+        const int64_t row = r * args.outputs;
+        for (int64_t i = 0; i < args.outputs; ++i) {
+          double grad =
+              alpha * slope_of(args.score, args.logits + row, args.grad_weights + row, args.outputs, i);
+          if (args.grad_logits != nullptr) grad += args.grad_logits[row + i];
+          slopes[row + i] = static_cast<float>(grad / args.temperature);
+        }
       }
       rows_fn(args, slopes, first, last, partial);
     }
   });
-  reduce_row_blocks(args.workspace, row_blocks(args.rows), args.dim, args.grad_weight, parallel);
+  reduce_row_blocks(args.workspace, row_blocks(args.rows), size, args.grad_weight, parallel);
 }
 
 void router_top_k_cpu(const RouterTopK& args, Parallel& /*parallel*/) {

@@ -7,7 +7,8 @@
 namespace fathom::kernels {
 
 FATHOM_SIMD_DECLARE(void, router_logit_rows, (const RouterFwd& args, int64_t begin, int64_t end))
-// grad_x = slopes[r] * weight, and slopes[r] * x[r] added into partial_weight [dim].
+// grad_x[r] = sum_i slopes[r, i] * weight[i], and slopes[r, i] * x[r] added into partial_weight [outputs,
+// dim].
 FATHOM_SIMD_DECLARE(void, router_bwd_rows,
                     (const RouterBwd& args, const float* slopes, int64_t begin, int64_t end,
                      float* partial_weight))

@@ -10,30 +10,50 @@ namespace fathom::kernels {
 
 namespace {
 
-// The score of a logit and its derivative.
-double score_of(RouterScore kind, double z) {
-  switch (kind) {
-    case RouterScore::kSigmoid:
-      return 1.0 / (1.0 + std::exp(-z));
-    case RouterScore::kTanh:
-      return std::tanh(z);
-    case RouterScore::kIdentity:
-      return z;
+// Scores of a row's logits.
+std::vector<double> scores_of(RouterScore kind, const std::vector<double>& z) {
+  std::vector<double> scores(z.size());
+  const double largest = *std::max_element(z.begin(), z.end());
+  double total = 0;
+  for (double value : z) total += std::exp(value - largest);
+  for (size_t i = 0; i < z.size(); ++i) {
+    switch (kind) {
+      case RouterScore::kSigmoid:
+        scores[i] = 1.0 / (1.0 + std::exp(-z[i]));
+        break;
+      case RouterScore::kTanh:
+        scores[i] = std::tanh(z[i]);
+        break;
+      case RouterScore::kIdentity:
+        scores[i] = z[i];
+        break;
+      case RouterScore::kSoftmax:
+        scores[i] = std::exp(z[i] - largest) / total;
+        break;
+    }
   }
-  return z;
+  return scores;
 }
 
-double slope_of(RouterScore kind, double z) {
-  const double s = score_of(kind, z);
-  switch (kind) {
-    case RouterScore::kSigmoid:
-      return s * (1.0 - s);
-    case RouterScore::kTanh:
-      return 1.0 - s * s;
-    case RouterScore::kIdentity:
-      return 1.0;
+// Gradients of a row's logits from those of its scores `s`.
+std::vector<double> slopes_of(RouterScore kind, const std::vector<double>& s, std::vector<double> grads) {
+  const double mean = std::inner_product(s.begin(), s.end(), grads.begin(), 0.0);
+  for (size_t i = 0; i < s.size(); ++i) {
+    switch (kind) {
+      case RouterScore::kSigmoid:
+        grads[i] *= s[i] * (1.0 - s[i]);
+        break;
+      case RouterScore::kTanh:
+        grads[i] *= 1.0 - s[i] * s[i];
+        break;
+      case RouterScore::kIdentity:
+        break;
+      case RouterScore::kSoftmax:
+        grads[i] = s[i] * (grads[i] - mean);
+        break;
+    }
   }
-  return 1.0;
+  return grads;
 }
 
 float rank(float value) { return std::isnan(value) ? -std::numeric_limits<float>::infinity() : value; }
@@ -42,29 +62,48 @@ float rank(float value) { return std::isnan(value) ? -std::numeric_limits<float>
 
 void router_fwd_ref(const RouterFwd& args) {
   const double alpha = args.score == RouterScore::kIdentity ? 1.0 : args.alpha;
+  std::vector<double> z(static_cast<size_t>(args.outputs));
   for (int64_t r = 0; r < args.rows; ++r) {
-    double z = 0;
-    for (int64_t d = 0; d < args.dim; ++d)
-      z += double{args.x[r * args.dim + d]} / args.temperature * args.weight[d];
-    args.logits[r] = static_cast<float>(z);
-    args.weights[r] = static_cast<float>(alpha * score_of(args.score, z));
+    for (int64_t i = 0; i < args.outputs; ++i) {
+      double sum = 0;
+      for (int64_t d = 0; d < args.dim; ++d)
+        sum += double{args.x[r * args.dim + d]} / args.temperature * args.weight[i * args.dim + d];
+      z[static_cast<size_t>(i)] = sum;
+      args.logits[r * args.outputs + i] = static_cast<float>(sum);
+    }
+    const std::vector<double> scores = scores_of(args.score, z);
+    for (int64_t i = 0; i < args.outputs; ++i)
+      args.weights[r * args.outputs + i] = static_cast<float>(alpha * scores[static_cast<size_t>(i)]);
   }
 }
 
 void router_bwd_ref(const RouterBwd& args) {
   const double alpha = args.score == RouterScore::kIdentity ? 1.0 : args.alpha;
-  std::vector<double> grad_weight(static_cast<size_t>(args.dim));
+  std::vector<double> grad_weight(static_cast<size_t>(args.outputs * args.dim));
   for (int64_t r = 0; r < args.rows; ++r) {
-    double grad = args.grad_weights[r] * alpha * slope_of(args.score, args.logits[r]);
-    if (args.grad_logits != nullptr) grad += args.grad_logits[r];
-    grad /= args.temperature;
+    const float* const logits = args.logits + r * args.outputs;
+    const float* const grad_weights = args.grad_weights + r * args.outputs;
+    std::vector<double> grads =
+        slopes_of(args.score, scores_of(args.score, std::vector<double>(logits, logits + args.outputs)),
+                  std::vector<double>(grad_weights, grad_weights + args.outputs));
+    for (int64_t i = 0; i < args.outputs; ++i) {
+      double& grad = grads[static_cast<size_t>(i)];
+      grad *= alpha;
+      if (args.grad_logits != nullptr) grad += args.grad_logits[r * args.outputs + i];
+      grad /= args.temperature;
+    }
     for (int64_t d = 0; d < args.dim; ++d) {
-      args.grad_x[r * args.dim + d] = static_cast<float>(grad * args.weight[d]);
-      grad_weight[static_cast<size_t>(d)] += grad * args.x[r * args.dim + d];
+      double grad_x = 0;
+      for (int64_t i = 0; i < args.outputs; ++i) {
+        grad_x += grads[static_cast<size_t>(i)] * args.weight[i * args.dim + d];
+        grad_weight[static_cast<size_t>(i * args.dim + d)] +=
+            grads[static_cast<size_t>(i)] * args.x[r * args.dim + d];
+      }
+      args.grad_x[r * args.dim + d] = static_cast<float>(grad_x);
     }
   }
-  for (int64_t d = 0; d < args.dim; ++d)
-    args.grad_weight[d] = static_cast<float>(grad_weight[static_cast<size_t>(d)]);
+  std::transform(grad_weight.begin(), grad_weight.end(), args.grad_weight,
+                 [](double value) { return static_cast<float>(value); });
 }
 
 void router_top_k_ref(const RouterTopK& args) {
@@ -80,6 +119,19 @@ void router_top_k_ref(const RouterTopK& args) {
     order.resize(static_cast<size_t>(args.keep[s]));
     std::sort(order.begin(), order.end());
     kept = std::copy(order.begin(), order.end(), kept);
+  }
+}
+
+void router_choose_ref(const RouterChoose& args) {
+  for (int64_t r = 0; r < args.rows; ++r) {
+    const auto value = [&](int64_t i) {
+      return rank(args.weights[r * args.outputs + i] + (args.bias != nullptr ? args.bias[i] : 0.0F));
+    };
+    int64_t best = 0;
+    for (int64_t i = 1; i < args.outputs; ++i) {
+      if (value(i) > value(best)) best = i;
+    }
+    args.chosen[r] = static_cast<int32_t>(best);
   }
 }
 

@@ -11,22 +11,32 @@ namespace {
 
 using testing::Buffer;
 
+struct Kind {
+  RouterScore score;
+  int64_t outputs;
+};
+
+constexpr Kind kKinds[] = {{RouterScore::kSigmoid, 1},  {RouterScore::kTanh, 1},
+                           {RouterScore::kIdentity, 1}, {RouterScore::kSigmoid, 3},
+                           {RouterScore::kSoftmax, 1},  {RouterScore::kSoftmax, 4}};
+
 struct Case {
-  Case(int64_t n, int64_t d, RouterScore kind)
+  Case(int64_t n, int64_t d, Kind kind)
       : rows(n),
         dim(d),
-        score(kind),
+        outputs(kind.outputs),
+        score(kind.score),
         x(Buffer::normal(n * d, 1)),
-        weight(Buffer::normal(d, 2, 0.3F)),
-        grad_weights(Buffer::normal(n, 3)),
-        grad_logits(Buffer::normal(n, 4)),
-        logits(n),
-        weights(n),
+        weight(Buffer::normal(outputs * d, 2, 0.3F)),
+        grad_weights(Buffer::normal(n * outputs, 3)),
+        grad_logits(Buffer::normal(n * outputs, 4)),
+        logits(n * outputs),
+        weights(n * outputs),
         grad_x(n * d),
-        grad_weight(d),
-        workspace(router_bwd_workspace(n, d)) {}
+        grad_weight(outputs * d),
+        workspace(router_bwd_workspace(n, d, outputs)) {}
   RouterFwd fwd() {
-    return {x.data(), weight.data(), logits.data(), weights.data(), rows, dim, 1.5F, 0.4F, score};
+    return {x.data(), weight.data(), logits.data(), weights.data(), rows, dim, outputs, 1.5F, 0.4F, score};
   }
   RouterBwd bwd() {
     return {x.data(),
@@ -39,20 +49,19 @@ struct Case {
             workspace.data(),
             rows,
             dim,
+            outputs,
             1.5F,
             0.4F,
             score};
   }
-  int64_t rows, dim;
+  int64_t rows, dim, outputs;
   RouterScore score;
   Buffer x, weight, grad_weights, grad_logits, logits, weights, grad_x, grad_weight, workspace;
 };
 
-constexpr RouterScore kScores[] = {RouterScore::kSigmoid, RouterScore::kTanh, RouterScore::kIdentity};
-
 TEST(Router, RefBackwardIsTheDerivativeOfForward) {
-  for (RouterScore score : kScores) {
-    Case c(4, 6, score);
+  for (Kind kind : kKinds) {
+    Case c(4, 6, kind);
     router_fwd_ref(c.fwd());
     router_bwd_ref(c.bwd());
     const auto loss = [&] {
@@ -68,9 +77,9 @@ TEST(Router, CpuEqualsRefForAnyThreads) {
   ThreadPool pool(3);
   SerialParallel serial;
   testing::for_each_level([&] {
-    for (RouterScore score : kScores) {
+    for (Kind kind : kKinds) {
       for (int64_t dim : {1, 7, 64, 129}) {
-        Case ref(150, dim, score), cpu(150, dim, score), alone(150, dim, score);
+        Case ref(150, dim, kind), cpu(150, dim, kind), alone(150, dim, kind);
         router_fwd_ref(ref.fwd());
         router_fwd_cpu(cpu.fwd(), pool);
         router_fwd_cpu(alone.fwd(), serial);
@@ -86,6 +95,37 @@ TEST(Router, CpuEqualsRefForAnyThreads) {
       }
     }
   });
+}
+
+TEST(Router, SoftmaxSharesAlphaOut) {
+  Case c(20, 9, {RouterScore::kSoftmax, 5});
+  SerialParallel serial;
+  router_fwd_cpu(c.fwd(), serial);
+  for (int64_t r = 0; r < c.rows; ++r) {
+    float total = 0;
+    for (int64_t i = 0; i < c.outputs; ++i) total += c.weights[r * c.outputs + i];
+    EXPECT_NEAR(total, 0.4F, 1e-6F);
+  }
+}
+
+TEST(Router, AHugeLogitDoesNotOverflowSoftmax) {
+  const std::vector<float> x = {1000, -1000}, weight = {1, 0, 0, 1, 0, 0};
+  std::vector<float> logits(3), weights(3);
+  SerialParallel serial;
+  router_fwd_cpu(
+      {x.data(), weight.data(), logits.data(), weights.data(), 1, 2, 3, 1, 1, RouterScore::kSoftmax}, serial);
+  EXPECT_EQ(weights, (std::vector<float>{1, 0, 0}));
+}
+
+TEST(Router, ARowChoosesItsLargestScoreTheFirstAmongEquals) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<float> weights = {0.2F, 0.5F, 0.3F, 0.4F, 0.2F, 0.4F, nan, 0.1F, 0.1F, nan, nan, nan};
+  std::vector<int32_t> chosen(4);
+  router_choose_ref({weights.data(), nullptr, chosen.data(), 4, 3});
+  EXPECT_EQ(chosen, (std::vector<int32_t>{1, 0, 1, 0}));
+  const std::vector<float> bias = {0, -0.25F, 0.05F};
+  router_choose_ref({weights.data(), bias.data(), chosen.data(), 4, 3});
+  EXPECT_EQ(chosen, (std::vector<int32_t>{2, 2, 2, 0}));
 }
 
 TEST(Router, TopKOfEachSequenceAscending) {

@@ -1,0 +1,82 @@
+// Runs a segment under its router (Mixture-of-Recursions, sections 3 and 4) over the rows of one call: which
+// rows make which pass, and how what they become joins the residual stream.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/parallel.h"
+#include "engine/executor.h"
+#include "engine/layer_runner.h"
+#include "engine/op_observer.h"
+#include "engine/scratch.h"
+#include "plan/model_plan.h"
+#include "state/sequence_state.h"
+#include "weights/weights.h"
+
+namespace fathom {
+
+class RoutedSegment {
+ public:
+  // All arguments outlive the object. Memory for calls of up to `max_rows` rows.
+  RoutedSegment(const ModelPlan& plan, const Weights& weights, int64_t max_rows, LayerRunner& layers,
+                Parallel& parallel);
+
+  // Changes hidden, [rows, hidden_size], the residual stream.
+  void run(const Segment& segment, SequenceState& state, float* hidden, Rows rows,
+           const ForwardOptions& options);
+
+  // Of the last call: passes that each row made, and the router weight of its last.
+  std::span<const uint8_t> depths() const { return {depths_, static_cast<size_t>(rows_)}; }
+  std::span<const float> scores() const { return {scores_, static_cast<size_t>(rows_)}; }
+
+  void set_trace(const Trace* trace) { trace_ = trace; }  // null or empty: nobody watches
+  void set_observer(OpObserver* observer) { observer_ = observer; }
+  int64_t scratch_bytes() const { return scratch_.bytes(); }
+
+ private:
+  struct Call;  // the arguments of run()
+
+  OpScope running(EngineOp op) { return {observer_, op, parallel_}; }
+  bool watched() const { return trace_ != nullptr && *trace_; }
+  void carve();
+  void run_expert_choice(const Call& call);
+  void run_token_choice(const Call& call);
+  // Logits of a router over x, [rows, hidden_size], and the weights that follow from them.
+  void route(const Segment& segment, const ParamRef& weight, const ParamRef& hidden, double temperature,
+             int32_t depth, const float* x, int64_t rows, float* logits, float* weights);
+  // Scores that nobody learns (3.1): uniform numbers, as logits too.
+  void draw(const Call& call, int32_t depth, int64_t num_active);
+  // Fills `kept_` with the candidates that make pass `depth`; returns how many.
+  int64_t choose(const Call& call, int32_t depth, int64_t num_active);
+  // Sets the depth of each row and its weight under token choice.
+  void choose_depths(const Call& call);
+  // One pass over `routed_`, whose rows of the call are `kept_rows_`.
+  void run_layers(const Call& call, int32_t depth, int64_t count);
+  // hidden[rows] += weight * from, for `count` rows of the call.
+  void join(const Call& call, const float* from, const int32_t* rows, const float* weights, int64_t count);
+  void watch(const char* name, const float* data, int64_t rows, int64_t columns) const;
+  void watch_choice(int32_t depth, int64_t num_active, int64_t num_kept) const;
+
+  const ModelPlan& plan_;
+  const Weights& weights_;
+  const int64_t max_rows_;
+  LayerRunner& layers_;
+  Parallel& parallel_;
+  int64_t most_outputs_ = 1;  // of any router
+  int64_t most_hidden_ = 0;   // hidden layer of any router, 0: all are linear
+  OpObserver* observer_ = nullptr;
+  const Trace* trace_ = nullptr;
+  int64_t rows_ = 0;
+
+  Scratch scratch_;
+  float *candidates_ = nullptr, *routed_ = nullptr, *router_hidden_ = nullptr;
+  float *logits_ = nullptr, *weights_of_rows_ = nullptr;  // [rows, outputs] of the router
+  float *aux_logits_ = nullptr, *aux_weights_ = nullptr;  // of a second router
+  float *kept_weights_ = nullptr, *scores_ = nullptr;     // [rows]
+  int32_t *active_ = nullptr, *kept_ = nullptr, *kept_rows_ = nullptr, *chosen_ = nullptr;
+  int32_t *positions_ = nullptr, *top_k_workspace_ = nullptr;
+  uint8_t *depths_ = nullptr, *linear_workspace_ = nullptr;
+};
+
+}  // namespace fathom

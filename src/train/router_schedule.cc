@@ -1,0 +1,51 @@
+#include "train/router_schedule.h"
+
+#include <algorithm>
+
+namespace fathom::train {
+
+void set_warmups(const ModelPlan& plan, int64_t call, ForwardOptions& options) {
+  options.capacity_warmup = 1;
+  options.force_deepest = false;
+  for (const Segment& segment : plan.segments) {
+    if (!segment.router) continue;
+    const RouterSpec& spec = segment.router->spec;
+    if (spec.capacity_warmup_steps > 0) {
+      options.capacity_warmup =
+          std::min(1.0, static_cast<double>(call) / static_cast<double>(spec.capacity_warmup_steps));
+    }
+    options.force_deepest = call < spec.balance_warmup_steps;
+  }
+}
+
+void LoadBalancer::begin_call(const ForwardOptions& options) {
+  if (!options.force_deepest) return;
+  for (const Segment& segment : plan_.segments) {
+    if (segment.router && segment.router->bias.present())
+      std::ranges::fill(parameters_.values(segment.router->bias.at(0)), 0.0F);
+  }
+}
+
+void LoadBalancer::note(const ForwardResult& result) {
+  if (!result.choice) return;
+  const std::vector<double>& load = result.choice->load;
+  load_.resize(load.size());
+  for (size_t i = 0; i < load.size(); ++i) load_[i] += load[i];
+}
+
+void LoadBalancer::update() {
+  double total = 0;
+  for (double load : load_) total += load;
+  const double mean = total / static_cast<double>(std::max<size_t>(1, load_.size()));
+  for (const Segment& segment : plan_.segments) {
+    if (!segment.router || !segment.router->bias.present() || load_.empty()) continue;
+    const std::span<float> bias = parameters_.values(segment.router->bias.at(0));
+    const double step = segment.router->spec.bias_update;
+    for (size_t i = 0; i < bias.size(); ++i) {
+      if (load_[i] != mean) bias[i] += static_cast<float>(load_[i] < mean ? step : -step);
+    }
+  }
+  load_.clear();
+}
+
+}  // namespace fathom::train
