@@ -3,6 +3,7 @@
 
 #include "base/isa.h"
 #include "cli/train_observers.h"
+#include "cli/train_scalars.h"
 #include "train/checkpoint.h"
 
 #ifndef FATHOM_COMMIT
@@ -65,8 +66,7 @@ void MetricsLog::on_step(const train::StepReport& report) {
                {"tokens", report.tokens},
                {"seconds", report.seconds}};
   if (!report.kept.empty()) {
-    json["sampling_loss"] = report.sampling_loss;
-    json["sampling_accuracy"] = report.sampling_accuracy;
+    for (const auto& [name, value] : router_figures(report)) json[name] = value;
     json["kept"] = report.kept;
   }
   for (size_t i = 0; sources_.size() > 1 && i < sources_.size(); ++i)
@@ -80,7 +80,8 @@ void MetricsLog::on_evaluation(const train::EvaluationReport& report) {
                      {"predictions", report.predictions},
                      {"nll", report.nll},
                      {"nll_threshold", report.nll_threshold},
-                     {"mean_depth", report.mean_depth}};
+                     {"mean_depth", report.mean_depth},
+                     {"dead_share", report.dead_share}};
   write(json.dump());
 }
 

@@ -53,7 +53,11 @@ class Progress final : public train::TrainObserver {
     std::string line = "step " + std::to_string(done) + "/" + std::to_string(steps_) + "  loss " +
                        rounded(report.loss, 4) + "  norm " + rounded(report.grad_norm, 2) + "  " +
                        short_count(rate) + " tokens/s";
-    if (!report.kept.empty()) line += "  router " + rounded(100 * report.sampling_accuracy, 1) + " %";
+    if (!report.kept.empty()) {
+      // Foretold decisions, or for token choice how far the fullest depth is above its share.
+      line += report.entropy > 0 ? "  fullest depth +" + rounded(100 * report.violation, 0) + " %"
+                                 : "  router " + rounded(100 * report.sampling_accuracy, 1) + " %";
+    }
     if (terminal_) {
       if (now - last_drawn_ < 0.1 && done < steps_) return;
       last_drawn_ = now;

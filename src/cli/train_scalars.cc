@@ -4,6 +4,17 @@
 
 namespace fathom::cli {
 
+std::vector<std::pair<std::string, double>> router_figures(const train::StepReport& report) {
+  return {{"sampling_loss", report.sampling_loss},
+          {"sampling_accuracy", report.sampling_accuracy},
+          {"sampling_overlap", report.sampling_overlap},
+          {"aux_grad_norm", report.aux_grad_norm},
+          {"balancing_loss", report.balancing_loss},
+          {"z_loss", report.z_loss},
+          {"violation", report.violation},
+          {"entropy", report.entropy}};
+}
+
 std::vector<EventScalar> scalars_of(const train::StepReport& report,
                                     const std::vector<train::SourceSummary>& sources) {
   std::vector<EventScalar> scalars = {
@@ -15,8 +26,7 @@ std::vector<EventScalar> scalars_of(const train::StepReport& report,
       {"train/tokens_per_second", static_cast<double>(report.step_tokens) / std::max(1e-9, report.seconds)},
       {"train/seconds", report.seconds}};
   if (!report.kept.empty()) {
-    scalars.push_back({"router/sampling_loss", report.sampling_loss});
-    scalars.push_back({"router/sampling_accuracy", report.sampling_accuracy});
+    for (const auto& [name, value] : router_figures(report)) scalars.push_back({"router/" + name, value});
     for (size_t r = 0; r < report.kept.size(); ++r)
       scalars.push_back({"router/kept_" + std::to_string(r + 1), report.kept[r]});
   }
@@ -30,6 +40,7 @@ std::vector<EventScalar> scalars_of(const train::EvaluationReport& report) {
   if (report.mean_depth > 0) {
     scalars.push_back({"validation/nll_threshold", report.nll_threshold});
     scalars.push_back({"validation/mean_depth", report.mean_depth});
+    scalars.push_back({"validation/dead_share", report.dead_share});
   }
   return scalars;
 }

@@ -9,6 +9,9 @@
 
 namespace fathom::cli {
 
+// Health and losses of routers, by name.
+std::vector<std::pair<std::string, double>> router_figures(const train::StepReport& report);
+
 // Tags are "group/name" with names that no two groups share. A number that the run does not have (a router's,
 // without a router) has no tag.
 std::vector<EventScalar> scalars_of(const train::StepReport& report,

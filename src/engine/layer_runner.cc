@@ -219,9 +219,11 @@ void LayerRunner::rotate(const Attention& attention, float* x, int64_t heads, Ro
 KvState& LayerRunner::store_keys(const Place& place, SlotId slot, Rows rows, SequenceState& state) {
   const bool one_list = plan_.slots[static_cast<size_t>(slot)].copies == 1;
   KvState& keys = state.kv(slot, one_list ? 0 : place.depth);
+  if (place.keys != KeySource::kOwn && place.keys != KeySource::kMerged) return keys;
   const OpScope scope = running(EngineOp::kKvAppend);
-  if (place.keys == KeySource::kOwn) keys.append(k_, v_, rows.keys);
-  if (place.keys == KeySource::kMerged) {
+  if (place.keys == KeySource::kOwn) {
+    keys.append(k_, v_, rows.keys);
+  } else {
     // Depth 0 has an entry for every position by now.
     keys.append_missing(state.kv(slot, 0));
     keys.replace(k_, v_, rows.positions, rows.keys);

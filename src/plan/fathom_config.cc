@@ -39,15 +39,12 @@ nlohmann::ordered_json write_router(const RouterSpec& router) {
   out["loss"] = word_of(router.loss);
   out["alpha"] = router.alpha;
   out["temperature"] = router.temperature;
-  if (router.network != RouterNetwork::kLinear) out["mlp_ratio"] = router.mlp_ratio;
+  out["mlp_ratio"] = router.mlp_ratio;
   out["loss_coefficient"] = router.loss_coefficient;
-  if (router.loss == RouterLoss::kLossFree) out["bias_update"] = router.bias_update;
+  out["bias_update"] = router.bias_update;
   out["z_coefficient"] = router.z_coefficient;
-  if (router.kind == RouterKind::kExpertChoice) {
-    out["capacity_warmup_steps"] = router.capacity_warmup_steps;
-  } else {
-    out["balance_warmup_steps"] = router.balance_warmup_steps;
-  }
+  out["capacity_warmup_steps"] = router.capacity_warmup_steps;
+  out["balance_warmup_steps"] = router.balance_warmup_steps;
   out["random"] = router.random;
   if (!router.capacity.empty()) out["capacity"] = router.capacity;
   if (!router.threshold.empty()) out["threshold"] = router.threshold;

@@ -54,9 +54,9 @@ Result<ModelSpec> read_llama_config(const nlohmann::json& object) {
 }
 
 bool is_plain_llama(const ModelSpec& spec) {
-  return spec.architecture == "llama" && spec.sharing == Sharing::kNone && !spec.rope_table_bf16 &&
-         spec.sliding_window == 0 && spec.attention_scale == 0 &&
-         spec.parametrisation == Parametrisation::kStandard;
+  return spec.architecture == "llama" && spec.sharing == Sharing::kNone &&
+         spec.kv == KvMode::kRecursionWise && !spec.rope_table_bf16 && spec.sliding_window == 0 &&
+         spec.attention_scale == 0 && spec.parametrisation == Parametrisation::kStandard;
 }
 
 nlohmann::ordered_json write_llama_config(const ModelSpec& spec) {

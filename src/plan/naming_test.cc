@@ -58,8 +58,10 @@ TEST(Naming, EveryParameterRowIsCoveredOnceInEveryPlan) {
     specs.push_back(specs.back());
     specs.back().share_attention = false;
     specs.push_back(tiny_mor(Sharing::kMiddleCycle, 2));
+    specs.back().router = default_router(RouterKind::kTokenChoice);
     specs.back().router->network = network;
-    specs.back().router->kind = RouterKind::kTokenChoice;
+    specs.push_back(specs.back());
+    specs.back().router->loss = RouterLoss::kLossFree;
   }
   for (const char* name : {"transformer", "transformerls", "samba", "swayoco", "sambayoco", "sambay",
                            "sambayda", "mambay", "sambayattn", "sambayattnall", "sambaymlp", "phi4flash"}) {

@@ -100,8 +100,19 @@ TEST(Refusal, OfRecursion) {
           s.num_recursion = 4;
           s.kv = KvMode::kShared;
         }},
-       {"kv: found \"hybrid\", which is defined for routed models only",
+       {"kv: found \"hybrid\", which is defined for expert choice only",
         [](auto& s) { s.kv = KvMode::kHybrid; }},
+       {"kv: found \"hybrid\", which is defined for routed models only",
+        [](auto& s) {
+          s.sharing = Sharing::kNone;
+          s.kv = KvMode::kHybrid;
+        }},
+       {"num_hidden_layers: 8 repeated layers are not a multiple of num_recursion = 3, and shared keys and "
+        "values are undefined for layers that are dropped",
+        [](auto& s) {
+          s.sharing = Sharing::kNone;
+          s.kv = KvMode::kShared;
+        }},
        {"sliding_window: no layer of llama is windowed, expected 0", [](auto& s) { s.sliding_window = 4; }},
        {"parametrisation: muP is defined for the hybrid study's architectures, not for llama",
         [](auto& s) { s.parametrisation = Parametrisation::kMuP; }}});
@@ -133,10 +144,41 @@ TEST(Refusal, OfRouters) {
         "expected "
         "\"aux_loss\" or \"aux_router\"",
         [](auto& s) { s.router->loss = RouterLoss::kNone; }},
+       {"router.loss: found \"balancing\", which is defined for token choice only",
+        [](auto& s) { s.router->loss = RouterLoss::kBalancing; }},
+       {"router.balance_warmup_steps: defined for token choice only, expected 0",
+        [](auto& s) { s.router->balance_warmup_steps = 3; }},
+       {"router.mlp_ratio: found 0, expected 1 to 64", [](auto& s) { s.router->mlp_ratio = 0; }},
+       {"router.capacity: entry 0 is 0.75, expected 1: the first recursion writes the keys and values of all "
+        "tokens for the others",
+        [](auto& s) {
+          s.router->capacity = {0.75, 0.5, 0.25};
+          s.kv = KvMode::kShared;
+        }},
        {"router.loss: an auxiliary router cannot learn random scores", [](auto& s) {
           s.router->random = true;
           s.router->loss = RouterLoss::kAuxRouter;
         }}});
+  ModelSpec token = tiny_mor(Sharing::kMiddleCycle, 3);
+  token.router = default_router(RouterKind::kTokenChoice);
+  ASSERT_TRUE(build_plan(token).ok());
+  expect_refusals(
+      token, {{"sharing: token choice is defined for \"middle_cycle\" only, found \"cycle\"",
+               [](auto& s) {
+                 s.sharing = Sharing::kCycle;
+                 s.num_hidden_layers = 6;
+               }},
+              {"router.score: found \"tanh\", expected \"softmax\" or \"sigmoid\" for token choice",
+               [](auto& s) { s.router->score = ScoreFunction::kTanh; }},
+              {"router.loss: found \"aux_loss\", which is defined for expert choice only",
+               [](auto& s) { s.router->loss = RouterLoss::kAuxLoss; }},
+              {"router.random: defined for expert choice only", [](auto& s) { s.router->random = true; }},
+              {"router.capacity_warmup_steps: defined for expert choice only, expected 0",
+               [](auto& s) { s.router->capacity_warmup_steps = 3; }},
+              {"kv: found \"hybrid\", which is defined for expert choice only",
+               [](auto& s) { s.kv = KvMode::kHybrid; }},
+              {"router.bias_update: found -1, expected zero or a positive number",
+               [](auto& s) { s.router->bias_update = -1; }}});
 }
 
 constexpr const char* kGoodToml = R"(architecture = "sambay"
@@ -256,15 +298,6 @@ TEST(Refusal, OfPlansThatNoExecutorRuns) {
   const auto sentence = [](const ModelSpec& spec) {
     return check_executable(*build_plan(spec)).error().message;
   };
-  ModelSpec spec = tiny_mor(Sharing::kMiddleCycle, 2);
-  spec.kv = KvMode::kShared;
-  EXPECT_EQ(sentence(spec), "not supported yet: keys and values shared by recursions (layer 1)");
-  spec = tiny_mor(Sharing::kMiddleCycle, 2);
-  spec.router->network = RouterNetwork::kMlp;
-  EXPECT_EQ(sentence(spec), "not supported yet: MLP routers");
-  spec = tiny_mor(Sharing::kMiddleCycle, 2);
-  spec.router->kind = RouterKind::kTokenChoice;
-  EXPECT_EQ(sentence(spec), "not supported yet: token-choice routing");
   EXPECT_EQ(sentence(hybrid("sambaymlp", 8)), "not supported yet: memory taken from an MLP (layer 5)");
   EXPECT_EQ(sentence(hybrid("sambayattn", 8)), "not supported yet: memory taken from attention (layer 5)");
   EXPECT_EQ(sentence(hybrid("phi4flash", 8)), "not supported yet: differential attention (layer 1)");

@@ -20,7 +20,9 @@ using testing::SmallModel;
 using testing::values_of;
 
 // The loss by its definition, in double, from logits and router logits.
-double loss_of(const SmallModel& model, const Batch& batch, const ForwardResult& result, double scale) {
+// What an auxiliary router learns from reaches nothing before it: `aux_counts` says whether it is added.
+double loss_of(const SmallModel& model, const Batch& batch, const ForwardResult& result, double scale,
+               bool aux_counts = true) {
   const int64_t vocab = model.plan.dims.vocab_size;
   double total = 0;
   for (int64_t r = 0; r < batch.rows(); ++r) {
@@ -35,8 +37,28 @@ double loss_of(const SmallModel& model, const Batch& batch, const ForwardResult&
   for (const Segment& segment : model.plan.segments) {
     if (!segment.router) continue;
     const RouterSpec& spec = segment.router->spec;
+    if (result.choice) {
+      const std::span<const float> z = values_of(result.choice->logits),
+                                   w = values_of(result.choice->weights);
+      const auto depths = static_cast<size_t>(segment.repeat);
+      const auto rows = static_cast<double>(result.choice->chosen.size());
+      double squares = 0, balance = 0;
+      for (size_t r = 0; r < z.size(); r += depths) {
+        double sum = 0;
+        for (size_t i = 0; i < depths; ++i) {
+          sum += std::exp(double{z[r + i]});
+          balance += segment.repeat * result.choice->load[i] * w[r + i] / rows;
+        }
+        squares += std::pow(std::log(sum), 2) / rows;
+      }
+      if (spec.loss == RouterLoss::kBalancing) total += spec.loss_coefficient * balance;
+      total += spec.z_coefficient * squares;
+      continue;
+    }
     for (const RoutedPass& pass : result.passes) {
-      const std::span<const float> z = values_of(pass.logits);
+      const bool aux = spec.loss == RouterLoss::kAuxRouter;
+      if (spec.random || (aux && !aux_counts)) continue;
+      const std::span<const float> z = values_of(aux ? pass.aux_logits : pass.logits);
       double bce = 0, squares = 0;
       for (size_t i = 0; i < z.size(); ++i) {
         const bool kept = std::ranges::binary_search(pass.kept, pass.candidates[i]);
@@ -44,8 +66,7 @@ double loss_of(const SmallModel& model, const Batch& batch, const ForwardResult&
                std::log1p(std::exp(-std::fabs(z[i])));
         squares += double{z[i]} * z[i];
       }
-      if (spec.loss == RouterLoss::kAuxLoss)
-        total += spec.loss_coefficient * bce / static_cast<double>(z.size());
+      total += (aux ? 1.0 : spec.loss_coefficient) * bce / static_cast<double>(z.size());
       total += spec.z_coefficient * squares / static_cast<double>(z.size());
     }
   }
@@ -80,6 +101,10 @@ TEST(Executor, GradientsAreThoseOfFiniteDifferences) {
       const auto index = static_cast<int32_t>(p);
       const std::span<float> values = model.parameters->values(index);
       const std::span<const float> gradient = std::as_const(*model.parameters).gradient(index);
+      if (!testing::learns(model.plan, index)) {
+        EXPECT_TRUE(gradient.empty()) << model.plan.params[p].name;
+        continue;
+      }
       ASSERT_EQ(gradient.size(), values.size()) << model.plan.params[p].name;
       const std::vector<float> kept(values.begin(), values.end());
       const double size = norm_of(gradient);
@@ -95,7 +120,8 @@ TEST(Executor, GradientsAreThoseOfFiniteDifferences) {
             values[i] = kept[i] + static_cast<float>(distance) * sign[i];
           const ForwardResult result = executor.forward(batch, options);
           std::copy(kept.begin(), kept.end(), values.begin());
-          return loss_of(model, batch, result, options.loss_scale);
+          return loss_of(model, batch, result, options.loss_scale,
+                         model.plan.params[p].role == ParamRole::kAuxRouter);
         };
         const auto slope = [&](double h) { return (loss_at(h) - loss_at(-h)) / (2 * h); };
         // Richardson: what is left of the third derivative goes.
@@ -171,6 +197,8 @@ TEST(Executor, PackedSequencesAreThoseRunAlone) {
     EXPECT_LE(largest_difference(together.logits, alone.logits), 2e-5);
     EXPECT_NEAR(together.loss, alone.loss, 1e-6 * std::fabs(alone.loss));
     for (size_t p = 0; p < together.gradients.size(); ++p) {
+      // What teaches these is a mean over the batch and nothing else.
+      if (model.plan.params[p].role == ParamRole::kAuxRouter) continue;
       double largest = 0;
       for (float value : alone.gradients[p]) largest = std::max(largest, std::fabs(double{value}));
       EXPECT_LE(largest_difference(together.gradients[p], alone.gradients[p]), 2e-5 * std::max(largest, 1e-3))

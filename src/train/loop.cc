@@ -24,6 +24,42 @@ namespace fathom::train {
 
 namespace {
 
+// Places in a row from which some token made the last pass.
+class LivePlaces {
+ public:
+  explicit LivePlaces(size_t passes) : passes_(passes) {}
+  void note(const Batch& batch, const ForwardResult& result) {
+    size_t longest = alive_.size();
+    for (const RowRange& rows : batch.sequences)
+      longest = std::max(longest, static_cast<size_t>(rows.size()));
+    alive_.resize(longest);
+    if (result.passes.size() < passes_) return;
+    size_t s = 0;
+    for (int32_t row : result.passes.back().kept) {
+      while (row >= batch.sequences[s].end) ++s;
+      alive_[static_cast<size_t>(row - batch.sequences[s].begin)] = true;
+    }
+  }
+  double dead_share() const {
+    return alive_.empty()
+               ? 0
+               : static_cast<double>(std::ranges::count(alive_, false)) / static_cast<double>(alive_.size());
+  }
+
+ private:
+  size_t passes_;
+  std::vector<bool> alive_;
+};
+
+// Passes of the deepest routed segment; 0 without one.
+size_t deepest(const ModelPlan& plan) {
+  size_t passes = 0;
+  for (const Segment& segment : plan.segments) {
+    if (segment.router) passes = std::max(passes, static_cast<size_t>(segment.repeat));
+  }
+  return passes;
+}
+
 // The order of rows in source number `index`; each has a seed of its own, the first that of the run.
 OrderSettings order_of(const RunConfig& config, size_t index) {
   switch (config.data.order) {
@@ -284,13 +320,18 @@ class Run {
   static void add_to(StepReport& report, const Batch& batch, const ForwardResult& result, double batches) {
     report.loss += result.loss_lm;
     report.loss_total += result.loss_total;
-    if (result.choice) report.balancing_loss += result.choice->balancing_loss;
     report.z_loss += result.z_loss;
+    if (result.choice) {
+      report.balancing_loss += result.choice->balancing_loss;
+      report.violation += result.choice->violation / batches;
+      report.entropy += result.choice->entropy / batches;
+    }
     report.sampling_loss += result.sampling_loss / batches;
     report.kept.resize(std::max(report.kept.size(), result.passes.size()));
     for (size_t r = 0; r < result.passes.size(); ++r) {
-      report.sampling_accuracy +=
-          result.passes[r].accuracy / static_cast<double>(result.passes.size()) / batches;
+      const double share = 1 / static_cast<double>(result.passes.size()) / batches;
+      report.sampling_accuracy += result.passes[r].accuracy * share;
+      report.sampling_overlap += result.passes[r].overlap * share;
       report.kept[r] +=
           static_cast<double>(result.passes[r].kept.size()) / static_cast<double>(batch.rows()) / batches;
     }
@@ -333,12 +374,15 @@ class Run {
     EvaluationReport report;
     report.step = state_.step;
     int64_t passes = 0, rows = 0;
+    LivePlaces alive(deepest(plan_));
     for (const Batch& batch : batches) {
       for (int32_t label : batch.labels) report.predictions += label >= 0 ? 1 : 0;
       ForwardOptions options;
       options.bf16 = bf16;
-      report.nll += executor_.forward(batch, options).loss_lm;
+      const ForwardResult result = executor_.forward(batch, options);
+      report.nll += result.loss_lm;
       if (!is_routed(plan_)) continue;
+      alive.note(batch, result);
       options.routing = Routing::kThreshold;
       const ForwardResult causal = executor_.forward(batch, options);
       report.nll_threshold += causal.loss_lm;
@@ -349,6 +393,7 @@ class Run {
     report.nll /= predictions;
     report.nll_threshold = is_routed(plan_) ? report.nll_threshold / predictions : report.nll;
     report.mean_depth = rows > 0 ? static_cast<double>(passes) / static_cast<double>(rows) : 0;
+    report.dead_share = alive.dead_share();
     for (TrainObserver* observer : request_.observers) observer->on_evaluation(report);
     return {};
   }

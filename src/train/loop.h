@@ -21,8 +21,12 @@ struct StepReport {
   double sampling_loss = 0;
   double balancing_loss = 0;  // of token choice
   double z_loss = 0;
-  double sampling_accuracy = 0;  // of the router, mean over passes and micro-batches
-  std::vector<double> kept;      // share of rows that made each pass
+  // Health of routers, means over micro-batches, and over passes where there are several.
+  double sampling_accuracy = 0;  // expert choice: see RoutedPass
+  double sampling_overlap = 0;   // of an auxiliary router's own choice: see RoutedPass
+  double violation = 0;          // token choice: see TokenChoice
+  double entropy = 0;
+  std::vector<double> kept;  // share of rows that made each pass
   double learning_rate = 0;
   double grad_norm = 0;      // before clipping
   double aux_grad_norm = 0;  // of auxiliary routers, which are clipped apart
@@ -38,6 +42,9 @@ struct EvaluationReport {
   double nll = 0;            // mean negative log-likelihood, routing as in training
   double nll_threshold = 0;  // with causal routing; equal to nll without a router
   double mean_depth = 0;     // passes per token under causal routing; 0 without a router
+  // Share of the places in a row from which no token made the last pass, routing as in training (the paper's
+  // dead tokens); 0 without a router.
+  double dead_share = 0;
 };
 
 // One source of the training data.

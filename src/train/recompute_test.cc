@@ -36,6 +36,7 @@ Outcome run(SmallModel& model, ForwardOptions options, bool checkpointing) {
     outcome.sampling_loss += result.sampling_loss;
     for (const RoutedPass& pass : result.passes) {
       outcome.kept.push_back(pass.kept);
+      if (!pass.logits.defined()) continue;  // token choice decides once
       const std::span<const float> logits = values_of(pass.logits);
       outcome.logits.emplace_back(logits.begin(), logits.end());
     }

@@ -65,6 +65,19 @@ double overlap_of(const std::vector<int32_t>& kept, const std::vector<int32_t>& 
   return kept.empty() ? 1.0 : static_cast<double>(both.size()) / static_cast<double>(kept.size());
 }
 
+// Entropy of the mean over rows of scores [rows, depths], normalised to a distribution.
+double entropy_of(const Tensor& scores, int32_t depths) {
+  const float* const values = scores.const_data_ptr<float>();
+  std::vector<double> sums(static_cast<size_t>(depths));
+  double total = 0, entropy = 0;
+  for (int64_t i = 0; i < scores.numel(); ++i) {
+    sums[static_cast<size_t>(i % depths)] += values[i];
+    total += values[i];
+  }
+  for (double sum : sums) entropy -= sum > 0 ? sum / total * std::log(sum / total) : 0;
+  return entropy;
+}
+
 }  // namespace
 
 Tensor RouterPass::run(const Segment& segment, const Tensor& hidden, const Rows& everything) {
@@ -282,6 +295,8 @@ void RouterPass::note_choice(const Segment& segment, const RouterScores& scores,
   TokenChoice choice;
   choice.load.assign(static_cast<size_t>(segment.repeat), 0);
   for (int32_t depth : chosen) choice.load[static_cast<size_t>(depth)] += 1 / rows;
+  choice.violation = segment.repeat * std::ranges::max(choice.load) - 1;
+  choice.entropy = entropy_of(scores.weights, segment.repeat);
   choice.logits = scores.logits.detach();
   choice.weights = scores.weights.detach();
   choice.chosen = std::move(chosen);

@@ -37,7 +37,11 @@ inline std::vector<float> random_values(const Param& param, uint64_t stream) {
       case ParamRole::kBias:
         values[i] = 0.1F * drawn;
         break;
+      case ParamRole::kRouterBias:
+        values[i] = 0.02F * drawn;
+        break;
       case ParamRole::kRouter:
+      case ParamRole::kAuxRouter:
         values[i] = 0.3F * drawn;
         break;
       default:
@@ -70,7 +74,7 @@ inline void for_each_tiny_model(const std::function<void(const TinyModel&)>& bod
     body(model);
     ++models;
   }
-  EXPECT_GE(models, 15);
+  EXPECT_GE(models, 30);
 }
 
 inline std::vector<int32_t> random_tokens(int64_t count, int64_t vocab, uint64_t stream) {

@@ -173,8 +173,8 @@ class Drill {
 int main(int argc, char** argv) {
   Flags flags;
   CLI::App app{"Makes file operations of training runs fail.", "fault_drill"};
-  app.add_option("--family", flags.families, "vanilla, mor, sambay; all if not given")
-      ->check(CLI::IsMember(families()));
+  app.add_option("--family", flags.families, "a family of models; vanilla, mor and sambay if not given")
+      ->check(CLI::IsMember(all_families()));
   app.add_option("--points", flags.points,
                  "operations that fail, spread evenly, in one way each; 0: all, in every way");
   CLI11_PARSE(app, argc, argv);

@@ -150,8 +150,8 @@ class Drill {
 int main(int argc, char** argv) {
   Flags flags;
   CLI::App app{"Kills training runs, resumes them, compares them with an uninterrupted one.", "kill_drill"};
-  app.add_option("--family", flags.families, "vanilla, mor, sambay; all if not given")
-      ->check(CLI::IsMember(families()));
+  app.add_option("--family", flags.families, "a family of models; vanilla, mor and sambay if not given")
+      ->check(CLI::IsMember(all_families()));
   app.add_option("--precision", flags.precision)->check(CLI::IsMember({"f32", "bf16"}));
   app.add_option("--points", flags.points, "operations to die at, spread evenly; 0: all");
   app.add_option("--moments", flags.moments, "times to die at");

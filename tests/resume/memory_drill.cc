@@ -38,7 +38,7 @@ int main(int argc, char** argv) {
   std::string family = "vanilla";
   int64_t early = 500, steps = 5000, allowed = 1 << 20;
   CLI::App app{"Compares the resident memory of a training run early and late.", "memory_drill"};
-  app.add_option("--family", family)->check(CLI::IsMember(testing::families()));
+  app.add_option("--family", family)->check(CLI::IsMember(testing::all_families()));
   app.add_option("--early", early, "steps before the first look");
   app.add_option("--steps", steps, "steps before the second");
   app.add_option("--allowed", allowed, "bytes of growth");

@@ -1,6 +1,7 @@
 #include "tiny_recipe.h"
 
 #include <fstream>
+#include <map>
 
 #include "base/check.h"
 
@@ -9,14 +10,18 @@ namespace fathom::testing {
 namespace {
 
 std::string model_of(const std::string& family) {
-  const std::string name = family == "vanilla" ? "llama" : family == "mor" ? "mor-middle_cycle-nr3" : family;
+  static const std::map<std::string, std::string> kNames = {
+      {"vanilla", "llama"}, {"mor", "mor-middle_cycle-nr3"}, {"mor-token", "mor-token-loss-free"}};
+  const auto named = kNames.find(family);
+  const std::string name = named == kNames.end() ? family : named->second;
   std::ifstream file(FATHOM_SOURCE_DIR "/configs/models/tiny/" + name + ".toml");
   std::string spec(std::istreambuf_iterator<char>(file), {});
   const std::string vocab = "vocab_size = 97";
   const size_t at = spec.find(vocab);
   FATHOM_CHECK(at != std::string::npos, "no tiny model " + family);
   spec.replace(at, vocab.size(), "vocab_size = 257");  // of bytes
-  if (family == "mor") spec += "capacity_warmup_steps = 9\n";
+  if (family == "mor" || family == "mor-aux-router") spec += "capacity_warmup_steps = 9\n";
+  if (family == "mor-token") spec += "balance_warmup_steps = 4\nbias_update = 0.05\n";
   return spec;
 }
 
@@ -24,6 +29,12 @@ std::string model_of(const std::string& family) {
 
 const std::vector<std::string>& families() {
   static const std::vector<std::string> all = {"vanilla", "mor", "sambay"};
+  return all;
+}
+
+std::vector<std::string> all_families() {
+  std::vector<std::string> all = families();
+  all.insert(all.end(), {"mor-aux-router", "mor-token", "mor-random"});
   return all;
 }
 

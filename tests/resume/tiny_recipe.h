@@ -1,5 +1,6 @@
 // Runs of some steps that go through everything a checkpoint must hold: warm-up and decay, accumulation, a
-// router whose capacity warms up, a mixture of texts, evaluations, checkpoints that are pruned.
+// router whose capacity or balance warms up, a router with an optimizer of its own, a bias without gradient,
+// random scores, a mixture of texts, evaluations, checkpoints that are pruned.
 #pragma once
 
 #include <filesystem>
@@ -11,7 +12,7 @@ namespace fathom::testing {
 struct TinyRecipe {
   static constexpr int64_t kSteps = 7, kSaveEvery = 2;
 
-  // `family`: vanilla, mor or sambay; `precision`: f32 or bf16. Writes text, model and recipe into `folder`.
+  // `family`: one of all_families(); `precision`: f32 or bf16. Writes text, model and recipe into `folder`.
   TinyRecipe(const std::filesystem::path& folder, const std::string& family, const std::string& precision);
 
   // Arguments of `fathom-train run` that train into `out`.
@@ -24,6 +25,9 @@ struct TinyRecipe {
   std::filesystem::path folder_;
 };
 
+// One of each kind of model.
 const std::vector<std::string>& families();
+// And those whose routers have state of their own.
+std::vector<std::string> all_families();
 
 }  // namespace fathom::testing
