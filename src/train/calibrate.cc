@@ -20,7 +20,7 @@ double reached_by(std::vector<float> logits, double share) {
 
 void calibrate_thresholds(ModelPlan& plan, Executor& executor, const std::vector<Batch>& batches, bool bf16) {
   for (Segment& segment : plan.segments) {
-    if (!segment.router) continue;
+    if (!segment.router || segment.router->spec.kind != RouterKind::kExpertChoice) continue;
     RouterSpec& spec = segment.router->spec;
     spec.threshold.assign(static_cast<size_t>(segment.repeat), 0.0);
     for (int32_t depth = 1; depth < segment.repeat; ++depth) {
@@ -32,7 +32,8 @@ void calibrate_thresholds(ModelPlan& plan, Executor& executor, const std::vector
         options.routing = Routing::kThreshold;
         const ForwardResult result = executor.forward(batch, options);
         if (d >= result.passes.size()) continue;
-        const at::Tensor& found = result.passes[d].logits;
+        const RoutedPass& pass = result.passes[d];
+        const at::Tensor& found = pass.aux_logits.defined() ? pass.aux_logits : pass.logits;
         logits.insert(logits.end(), found.const_data_ptr<float>(),
                       found.const_data_ptr<float>() + found.numel());
       }
