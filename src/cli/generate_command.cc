@@ -13,8 +13,10 @@
 #include "base/parallel.h"
 #include "cli/commands.h"
 #include "cli/depth_colors.h"
+#include "cli/depth_file.h"
 #include "cli/loaded_model.h"
 #include "engine/generate.h"
+#include "plan/token_flops.h"
 
 namespace fathom::cli {
 
@@ -23,11 +25,13 @@ namespace {
 std::atomic<bool> interrupted{false};
 
 struct Flags {
-  std::string model, prompt, file, dtype = "f32", kv_type = "f32", color = "auto";
+  std::string model, prompt, file, dtype = "f32", kv_type = "f32", color = "auto", routing = "threshold";
+  std::string replay_depths;
   std::vector<std::string> stop;
   int64_t max_tokens = 128, context = 0, seed = 0, chunk = 256;
   int threads = 0, max_depth = 0, top_k = 0;
   float temperature = 0.8F, top_p = 1, min_p = 0;
+  double compute_budget = 0, target_latency_ms = 0;  // 0: none
   bool json = false, return_depths = false, ignore_eos = false;
   bool has_prompt = false;
 };
@@ -72,17 +76,72 @@ class StopStrings {
   bool stopped_ = false;
 };
 
-int most_depth(const ModelPlan& plan) {
-  int most = 0;
-  for (const Segment& segment : plan.segments) {
-    if (segment.router) most = std::max(most, static_cast<int>(segment.repeat));
+// How depths are decided, from the flags.
+struct DepthRule {
+  RoutingMode routing = RoutingMode::kThreshold;
+  std::vector<uint8_t> replay;
+};
+
+Result<DepthRule> depth_rule(const Flags& flags, int most) {
+  DepthRule rule;
+  const bool controlled = flags.compute_budget > 0 || flags.target_latency_ms > 0;
+  const std::pair<const char*, bool> routed_only[] = {
+      {"--return-depths", flags.return_depths},       {"--max-depth", flags.max_depth > 0},
+      {"--routing", flags.routing != "threshold"},    {"--replay-depths", !flags.replay_depths.empty()},
+      {"--compute-budget", flags.compute_budget > 0}, {"--target-latency-ms", flags.target_latency_ms > 0}};
+  for (const auto& [flag, given] : routed_only) {
+    if (given && most == 0) return invalid(std::string(flag) + ": this model has no routed recursion");
   }
-  return most;
+  const std::pair<const char*, bool> rules[] = {{"--routing topk", flags.routing == "topk"},
+                                                {"--replay-depths", !flags.replay_depths.empty()},
+                                                {"--compute-budget", flags.compute_budget > 0},
+                                                {"--target-latency-ms", flags.target_latency_ms > 0}};
+  const char* first = nullptr;
+  for (const auto& [flag, given] : rules) {
+    if (!given) continue;
+    if (first != nullptr) return invalid(std::string(first) + " and " + flag + " exclude each other");
+    first = flag;
+  }
+  if (flags.routing == "topk") rule.routing = RoutingMode::kTopK;
+  if (!flags.replay_depths.empty()) {
+    if (flags.max_depth > 0) return invalid("--replay-depths and --max-depth exclude each other");
+    rule.routing = RoutingMode::kReplay;
+    FATHOM_ASSIGN(rule.replay, read_depths(flags.replay_depths, most));
+  }
+  if (controlled && flags.max_depth > 0)
+    return invalid(std::string(first) + " and --max-depth exclude each other");
+  return rule;
 }
 
 const char* word_of(FinishReason reason, bool stop_string) {
   if (stop_string || reason == FinishReason::kStop) return "stop";
   return reason == FinishReason::kLength ? "length" : "cancelled";
+}
+
+// What routed tokens cost.
+struct Spent {
+  std::vector<double> flops;  // of each token whose depth is known, prompt first
+  double mean_depth = 0;      // of generated tokens, of the prompt if there are none
+  double share = 1;           // FLOPs of the same tokens over those at full depth
+};
+
+Spent spent_by(const ModelPlan& plan, const GenerateResult& result, size_t prompt) {
+  Spent spent;
+  TokenFlops count(plan);
+  double depths = 0, flops = 0, full = 0, tokens = 0;
+  const bool generated = result.depths.size() > prompt;
+  for (size_t i = 0; i < result.depths.size(); ++i) {
+    spent.flops.push_back(count.next(result.depths[i]));
+    if (generated && i < prompt) continue;
+    depths += result.depths[i];
+    flops += spent.flops.back();
+    full += count.full();
+    ++tokens;
+  }
+  if (tokens == 0) return spent;
+  spent.mean_depth = depths / tokens;
+  spent.share = flops / full;
+  return spent;
 }
 
 Result<int> run(const Flags& flags) {
@@ -97,9 +156,8 @@ Result<int> run(const Flags& flags) {
     if (model.end_ids.empty()) return invalid("an empty prompt, and the model has no token to start from");
     ids.push_back(model.end_ids.front());
   }
-  const int most = most_depth(model.plan);
-  if (flags.return_depths && most == 0) return invalid("--return-depths: this model has no routed recursion");
-  if (flags.max_depth > 0 && most == 0) return invalid("--max-depth: this model has no routed recursion");
+  const int most = most_passes(model.plan);
+  FATHOM_ASSIGN(const DepthRule rule, depth_rule(flags, most));
 
   const int64_t wanted = static_cast<int64_t>(ids.size()) + flags.max_tokens;
   const int64_t context =
@@ -109,6 +167,16 @@ Result<int> run(const Flags& flags) {
   if (static_cast<int64_t>(ids.size()) > context) {
     return invalid("the prompt has " + std::to_string(ids.size()) + " tokens, more than --context " +
                    std::to_string(context));
+  }
+  const auto prompt_rows = static_cast<int64_t>(ids.size());
+  if (rule.routing == RoutingMode::kTopK && prompt_rows > flags.chunk) {
+    return invalid("--routing topk decides over all rows of a prompt, which cannot be cut: it has " +
+                   std::to_string(prompt_rows) + " tokens, --chunk is " + std::to_string(flags.chunk));
+  }
+  if (rule.routing == RoutingMode::kReplay && static_cast<int64_t>(rule.replay.size()) < prompt_rows) {
+    return invalid(flags.replay_depths + ": holds " + std::to_string(rule.replay.size()) +
+                   " depths, expected one of each of the " + std::to_string(prompt_rows) +
+                   " tokens of the prompt");
   }
   ThreadPool pool(flags.threads > 0 ? flags.threads : available_cores());
   const int64_t rows = std::min(flags.chunk, static_cast<int64_t>(ids.size()));
@@ -123,6 +191,17 @@ Result<int> run(const Flags& flags) {
   if (!flags.ignore_eos) request.stop_tokens = model.end_ids;
   request.max_depth = flags.max_depth;
   request.want_depths = flags.return_depths;
+  request.routing = rule.routing;
+  request.replay_depths = rule.replay;
+  if (rule.routing == RoutingMode::kReplay) {
+    // The token after the last known depth can be drawn, and nothing after it.
+    const int64_t known = static_cast<int64_t>(rule.replay.size()) - prompt_rows;
+    request.max_tokens = std::min(request.max_tokens, known + (flags.return_depths ? 0 : 1));
+  }
+  DepthController controller(model.plan);
+  if (flags.compute_budget > 0) controller.aim_at_budget(flags.compute_budget);
+  if (flags.target_latency_ms > 0) controller.aim_at_latency(flags.target_latency_ms / 1000);
+  if (controller.active()) request.controller = &controller;
 
   TextCodec::Stream stream(model.codec);
   StopStrings stops(flags.stop);
@@ -159,19 +238,27 @@ Result<int> run(const Flags& flags) {
     TextCodec::Stream pieces(model.codec);
     std::vector<std::string> prompt_pieces;
     for (int32_t id : ids) prompt_pieces.push_back(pieces.push(id));
+    const Spent spent = spent_by(model.plan, result, ids.size());
     nlohmann::ordered_json tokens = nlohmann::json::array();
     for (size_t i = 0; i < result.tokens.size(); ++i) {
       nlohmann::ordered_json entry = {{"id", result.tokens[i].token},
                                       {"text", pieces.push(result.tokens[i].token)},
                                       {"logprob", result.tokens[i].log_probability}};
-      if (flags.return_depths && ids.size() + i < result.depths.size()) {
-        entry["depth"] = result.depths[ids.size() + i];
-        entry["score"] = result.scores[ids.size() + i];
+      const size_t at = ids.size() + i;
+      if (at < result.depths.size()) {
+        entry["depth"] = result.depths[at];
+        entry["score"] = result.scores[at];
+        entry["flops"] = spent.flops[at];
       }
       tokens.push_back(std::move(entry));
     }
+    if (most > 0) {
+      json["routing"] = flags.replay_depths.empty() ? flags.routing : "replay";
+      json["mean_depth"] = spent.mean_depth;
+      json["flops_share"] = spent.share;
+    }
     json["tokens"] = std::move(tokens);
-    if (flags.return_depths) {
+    if (most > 0) {
       json["prompt_pieces"] = prompt_pieces;
       json["prompt_depths"] = std::vector<int>(
           result.depths.begin(),
@@ -217,6 +304,19 @@ Action declare_generate(CLI::App& app) {
   app.add_option("--kv-type", flags->kv_type, "of the key-value cache")
       ->check(CLI::IsMember({"f32", "bf16"}));
   app.add_option("--max-depth", flags->max_depth, "recursion passes at most")->check(at_least(1));
+  app.add_option(
+         "--routing", flags->routing,
+         "threshold: causal; topk: as published, over the rows of each call, so that a decoded token makes "
+         "all passes")
+      ->check(CLI::IsMember({"threshold", "topk"}));
+  app.add_option("--compute-budget", flags->compute_budget,
+                 "mean passes a token, as a share of the most: routing is shifted to meet it")
+      ->check(CLI::Range(1e-6, 1.0));
+  app.add_option("--target-latency-ms", flags->target_latency_ms,
+                 "time a token: routing is shifted to meet it")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--replay-depths", flags->replay_depths,
+                 "passes of each token of prompt and text: what --json printed, or a list of numbers");
   app.add_flag("--return-depths", flags->return_depths, "show each token's recursion depth (causal routing)");
   app.add_option("--color", flags->color, "of depths")->check(CLI::IsMember({"auto", "always", "never"}));
   app.add_flag("--ignore-eos", flags->ignore_eos, "do not end at the end-of-text token");

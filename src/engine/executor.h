@@ -33,6 +33,9 @@ struct ForwardOptions {
   RoutingMode routing = RoutingMode::kThreshold;
   std::span<const uint8_t> replay_depths;  // kReplay: passes of each row, 1..Nr
   int32_t max_depth = 0;                   // most passes a row makes; 0: as the plan says
+  // Added to the thresholds of expert choice; under token choice what the score of each further pass loses.
+  // Above 0 fewer passes are made. Replayed depths and the published rule of expert choice do not heed it.
+  float depth_shift = 0;
   // Scores in [0, 1) of a router that learns none, [depth, rows]; empty: drawn by depth and position.
   std::span<const float> router_draws;
   bool all_logits = false;  // logits of every row instead of the last one

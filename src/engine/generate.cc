@@ -17,7 +17,15 @@ ForwardResult Generator::feed(SequenceState& state, std::span<const int32_t> tok
                               const GenerateRequest& request, GenerateResult& result) {
   ForwardOptions options;
   options.max_depth = request.max_depth;
+  options.routing = request.routing;
+  if (request.routing == RoutingMode::kReplay)
+    options.replay_depths = request.replay_depths.subspan(result.depths.size(), tokens.size());
+  DepthController* const controller = request.controller;
+  if (controller != nullptr) options.depth_shift = controller->shift();
+  const SteadyClock clock;
+  const double start = controller != nullptr ? clock.seconds() : 0;
   ForwardResult forward = executor_.forward(state, tokens, options);
+  if (controller != nullptr) controller->note(forward.depths, clock.seconds() - start);
   result.depths.insert(result.depths.end(), forward.depths.begin(), forward.depths.end());
   result.scores.insert(result.scores.end(), forward.scores.begin(), forward.scores.end());
   return forward;

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/depth_controller.h"
 #include "engine/executor.h"
 #include "kernels/sampling/sampling.h"
 
@@ -17,7 +18,12 @@ struct GenerateRequest {
   kernels::SamplingParams sampling;
   std::vector<int32_t> stop_tokens;  // ends the text and is not part of it
   int32_t max_depth = 0;             // recursion passes at most; 0: as the plan says
-  bool want_depths = false;          // runs the last token too, so that every token has a depth
+  // kTopK: decided over the rows of each call, so the prompt has to fit in one. kReplay: by `replay_depths`,
+  // of prompt and generated tokens in order, enough for all of them.
+  RoutingMode routing = RoutingMode::kThreshold;
+  std::span<const uint8_t> replay_depths;
+  DepthController* controller = nullptr;  // shifts decisions call by call; null or inactive: nobody does
+  bool want_depths = false;               // runs the last token too, so that every token has a depth
 };
 
 enum class FinishReason : uint8_t { kLength, kStop, kCancelled };

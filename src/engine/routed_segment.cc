@@ -70,6 +70,7 @@ void RoutedSegment::carve() {
   router_hidden_ = scratch_.take<float>(rows * most_hidden_);
   logits_ = scratch_.take<float>(rows * most_outputs_);
   weights_of_rows_ = scratch_.take<float>(rows * most_outputs_);
+  biases_ = scratch_.take<float>(most_outputs_);
   aux_logits_ = scratch_.take<float>(rows);
   aux_weights_ = scratch_.take<float>(rows);
   kept_weights_ = scratch_.take<float>(rows);
@@ -240,7 +241,7 @@ int64_t RoutedSegment::choose(const Call& call, int32_t depth, int64_t num_activ
                               running(EngineOp::kRouter));
     return keep;
   }
-  const auto threshold = static_cast<float>(call.spec.threshold[d]);
+  const float threshold = static_cast<float>(call.spec.threshold[d]) + options.depth_shift;
   const float* const logits = call.segment.router->aux_weight.present() ? aux_logits_ : logits_;
   int64_t count = 0;
   for (int64_t i = 0; i < num_active; ++i) {
@@ -257,9 +258,11 @@ void RoutedSegment::choose_depths(const Call& call) {
   const int64_t rows = call.rows.count, outputs = call.segment.repeat;
   route(call.segment, router.weight, router.hidden, call.spec.temperature, 0, call.hidden, rows, logits_,
         weights_of_rows_);
-  kernels::router_choose_ref({weights_of_rows_,
-                              router.bias.present() ? weights_.f32(router.bias.at(0)) : nullptr, chosen_,
-                              rows, outputs});
+  for (int64_t i = 0; i < outputs; ++i) {
+    biases_[i] = router.bias.present() ? weights_.f32(router.bias.at(0))[i] : 0.0F;
+    biases_[i] -= call.options.depth_shift * static_cast<float>(i);
+  }
+  kernels::router_choose_ref({weights_of_rows_, biases_, chosen_, rows, outputs});
   for (int64_t r = 0; r < rows; ++r) {
     if (call.options.routing == RoutingMode::kReplay)
       chosen_[r] = call.options.replay_depths[static_cast<size_t>(r)] - 1;

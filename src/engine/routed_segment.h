@@ -72,6 +72,7 @@ class RoutedSegment {
   Scratch scratch_;
   float *candidates_ = nullptr, *routed_ = nullptr, *router_hidden_ = nullptr;
   float *logits_ = nullptr, *weights_of_rows_ = nullptr;  // [rows, outputs] of the router
+  float* biases_ = nullptr;                               // [outputs] of token choice
   float *aux_logits_ = nullptr, *aux_weights_ = nullptr;  // of a second router
   float *kept_weights_ = nullptr, *scores_ = nullptr;     // [rows]
   int32_t *active_ = nullptr, *kept_ = nullptr, *kept_rows_ = nullptr, *chosen_ = nullptr;

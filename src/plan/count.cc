@@ -59,15 +59,6 @@ double mlp_flops(const ModelPlan& plan, const Mlp& mlp) {
   return matrix_flops(plan, mlp.gate) + matrix_flops(plan, mlp.up) + matrix_flops(plan, mlp.down);
 }
 
-// Scores of one depth: expert choice asks the tokens that the depth before kept; token choice asks all, once.
-double router_flops(const ModelPlan& plan, const Segment& segment, int32_t depth) {
-  const Router& router = *segment.router;
-  const bool expert = router.spec.kind == RouterKind::kExpertChoice;
-  if (!expert && depth > 0) return 0;
-  const double asked = depth == 0 ? 1.0 : share_of(segment, depth - 1);
-  return asked * (matrix_flops(plan, router.weight) + matrix_flops(plan, router.hidden));
-}
-
 // `share` is the sum of the shares of tokens that the slot's copies keep.
 StateBytes count_slot(const Slot& slot, double share, DType kv_type) {
   StateBytes bytes;
@@ -153,12 +144,23 @@ FlopCount count_layer_flops(const ModelPlan& plan, const Segment& segment, const
   return count;
 }
 
+double count_router_flops(const ModelPlan& plan, const Segment& segment, int32_t depth) {
+  const Router& router = *segment.router;
+  const bool expert = router.spec.kind == RouterKind::kExpertChoice;
+  if (!expert && depth > 0) return 0;
+  const double asked = depth == 0 ? 1.0 : share_of(segment, depth - 1);
+  double one = 0;
+  for (const ParamRef& ref : {router.weight, router.hidden, router.aux_weight, router.aux_hidden})
+    one += matrix_flops(plan, ref);
+  return asked * one;
+}
+
 FlopCount count_flops(const ModelPlan& plan, int64_t context) {
   FlopCount count;
   count.head = matrix_flops(plan, plan.head);
   for (const Segment& segment : plan.segments) {
     for (int32_t depth = 0; depth < segment.repeat; ++depth) {
-      if (segment.router) count.router += router_flops(plan, segment, depth);
+      if (segment.router) count.router += count_router_flops(plan, segment, depth);
       for (const Layer& layer : segment.layers) {
         const FlopCount one = count_layer_flops(plan, segment, layer, depth, context);
         count.linear += one.linear;

@@ -18,6 +18,10 @@ struct ParameterCount {
 };
 ParameterCount count_parameters(const ModelPlan& plan);
 
+// Scores of one depth of a routed segment, per token of the model: expert choice asks the tokens that the
+// depth before kept; token choice asks all, once.
+double count_router_flops(const ModelPlan& plan, const Segment& segment, int32_t depth);
+
 // Floating-point operations of one forward pass per token at context length `context` (a multiply-add is
 // two), averaged over the positions of a sequence of that length, routed segments weighted by their
 // capacities.

@@ -27,6 +27,14 @@ bool is_routed(const ModelPlan& plan) {
   return std::ranges::any_of(plan.segments, [](const Segment& s) { return s.router.has_value(); });
 }
 
+int32_t most_passes(const ModelPlan& plan) {
+  int32_t most = 0;
+  for (const Segment& segment : plan.segments) {
+    if (segment.router) most = std::max(most, segment.repeat);
+  }
+  return most;
+}
+
 int64_t ModelPlan::num_unrolled_layers() const {
   int64_t total = 0;
   for (const Segment& segment : segments)

@@ -270,8 +270,9 @@ Status check_executable(const ModelPlan& plan);
 // there claims. Message: "layer 7: writes slot kv.7, but the prefill shortcut is claimed from layer 6 on".
 Status check_prefill_shortcut(const ModelPlan& plan, int64_t first);
 
-// Whether any segment has a router.
+// Whether any segment has a router, and the passes of the deepest one; 0 without.
 bool is_routed(const ModelPlan& plan);
+int32_t most_passes(const ModelPlan& plan);
 
 // Calls visit(segment, layer, depth) in the order of execution, all depths unrolled.
 template <class Visit>

@@ -51,15 +51,6 @@ class LivePlaces {
   std::vector<bool> alive_;
 };
 
-// Passes of the deepest routed segment; 0 without one.
-size_t deepest(const ModelPlan& plan) {
-  size_t passes = 0;
-  for (const Segment& segment : plan.segments) {
-    if (segment.router) passes = std::max(passes, static_cast<size_t>(segment.repeat));
-  }
-  return passes;
-}
-
 // The order of rows in source number `index`; each has a seed of its own, the first that of the run.
 OrderSettings order_of(const RunConfig& config, size_t index) {
   switch (config.data.order) {
@@ -374,7 +365,7 @@ class Run {
     EvaluationReport report;
     report.step = state_.step;
     int64_t passes = 0, rows = 0;
-    LivePlaces alive(deepest(plan_));
+    LivePlaces alive(static_cast<size_t>(most_passes(plan_)));
     for (const Batch& batch : batches) {
       for (int32_t label : batch.labels) report.predictions += label >= 0 ? 1 : 0;
       ForwardOptions options;

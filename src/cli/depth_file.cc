@@ -1,0 +1,47 @@
+#include "cli/depth_file.h"
+
+#include "base/json.h"
+
+namespace fathom::cli {
+
+namespace {
+
+Status add(const nlohmann::json& value, const std::string& where, int most, std::vector<uint8_t>& depths) {
+  if (!value.is_number_integer() || value.get<int64_t>() < 1 || value.get<int64_t>() > most) {
+    return invalid(where + ": found " + value.dump() + ", expected a number of passes from 1 to " +
+                   std::to_string(most));
+  }
+  depths.push_back(value.get<uint8_t>());
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<uint8_t>> read_depths(const std::string& path, int most) {
+  FATHOM_ASSIGN(const nlohmann::json json, read_json_file(path));
+  std::vector<uint8_t> depths;
+  const auto add_list = [&](const nlohmann::json& list, const std::string& name) -> Status {
+    for (size_t i = 0; i < list.size(); ++i)
+      FATHOM_TRY(add(list[i], path + ": " + name + "[" + std::to_string(i) + "]", most, depths));
+    return {};
+  };
+  if (json.is_array()) {
+    FATHOM_TRY(add_list(json, "depths"));
+  } else if (json.is_object() && json.contains("prompt_depths") && json["prompt_depths"].is_array() &&
+             json.contains("tokens") && json["tokens"].is_array()) {
+    FATHOM_TRY(add_list(json["prompt_depths"], "prompt_depths"));
+    for (size_t i = 0; i < json["tokens"].size(); ++i) {
+      const nlohmann::json& token = json["tokens"][i];
+      // The last token drawn has a depth only where it was run.
+      if (!token.is_object() || !token.contains("depth")) break;
+      FATHOM_TRY(add(token["depth"], path + ": tokens[" + std::to_string(i) + "].depth", most, depths));
+    }
+  } else {
+    return invalid(path +
+                   ": expected what `fathom generate --json` prints of a routed model, or a list of depths");
+  }
+  if (depths.empty()) return invalid(path + ": holds no depths");
+  return depths;
+}
+
+}  // namespace fathom::cli

@@ -1,0 +1,16 @@
+// Recursion depths of a text, as `fathom generate --json` prints them, read back to be replayed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace fathom::cli {
+
+// Passes of each token in order: `prompt_depths` and the `depth` of each of `tokens` in an object, or the
+// numbers of a list. Errors name the file and the entry: not JSON, no depths, one outside [1, most].
+Result<std::vector<uint8_t>> read_depths(const std::string& path, int most);
+
+}  // namespace fathom::cli

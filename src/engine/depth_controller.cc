@@ -1,0 +1,51 @@
+#include "engine/depth_controller.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace fathom {
+
+namespace {
+
+constexpr double kPerPass = 0.5;     // steps a pass too many is worth
+constexpr double kPerTime = 0.5;     // steps for a token that took twice its time
+constexpr double kMostSteps = 60;    // beyond any logit; a shift past it would take long to come back
+constexpr size_t kRowsOfPrompt = 8;  // tokens that the rows of a longer call count as
+
+}  // namespace
+
+DepthController::DepthController(const ModelPlan& plan) : most_(most_passes(plan)) {
+  for (const Segment& segment : plan.segments) {
+    if (!segment.router) continue;
+    // Logits of expert choice were taught as log-odds. Scores of token choice lie within alpha.
+    const RouterSpec& spec = segment.router->spec;
+    unit_ = spec.kind == RouterKind::kExpertChoice ? 1.0 : 0.1 * spec.alpha;
+  }
+}
+
+void DepthController::aim_at_budget(double share) {
+  FATHOM_CHECK(share > 0 && share <= 1, "a budget is a share of the full depth, above 0 and at most 1");
+  target_depth_ = std::max(1.0, share * most_);
+}
+
+void DepthController::aim_at_latency(double seconds) {
+  FATHOM_CHECK(seconds > 0, "a token takes some time");
+  target_seconds_ = seconds;
+}
+
+void DepthController::note(std::span<const uint8_t> depths, double seconds) {
+  if (depths.empty()) return;
+  double step = 0;
+  if (target_depth_ > 0) {
+    double sum = 0;
+    for (uint8_t depth : depths) sum += depth;
+    const double over = sum / static_cast<double>(depths.size()) - target_depth_;
+    step = kPerPass * over * static_cast<double>(std::min(depths.size(), kRowsOfPrompt));
+  } else if (target_seconds_ > 0 && depths.size() == 1) {
+    step = kPerTime * std::clamp(seconds / target_seconds_ - 1, -1.0, 1.0);
+  }
+  shift_ = std::clamp(shift_ + unit_ * step, -kMostSteps * unit_, kMostSteps * unit_);
+}
+
+}  // namespace fathom

@@ -1,0 +1,45 @@
+// Real-time control of how much a routed model computes: the router's decisions are shifted so that the mean
+// depth of tokens, or the time that a token takes, meets a target.
+//
+// The controller integrates: after each token the shift moves by a constant times (what was spent - the
+// target). So the mean over T tokens differs from the target by |shift after - shift before| / (constant T):
+// it is met the better the longer the text, whatever the router's scores look like, unless no shift can meet
+// it.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "plan/model_plan.h"
+
+namespace fathom {
+
+class DepthController {
+ public:
+  // For a plan with a router, which outlives it. Inactive (shift 0) until a target is set.
+  explicit DepthController(const ModelPlan& plan);
+
+  // Mean passes a token is to make: `share`, in (0, 1], of the most. The first pass is always made.
+  void aim_at_budget(double share);
+  // Time that a decoded token is to take.
+  void aim_at_latency(double seconds);
+
+  bool active() const { return target_depth_ > 0 || target_seconds_ > 0; }
+  bool by_time() const { return target_seconds_ > 0; }
+  double target_depth() const { return target_depth_; }
+
+  // What ForwardOptions::depth_shift of the next call should be.
+  float shift() const { return static_cast<float>(shift_); }
+
+  // After a call: depths of its rows, and the time it took. Rows of a prompt count together as a few tokens,
+  // as they were decided with one shift; their time counts only where the prompt is one token.
+  void note(std::span<const uint8_t> depths, double seconds);
+
+ private:
+  double most_ = 1;  // passes
+  double unit_ = 1;  // one step of the shift, in what scores are measured in
+  double target_depth_ = 0, target_seconds_ = 0;
+  double shift_ = 0;
+};
+
+}  // namespace fathom
