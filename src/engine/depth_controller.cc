@@ -27,6 +27,8 @@ DepthController::DepthController(const ModelPlan& plan) : most_(most_passes(plan
 void DepthController::aim_at_budget(double share) {
   FATHOM_CHECK(share > 0 && share <= 1, "a budget is a share of the full depth, above 0 and at most 1");
   target_depth_ = std::max(1.0, share * most_);
+  // What is lost before the shift has got there could not be made up for.
+  if (target_depth_ >= most_) shift_ = -kMostSteps * unit_;
 }
 
 void DepthController::aim_at_latency(double seconds) {

@@ -22,7 +22,7 @@ ForwardResult Generator::feed(SequenceState& state, std::span<const int32_t> tok
     options.replay_depths = request.replay_depths.subspan(result.depths.size(), tokens.size());
   DepthController* const controller = request.controller;
   if (controller != nullptr) options.depth_shift = controller->shift();
-  const SteadyClock clock;
+  SteadyClock clock;
   const double start = controller != nullptr ? clock.seconds() : 0;
   ForwardResult forward = executor_.forward(state, tokens, options);
   if (controller != nullptr) controller->note(forward.depths, clock.seconds() - start);
