@@ -84,6 +84,11 @@ Result<ModelSpec> read_fathom_config(const nlohmann::json& object) {
   FATHOM_TRY(reader.boolean("share_norms", spec.share_norms));
   FATHOM_TRY(reader.boolean("share_attention", spec.share_attention));
   FATHOM_TRY(reader.word("kv", spec.kv));
+  if (reader.has("initialization")) {
+    spec.initialization = Initialization::kRandom;
+    FATHOM_TRY(reader.word("initialization", *spec.initialization));
+  }
+  FATHOM_TRY(reader.integer("base_depth", spec.base_depth));
   FATHOM_TRY(reader.word("parametrisation", spec.parametrisation));
   FATHOM_TRY(reader.integer("mup_base_depth", spec.mup_base_depth));
   if (reader.has("router")) {
@@ -121,6 +126,8 @@ nlohmann::ordered_json write_fathom_config(const ModelSpec& spec) {
   out["share_norms"] = spec.share_norms;
   out["share_attention"] = spec.share_attention;
   out["kv"] = word_of(spec.kv);
+  if (spec.initialization) out["initialization"] = word_of(*spec.initialization);
+  if (spec.base_depth > 0) out["base_depth"] = spec.base_depth;
   out["parametrisation"] = word_of(spec.parametrisation);
   out["mup_base_depth"] = spec.mup_base_depth;
   if (spec.router) out["router"] = write_router(*spec.router);

@@ -15,6 +15,10 @@ namespace fathom {
 // strategies").
 enum class Sharing : uint8_t { kNone, kCycle, kSequence, kMiddleCycle, kMiddleSequence };
 
+// Which layers of a vanilla model of the same unrolled depth the shared layers of a recursive model start
+// from (Mixture-of-Recursions 2.3; plan/layer_sources.h has the rules).
+enum class Initialization : uint8_t { kRandom, kStepwise, kAverage, kLower, kUpper };
+
 enum class RouterKind : uint8_t { kExpertChoice, kTokenChoice };
 enum class ScoreFunction : uint8_t { kSigmoid, kTanh, kNone, kSoftmax };
 enum class Gating : uint8_t { kWeighted, kAdditive };
@@ -28,9 +32,9 @@ struct RouterSpec {
   ScoreFunction score = ScoreFunction::kSigmoid;
   Gating gating = Gating::kWeighted;
   RouterLoss loss = RouterLoss::kAuxLoss;
-  double alpha = 0.1;                 // weight = alpha * score
-  double temperature = 1.0;           // divides the router's input
-  double loss_coefficient = 0.001;    // of the auxiliary loss
+  double alpha = 0.1;               // weight = alpha * score
+  double temperature = 1.0;         // divides the router's input
+  double loss_coefficient = 0.001;  // of the auxiliary loss
   double z_coefficient = 0.0;         // of the router z-loss; 0 is off
   int64_t capacity_warmup_steps = 0;  // forward calls; 0 is off
   bool random = false;                // scores drawn uniformly instead of computed
@@ -76,6 +80,10 @@ struct ModelSpec {
   bool share_norms = true;
   bool share_attention = true;  // false: the first public release of MoR, attention untied per recursion
   KvMode kv = KvMode::kRecursionWise;
+  std::optional<Initialization> initialization;  // unset: fresh, and no start from a vanilla model
+  // The baseline "reduced depth" (Mixture-of-Recursions 2.1): with num_recursion = 1, this many of
+  // num_hidden_layers stay, each run once. 0: the model is recursive.
+  int64_t base_depth = 0;
   std::optional<RouterSpec> router;
 
   Parametrisation parametrisation = Parametrisation::kStandard;

@@ -67,6 +67,8 @@ TEST(SpecIo, EveryFieldSurvivesConfigJson) {
   spec.share_norms = false;
   spec.share_attention = false;
   spec.kv = KvMode::kHybrid;
+  spec.initialization = Initialization::kUpper;
+  spec.base_depth = 5;
   spec.parametrisation = Parametrisation::kMuP;
   spec.mup_base_depth = 8;
   spec.router = RouterSpec{.kind = RouterKind::kTokenChoice,

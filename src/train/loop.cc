@@ -17,7 +17,7 @@
 #include "train/optimizer.h"
 #include "train/resume.h"
 #include "train/torch_parallel.h"
-#include "weights/checkpoint.h"
+#include "weights/uptraining.h"
 
 namespace fathom::train {
 
@@ -158,11 +158,12 @@ class Run {
   Status start(const std::optional<Resumption>& resumption) {
     if (resumption) {
       FATHOM_TRY(restore(*resumption));
-    } else if (!config_.init.empty()) {
-      FATHOM_ASSIGN(const WeightFiles files, WeightFiles::open(config_.init));
-      FATHOM_TRY(load_parameters(plan_, naming_of(plan_), files, parameters_));
     } else {
       init_parameters(plan_, config_.train.seed, parameters_);
+      if (!config_.init.empty()) {
+        FATHOM_TRY(read_start(plan_, config_.init, config_.train.seed,
+                              [&](int32_t param) { return parameters_.values(param); }));
+      }
     }
     state_.threads = torch_parallel().num_threads();
     state_.instruction_set = name_of(isa_level());
