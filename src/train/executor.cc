@@ -4,11 +4,10 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <cmath>
-#include <numbers>
 
 #include "base/check.h"
 #include "kernels/router/router.h"
+#include "plan/capacity.h"
 #include "train/recompute.h"
 
 namespace fathom::train {
@@ -82,11 +81,6 @@ kernels::RouterScore score_of(const RouterSpec& spec) {
   if (spec.score == ScoreFunction::kTanh) return kernels::RouterScore::kTanh;
   FATHOM_CHECK(spec.score == ScoreFunction::kNone, "softmax scores belong to token choice");
   return kernels::RouterScore::kIdentity;
-}
-
-// Capacity on the way from 1 to c (Mixture-of-Recursions 3.2).
-double warmed_capacity(double capacity, double done) {
-  return capacity + (1.0 - capacity) * 0.5 * (1.0 + std::cos(std::numbers::pi * std::min(1.0, done)));
 }
 
 }  // namespace

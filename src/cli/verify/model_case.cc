@@ -12,15 +12,6 @@ namespace {
 
 constexpr int64_t kIgnored = -100;
 
-// Cases of other kinds, by the start of their names.
-Status refuse_other_kinds(const std::string& name) {
-  for (const char* prefix : {"optimizer_", "init_", "varlen_", "packed_data", "tables"}) {
-    if (name.starts_with(prefix))
-      return not_supported("not supported yet: cases named " + std::string(prefix) + "*");
-  }
-  return {};
-}
-
 // Largest limit that case.json suggests under a key that starts with `word`.
 void take_suggestion(const nlohmann::json& suggested, const std::string& word, double& limit) {
   for (const auto& [key, value] : suggested.items()) {
@@ -63,7 +54,6 @@ bool ModelCase::routed() const {
 }
 
 Result<ModelCase> open_model_case(const std::string& directory, const std::string& name) {
-  FATHOM_TRY(refuse_other_kinds(name));
   ModelCase c;
   c.path = directory;
   c.name = name;
