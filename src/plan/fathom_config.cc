@@ -17,6 +17,7 @@ Result<RouterSpec> read_router(const nlohmann::json& object) {
   FATHOM_TRY(reader.number("alpha", router.alpha));
   FATHOM_TRY(reader.number("temperature", router.temperature));
   FATHOM_TRY(reader.number("loss_coefficient", router.loss_coefficient));
+  FATHOM_TRY(reader.boolean("loss_per_step", router.loss_per_step));
   FATHOM_TRY(reader.number("z_coefficient", router.z_coefficient));
   FATHOM_TRY(reader.integer("capacity_warmup_steps", router.capacity_warmup_steps));
   FATHOM_TRY(reader.boolean("random", router.random));
@@ -36,6 +37,7 @@ nlohmann::ordered_json write_router(const RouterSpec& router) {
   out["alpha"] = router.alpha;
   out["temperature"] = router.temperature;
   out["loss_coefficient"] = router.loss_coefficient;
+  out["loss_per_step"] = router.loss_per_step;
   out["z_coefficient"] = router.z_coefficient;
   out["capacity_warmup_steps"] = router.capacity_warmup_steps;
   out["random"] = router.random;

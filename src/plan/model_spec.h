@@ -35,6 +35,9 @@ struct RouterSpec {
   double alpha = 0.1;               // weight = alpha * score
   double temperature = 1.0;         // divides the router's input
   double loss_coefficient = 0.001;  // of the auxiliary loss
+  // Divides the auxiliary loss by the micro-batches of a step, as all other losses are. The published code
+  // does not, so that its weight grows with their number (Mixture-of-Recursions 6.3).
+  bool loss_per_step = false;
   double z_coefficient = 0.0;         // of the router z-loss; 0 is off
   int64_t capacity_warmup_steps = 0;  // forward calls; 0 is off
   bool random = false;                // scores drawn uniformly instead of computed

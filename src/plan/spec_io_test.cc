@@ -79,6 +79,7 @@ TEST(SpecIo, EveryFieldSurvivesConfigJson) {
                            .alpha = 0.7,
                            .temperature = 2,
                            .loss_coefficient = 0.3,
+                           .loss_per_step = true,
                            .z_coefficient = 0.4,
                            .capacity_warmup_steps = 11,
                            .random = true,

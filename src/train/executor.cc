@@ -365,16 +365,18 @@ struct Executor::Pass {
       squares += double{logits[i]} * logits[i];
     }
     const auto count = static_cast<double>(active.size());
+    const auto accumulation = static_cast<double>(options.accumulation);
     pass.accuracy = static_cast<double>(right) / count;
     if (spec.loss == RouterLoss::kAuxLoss) {
       const Tensor bce = router_bce(scores.logits, kept);
       pass.bce = bce.item<float>();
       result.sampling_loss += pass.bce;
-      add_router_loss(bce * spec.loss_coefficient);
+      add_router_loss(bce *
+                      (spec.loss_per_step ? spec.loss_coefficient / accumulation : spec.loss_coefficient));
     }
     if (spec.z_coefficient > 0) {
-      result.z_loss += squares / count;
-      add_router_loss((scores.logits * scores.logits).mean() * spec.z_coefficient);
+      result.z_loss += squares / count / accumulation;
+      add_router_loss((scores.logits * scores.logits).mean() * (spec.z_coefficient / accumulation));
     }
     result.passes.push_back(std::move(pass));
   }

@@ -28,6 +28,8 @@ struct ForwardOptions {
   std::vector<uint8_t> replay_depths;  // kReplay: passes that each row of the batch makes
   double loss_scale = 1;               // multiplies the sum of negative log-likelihoods
   double label_smoothing = 0;
+  int64_t accumulation = 1;    // micro-batches whose losses a step adds up: divides the router's losses, see
+                               // RouterSpec::loss_per_step
   double capacity_warmup = 1;  // part of the capacity warm-up done, 0..1 (1: the plan's capacities)
   bool want_logits = false;
   // Keeps the inputs of each layer instead of all that its backward needs, and runs it again there. Gradients
@@ -51,7 +53,7 @@ struct ForwardResult {
   Tensor loss;  // what backward starts from: loss_lm + coefficient * sampling_loss + z_coefficient * z_loss
   double loss_lm = 0;
   double sampling_loss = 0;  // sum over passes, without coefficient
-  double z_loss = 0;
+  double z_loss = 0;         // sum over passes, divided by the micro-batches of a step
   std::vector<RoutedPass> passes;
   Tensor logits;  // [rows, vocab] if wanted
 };

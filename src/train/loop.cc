@@ -252,6 +252,7 @@ class Run {
     ForwardOptions options;
     options.bf16 = train.precision == Precision::kBF16;
     options.gradient_checkpointing = train.gradient_checkpointing;
+    options.accumulation = train.accumulation;
     options.loss_scale =
         1.0 / static_cast<double>(train.count_masked_labels ? tokens : std::max<int64_t>(1, counted));
 

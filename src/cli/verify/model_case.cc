@@ -117,14 +117,19 @@ Result<std::vector<CaseSequence>> sequences_of(ModelCase& c) {
   return sequences;
 }
 
+int64_t accumulation_of(const ModelCase& c) {
+  const auto found = c.record.find("accumulation_A");
+  const bool given = found != c.record.end() && found->is_number_integer() && *found > 0;
+  return given ? found->get<int64_t>() : 1;
+}
+
 double items_in_batch(ModelCase& c, const std::vector<CaseSequence>& sequences) {
   int64_t counted = 0;
   for (const CaseSequence& sequence : sequences)
     counted += std::ranges::count_if(sequence.labels, [](int32_t label) { return label >= 0; });
   if (c.family == Family::kHybrid || !c.io.has("labels")) return static_cast<double>(counted);
   counted = std::ranges::count_if(c.io.at("labels").ids, [](int64_t label) { return label != kIgnored; });
-  const bool accumulates = c.record.contains("accumulation_A") && c.record["accumulation_A"].is_number();
-  return static_cast<double>(counted) * (accumulates ? c.record["accumulation_A"].get<double>() : 1.0);
+  return static_cast<double>(counted * accumulation_of(c));
 }
 
 void RowComparison::add(const CaseSequence& sequence, const float* got, int64_t rows, int64_t columns,

@@ -53,6 +53,9 @@ struct CaseSequence {
 // in the file; here they are.
 Result<std::vector<CaseSequence>> sequences_of(ModelCase& c);
 
+// Micro-batches that a step of the case adds up; the file holds one of them.
+int64_t accumulation_of(const ModelCase& c);
+
 // What the sum of losses is divided by. The recursion family counts all labels that are not ignored, before
 // the shift takes one of each row away, and all micro-batches of a step.
 double items_in_batch(ModelCase& c, const std::vector<CaseSequence>& sequences);

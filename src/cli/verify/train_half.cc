@@ -88,6 +88,7 @@ Status verify_in_trainer(ModelCase& c, Report& report) {
   }
   train::ForwardOptions options;
   options.loss_scale = 1.0 / items_in_batch(c, sequences);
+  options.accumulation = accumulation_of(c);
   options.want_logits = true;
   train::Executor executor(c.plan, parameters);
   const train::ForwardResult result = executor.forward(batch, options);

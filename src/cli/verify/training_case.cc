@@ -206,6 +206,7 @@ Status verify_training_steps(ModelCase& c, Report& report) {
       const train::Batch batch = batch_of(sequences, micro * recipe.rows, recipe.rows);
       train::ForwardOptions options;
       options.loss_scale = 1.0 / recipe.items[static_cast<size_t>(micro)];
+      options.accumulation = recipe.accumulation;
       const train::ForwardResult result = executor.forward(batch, options);
       result.loss.backward();
       const std::string name = "micro" + std::to_string(micro);
