@@ -7,6 +7,7 @@
 
 #include "plan/count.h"
 #include "plan/describe.h"
+#include "plan/layer_sources.h"
 #include "plan/naming.h"
 #include "plan/plan_figures.h"
 #include "plan/spec_io.h"
@@ -24,7 +25,25 @@ bool same_parameters(const ModelPlan& a, const ModelPlan& b) {
   return true;
 }
 
+// Each layer of a recursive model starts from layers that its vanilla model has, by every rule.
+void use_sources(const ModelPlan& plan) {
+  using fathom::Initialization;
+  if (plan.spec.sharing == fathom::Sharing::kNone) return;
+  for (Initialization rule : {Initialization::kRandom, Initialization::kStepwise, Initialization::kAverage,
+                              Initialization::kLower, Initialization::kUpper}) {
+    const fathom::LayerSources layers = fathom::layer_sources(plan.spec, rule, fathom::draw_with(1));
+    if (static_cast<int64_t>(layers.sources.size()) != plan.num_unrolled_layers()) std::abort();
+    for (const std::vector<int32_t>& sources : layers.sources) {
+      if (sources.empty()) std::abort();
+      for (int32_t source : sources) {
+        if (source < 0 || source >= plan.spec.num_hidden_layers) std::abort();
+      }
+    }
+  }
+}
+
 void use(const ModelPlan& plan) {
+  use_sources(plan);
   const fathom::PlanFigures figures = fathom::figures_of(plan, plan.dims.max_positions, fathom::DType::kF32);
   if (figures.parameters.unique <= 0 || figures.parameters.total < figures.parameters.final_norm)
     std::abort();

@@ -1,6 +1,8 @@
 // fathom plan: the layers of a model and what they cost, from its specification alone.
 #include <iostream>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/model_specs.h"
@@ -12,16 +14,39 @@ namespace fathom::cli {
 namespace {
 
 struct PlanFlags {
-  std::string spec;
+  std::vector<std::string> specs;
   int64_t context = 0;
   std::string kv_type = "bf16";
   bool json = false;
   bool params = false;
   bool tensors = false;
+  bool iso_flops = false;
+  FlopBudget budget;
 };
 
+// Models side by side at one budget.
+Result<int> run_budget(const PlanFlags& flags) {
+  std::vector<BudgetRow> rows;
+  for (const std::string& name : flags.specs) {
+    FATHOM_ASSIGN(const ModelSpec spec, find_spec(name));
+    FATHOM_ASSIGN(const ModelPlan plan, build_plan(spec));
+    Result<BudgetedRun> run = plan_budget(plan, flags.budget);
+    if (!run.ok()) return at(name, run.error());
+    rows.push_back({name, count_parameters(plan), *run});
+  }
+  std::cout << (flags.json ? describe_budgets_json(flags.budget, rows)
+                           : describe_budgets(flags.budget, rows));
+  return kExitOk;
+}
+
 Result<int> run_plan(const PlanFlags& flags) {
-  FATHOM_ASSIGN(const ModelSpec spec, find_spec(flags.spec));
+  if (flags.iso_flops) return run_budget(flags);
+  if (flags.specs.size() > 1) {
+    std::cerr << "fathom plan: " << flags.specs.size()
+              << " specifications, expected one; with --iso-flops several stand side by side\n";
+    return kExitUsage;
+  }
+  FATHOM_ASSIGN(const ModelSpec spec, find_spec(flags.specs.front()));
   FATHOM_ASSIGN(const ModelPlan plan, build_plan(spec));
   if (flags.params || flags.tensors) {
     std::cout << (flags.params ? describe_params(plan) : describe_tensors(plan));
@@ -37,7 +62,7 @@ Result<int> run_plan(const PlanFlags& flags) {
 
 Action declare_plan(CLI::App& app) {
   auto flags = std::make_shared<PlanFlags>();
-  app.add_option("spec", flags->spec, "a TOML or JSON file, a model directory, or a built-in name")
+  app.add_option("spec", flags->specs, "a TOML or JSON file, a model directory, or a built-in name")
       ->required();
   app.add_option("--context", flags->context, "tokens of a sequence (default: the model's longest)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
@@ -46,10 +71,31 @@ Action declare_plan(CLI::App& app) {
       ->capture_default_str();
   auto* json = app.add_flag("--json", flags->json, "print the table as JSON");
   auto* params = app.add_flag("--params", flags->params, "list the parameters instead")->excludes(json);
-  app.add_flag("--tensors", flags->tensors, "list the tensors of a checkpoint instead")
-      ->excludes(json)
-      ->excludes(params);
-  return [flags] { return run_plan(*flags); };
+  auto* tensors = app.add_flag("--tensors", flags->tensors, "list the tensors of a checkpoint instead")
+                      ->excludes(json)
+                      ->excludes(params);
+  FlopBudget& budget = flags->budget;
+  auto* iso = app.add_option("--iso-flops", budget.flops,
+                             "steps that each model gets for this many operations of forward passes instead")
+                  ->check(at_least(1))
+                  ->excludes(params)
+                  ->excludes(tensors);
+  app.add_option("--sequence-length", budget.sequence_length, "tokens of a training row")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
+      ->needs(iso)
+      ->capture_default_str();
+  app.add_option("--batch-tokens", budget.batch_tokens, "tokens of an optimizer step")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->needs(iso)
+      ->capture_default_str();
+  app.add_option("--smallest-budget", budget.smallest, "the budget whose steps set the warm-up")
+      ->check(at_least(1))
+      ->needs(iso)
+      ->capture_default_str();
+  return [flags, iso] {
+    flags->iso_flops = iso->count() > 0;
+    return run_plan(*flags);
+  };
 }
 
 }  // namespace fathom::cli

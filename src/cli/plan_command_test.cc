@@ -51,7 +51,27 @@ TEST(PlanCommand, ReadsAFileAndListsItsTensors) {
   EXPECT_THAT(fathom_plan("tiny/sambay --params").output, HasSubstr("layers.6.gmu.in_proj"));
 }
 
+TEST(PlanCommand, ModelsStandSideBySideAtOneBudget) {
+  const Outcome run = fathom_plan("smollm-360m mor-360m-nr2 --iso-flops 16.5e18");
+  EXPECT_EQ(run.exit_code, 0);
+  EXPECT_THAT(run.output, HasSubstr("9438"));
+  EXPECT_THAT(run.output, HasSubstr("12619"));
+  const Outcome json = fathom_plan("smollm-360m recursive-360m-nr4 --iso-flops 16.5e18 --json");
+  ASSERT_EQ(json.exit_code, 0) << json.output;
+  const nlohmann::json models = nlohmann::json::parse(json.output)["models"];
+  ASSERT_EQ(models.size(), 2U);
+  EXPECT_EQ(models[1]["name"], "recursive-360m-nr4");
+  EXPECT_EQ(models[1]["steps"], 8883);
+  EXPECT_EQ(models[0]["warmup_steps"], 57);
+  const Outcome half = fathom_plan("smollm-360m --iso-flops 16.5e18 --batch-tokens 1048576 --json");
+  EXPECT_EQ(nlohmann::json::parse(half.output)["models"][0]["steps"], 18876);
+  EXPECT_EQ(fathom_plan("sambay-d8 --iso-flops 16.5e18").exit_code, 1);
+}
+
 TEST(PlanCommand, RefusesWithItsExitCodes) {
+  EXPECT_EQ(fathom_plan("smollm-360m mor-360m-nr2").exit_code, 2);
+  EXPECT_EQ(fathom_plan("smollm-360m --batch-tokens 1048576").exit_code, 2);
+  EXPECT_EQ(fathom_plan("smollm-360m --iso-flops -1").exit_code, 2);
   EXPECT_EQ(fathom_plan("no-such-model").exit_code, 1);
   EXPECT_THAT(fathom_plan("no-such-model").output, HasSubstr("mor-360m-nr3"));
   EXPECT_EQ(fathom_plan("mor-360m-nr3 --kv-type f8").exit_code, 2);

@@ -7,8 +7,8 @@
 #include "base/parallel.h"
 #include "cli/commands.h"
 #include "cli/trainer_process.h"
+#include "cli/verify/case_kinds.h"
 #include "cli/verify/model_case.h"
-#include "cli/verify/module_case.h"
 
 namespace fathom::cli {
 
@@ -41,19 +41,12 @@ Status verify_in_trainer(const std::string& directory, const Flags& flags, Repor
   return report.add_json(json);
 }
 
-Status verify_case(const std::string& directory, const Flags& flags, Report& report, Parallel& parallel) {
-  const std::string name = case_name(directory);
-  if (verify::is_module_case(name)) {
-    verify::Limits limits;
-    limits.gradients = 1e-4;
-    limits.gradient_measure = verify::Measure::kOfLargest;
-    FATHOM_TRY(verify::apply_tolerance(flags.tolerance, limits));
-    report = Report(name, limits);
-    return verify::run_module_case(directory, name, report, parallel);
-  }
-  FATHOM_ASSIGN(verify::ModelCase c, verify::open_model_case(directory, name));
+Status verify_model(const verify::CaseRequest& request, const Flags& flags, Report& report,
+                    Parallel& parallel) {
+  const std::string& directory = request.directory;
+  FATHOM_ASSIGN(verify::ModelCase c, verify::open_model_case(directory, request.name));
   FATHOM_TRY(verify::apply_tolerance(flags.tolerance, c.limits));
-  report = Report(name, c.limits);
+  report = Report(request.name, c.limits);
   if (flags.only == "engine" && c.training_steps())
     return invalid(directory + ": recorded training steps are the trainer's; --only engine leaves nothing");
   if (flags.only != "train" && !c.training_steps()) {
@@ -67,6 +60,13 @@ Status verify_case(const std::string& directory, const Flags& flags, Report& rep
   const bool decoding = c.io.has("prefill.logits");
   if (flags.only != "engine" && !decoding) FATHOM_TRY(verify_in_trainer(directory, flags, report));
   return {};
+}
+
+Status verify_case(const std::string& directory, const Flags& flags, Report& report, Parallel& parallel) {
+  const verify::CaseRequest request{directory, case_name(directory), flags.tolerance};
+  const verify::CaseKind* kind = verify::find_case_kind(request.name);
+  if (kind == nullptr || kind->whole_model) FATHOM_TRY(verify_model(request, flags, report, parallel));
+  return kind == nullptr ? Status() : kind->verify(request, report, parallel);
 }
 
 Result<int> run(const Flags& flags) {

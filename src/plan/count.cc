@@ -172,13 +172,21 @@ FlopCount count_flops(const ModelPlan& plan, int64_t context) {
   return count;
 }
 
+bool paper_flops_apply(const ModelPlan& plan) {
+  for (const Segment& segment : plan.segments) {
+    for (const Layer& layer : segment.layers) {
+      if (layer.kind() != BlockKind::kAttention || std::get<Attention>(layer.mixer).window > 0) return false;
+    }
+  }
+  return true;
+}
+
 double paper_flops(const ModelPlan& plan, int64_t context) {
   const auto d = static_cast<double>(plan.dims.hidden_size);
   const auto t = static_cast<double>(context);
   double total = 0;
+  FATHOM_CHECK(paper_flops_apply(plan), "the paper's formula covers layers of self-attention only");
   for_each_unrolled_layer(plan, [&](const Segment& segment, const Layer& layer, int32_t depth) {
-    FATHOM_CHECK(layer.kind() == BlockKind::kAttention,
-                 "the paper's formula covers layers of self-attention only");
     const double share = share_of(segment, depth);
     const KeySource source = key_source(segment, layer, depth);
     const double projections = (source == KeySource::kFirstDepth ? 2 : 4) * d * d;

@@ -44,8 +44,10 @@ FlopCount count_layer_flops(const ModelPlan& plan, const Segment& segment, const
 int64_t count_layer_parameters(const ModelPlan& plan, const Layer& layer);
 
 // The Mixture-of-Recursions paper's own accounting (forward, no embedding or head, K and V as full D x D,
-// attention 2 T D per layer); only for attention-only plans. Per token.
+// attention 2 T D per layer). Per token. Only where paper_flops_apply(): every layer is self-attention over
+// all keys.
 double paper_flops(const ModelPlan& plan, int64_t context);
+bool paper_flops_apply(const ModelPlan& plan);
 
 // Bytes of persistent state of one sequence. SSM and convolution states are float; KV entries have `kv_type`.
 // Depths of a routed segment hold the tokens that they keep: capacities weigh the growth per token.

@@ -1,5 +1,6 @@
 #include "plan/describe.h"
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -196,6 +197,44 @@ std::string describe_tensors(const ModelPlan& plan) {
     out += "\n";
   }
   return out;
+}
+
+std::string describe_budgets(const FlopBudget& budget, const std::vector<BudgetRow>& rows) {
+  size_t width = 5;
+  for (const BudgetRow& row : rows) width = std::max(width, row.name.size());
+  const int name_width = static_cast<int>(width);
+  std::string out = format("%g operations of forward passes, rows of %" PRId64 " tokens, %s tokens a step\n",
+                           budget.flops, budget.sequence_length, grouped(budget.batch_tokens).c_str());
+  out += format("%-*s %15s %12s %9s %8s %8s %19s\n", name_width, "model", "non-embedding", "MFLOP/token",
+                "steps", "warm-up", "decay", "tokens");
+  for (const BudgetRow& row : rows) {
+    out +=
+        format("%-*s %15s %12.3f %9" PRId64 " %8" PRId64 " %8" PRId64 " %19s\n", name_width, row.name.c_str(),
+               grouped(row.parameters.non_embedding()).c_str(), row.run.flops_per_token / 1e6, row.run.steps,
+               row.run.warmup_steps, row.run.decay_steps, grouped(row.run.tokens).c_str());
+  }
+  return out;
+}
+
+std::string describe_budgets_json(const FlopBudget& budget, const std::vector<BudgetRow>& rows) {
+  nlohmann::ordered_json out;
+  out["flops"] = budget.flops;
+  out["smallest_flops"] = budget.smallest;
+  out["sequence_length"] = budget.sequence_length;
+  out["batch_tokens"] = budget.batch_tokens;
+  out["models"] = nlohmann::ordered_json::array();
+  for (const BudgetRow& row : rows) {
+    out["models"].push_back({{"name", row.name},
+                             {"parameters", row.parameters.unique},
+                             {"non_embedding", row.parameters.non_embedding()},
+                             {"flops_per_token", row.run.flops_per_token},
+                             {"exact_steps", row.run.exact_steps},
+                             {"steps", row.run.steps},
+                             {"warmup_steps", row.run.warmup_steps},
+                             {"decay_steps", row.run.decay_steps},
+                             {"tokens", row.run.tokens}});
+  }
+  return out.dump(2) + "\n";
 }
 
 }  // namespace fathom

@@ -3,7 +3,10 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
+#include "plan/count.h"
+#include "plan/iso_flops.h"
 #include "plan/model_plan.h"
 
 namespace fathom {
@@ -21,5 +24,18 @@ std::string describe_params(const ModelPlan& plan);
 
 // One line per tensor of the checkpoint: name, shape, the parameters it is made of, aliases.
 std::string describe_tensors(const ModelPlan& plan);
+
+// A model that a budget is spent on.
+struct BudgetRow {
+  std::string name;
+  ParameterCount parameters;
+  BudgetedRun run;
+};
+
+// Models side by side at one budget: parameters, operations of a token, steps with warm-up and decay, tokens.
+std::string describe_budgets(const FlopBudget& budget, const std::vector<BudgetRow>& rows);
+
+// The same figures as a JSON object.
+std::string describe_budgets_json(const FlopBudget& budget, const std::vector<BudgetRow>& rows);
 
 }  // namespace fathom

@@ -20,6 +20,7 @@ Result<RouterSpec> read_router(const nlohmann::json& object) {
   FATHOM_TRY(reader.integer("mlp_ratio", router.mlp_ratio));
   FATHOM_TRY(reader.number("loss_coefficient", router.loss_coefficient));
   FATHOM_TRY(reader.number("bias_update", router.bias_update));
+  FATHOM_TRY(reader.boolean("loss_per_step", router.loss_per_step));
   FATHOM_TRY(reader.number("z_coefficient", router.z_coefficient));
   FATHOM_TRY(reader.integer("capacity_warmup_steps", router.capacity_warmup_steps));
   FATHOM_TRY(reader.integer("balance_warmup_steps", router.balance_warmup_steps));
@@ -42,6 +43,7 @@ nlohmann::ordered_json write_router(const RouterSpec& router) {
   out["mlp_ratio"] = router.mlp_ratio;
   out["loss_coefficient"] = router.loss_coefficient;
   out["bias_update"] = router.bias_update;
+  out["loss_per_step"] = router.loss_per_step;
   out["z_coefficient"] = router.z_coefficient;
   out["capacity_warmup_steps"] = router.capacity_warmup_steps;
   out["balance_warmup_steps"] = router.balance_warmup_steps;
@@ -91,6 +93,11 @@ Result<ModelSpec> read_fathom_config(const nlohmann::json& object) {
   FATHOM_TRY(reader.boolean("share_norms", spec.share_norms));
   FATHOM_TRY(reader.boolean("share_attention", spec.share_attention));
   FATHOM_TRY(reader.word("kv", spec.kv));
+  if (reader.has("initialization")) {
+    spec.initialization = Initialization::kRandom;
+    FATHOM_TRY(reader.word("initialization", *spec.initialization));
+  }
+  FATHOM_TRY(reader.integer("base_depth", spec.base_depth));
   FATHOM_TRY(reader.word("parametrisation", spec.parametrisation));
   FATHOM_TRY(reader.integer("mup_base_depth", spec.mup_base_depth));
   if (reader.has("router")) {
@@ -128,6 +135,8 @@ nlohmann::ordered_json write_fathom_config(const ModelSpec& spec) {
   out["share_norms"] = spec.share_norms;
   out["share_attention"] = spec.share_attention;
   out["kv"] = word_of(spec.kv);
+  if (spec.initialization) out["initialization"] = word_of(*spec.initialization);
+  if (spec.base_depth > 0) out["base_depth"] = spec.base_depth;
   out["parametrisation"] = word_of(spec.parametrisation);
   out["mup_base_depth"] = spec.mup_base_depth;
   if (spec.router) out["router"] = write_router(*spec.router);

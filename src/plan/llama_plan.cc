@@ -21,6 +21,12 @@ Layer make_layer(PlanBuilder& builder, const LayerPlace& place, int32_t kv_copie
   return layer;
 }
 
+// How many fresh layers a layer of a segment run `repeat` times starts as the mean of.
+int64_t layers_averaged(const ModelSpec& spec, int32_t repeat) {
+  if (spec.initialization != Initialization::kAverage) return 1;
+  return spec.base_depth > 0 ? spec.num_hidden_layers / spec.base_depth : repeat;
+}
+
 // Layers `first`, first + 1, ... run `repeat` times.
 Segment make_segment(PlanBuilder& builder, int32_t first, int32_t count, int32_t repeat) {
   const ModelSpec& spec = builder.spec();
@@ -33,7 +39,8 @@ Segment make_segment(PlanBuilder& builder, int32_t first, int32_t count, int32_t
                            .repeat = repeat,
                            .own_norms = own || !spec.share_norms,
                            .own_attention = own || !spec.share_attention,
-                           .own_mlp = own};
+                           .own_mlp = own,
+                           .mean_of = layers_averaged(spec, repeat)};
     const int32_t copies = keys_per_depth(segment.kv) ? repeat : 1;
     segment.layers.push_back(make_layer(builder, place, copies));
   }
@@ -95,6 +102,8 @@ Result<ModelPlan> llama_plan(const ModelSpec& spec) {
   if (spec.sharing == Sharing::kNone) {
     const auto repeat = static_cast<int32_t>(spec.num_recursion);
     builder.plan().segments.push_back(make_segment(builder, 0, layers / repeat, repeat));
+  } else if (spec.base_depth > 0) {
+    builder.plan().segments.push_back(make_segment(builder, 0, static_cast<int32_t>(spec.base_depth), 1));
   } else {
     // Layers that do not fill a recursion are dropped, as the published construction does.
     const auto repeat = static_cast<int32_t>(spec.num_recursion);

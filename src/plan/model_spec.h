@@ -15,6 +15,10 @@ namespace fathom {
 // strategies").
 enum class Sharing : uint8_t { kNone, kCycle, kSequence, kMiddleCycle, kMiddleSequence };
 
+// Which layers of a vanilla model of the same unrolled depth the shared layers of a recursive model start
+// from (Mixture-of-Recursions 2.3; plan/layer_sources.h has the rules).
+enum class Initialization : uint8_t { kRandom, kStepwise, kAverage, kLower, kUpper };
+
 enum class RouterKind : uint8_t { kExpertChoice, kTokenChoice };
 enum class ScoreFunction : uint8_t { kSigmoid, kTanh, kNone, kSoftmax };
 enum class Gating : uint8_t { kWeighted, kAdditive };
@@ -36,7 +40,10 @@ struct RouterSpec {
   int64_t mlp_ratio = 2;            // hidden width of MLP routers over hidden_size (the paper's Wide-MLP: 4)
   double loss_coefficient = 0.001;  // of the auxiliary or balancing loss
   double bias_update = 0.001;       // kLossFree: what a step adds to or takes from a bias
-  double z_coefficient = 0.0;       // of the router z-loss; 0 is off
+  // Divides the auxiliary loss by the micro-batches of a step, as all other losses are. The published code
+  // does not, so that its weight grows with their number (Mixture-of-Recursions 6.3).
+  bool loss_per_step = false;
+  double z_coefficient = 0.0;         // of the router z-loss; 0 is off
   int64_t capacity_warmup_steps = 0;  // expert choice, forward calls; 0 is off
   int64_t balance_warmup_steps =
       0;                          // token choice: forward calls before this one go the deepest way; 0: none
@@ -98,6 +105,10 @@ struct ModelSpec {
   bool share_norms = true;
   bool share_attention = true;  // false: the first public release of MoR, attention untied per recursion
   KvMode kv = KvMode::kRecursionWise;
+  std::optional<Initialization> initialization;  // unset: fresh, and no start from a vanilla model
+  // The baseline "reduced depth" (Mixture-of-Recursions 2.1): with num_recursion = 1, this many of
+  // num_hidden_layers stay, each run once. 0: the model is recursive.
+  int64_t base_depth = 0;
   std::optional<RouterSpec> router;
 
   Parametrisation parametrisation = Parametrisation::kStandard;

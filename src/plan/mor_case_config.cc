@@ -73,6 +73,17 @@ Status read_kv_sharing(const nlohmann::json& object, ModelSpec& spec) {
   return reader.finish();
 }
 
+// The rule that made the weights of a recursive model: only the authors' own keys say it.
+Status read_initialization(const nlohmann::json& authors, ModelSpec& spec) {
+  if (spec.sharing == Sharing::kNone || !authors.is_object() || !authors.contains("recursive")) return {};
+  const nlohmann::json& recursive = authors["recursive"];
+  if (!recursive.is_object()) return invalid("authors_config.recursive: expected an object");
+  FieldReader reader(recursive, "authors_config.recursive.");
+  if (reader.raw("initialization").is_null()) return {};
+  spec.initialization = Initialization::kRandom;
+  return reader.word("initialization", *spec.initialization);
+}
+
 Status same(const char* key, int64_t plain, int64_t llama) {
   if (plain == llama) return {};
   return invalid(std::string(key) + ": plain says " + std::to_string(plain) + ", llama_config " +
@@ -102,7 +113,7 @@ Result<ModelSpec> read_mor_case_config(const nlohmann::json& object) {
   FieldReader top(object);
   const nlohmann::json& plain = top.raw("plain");
   const nlohmann::json& llama = top.raw("llama_config");
-  top.ignore({"authors_config"});  // the same as `plain`, and training options
+  const nlohmann::json& authors = top.raw("authors_config");  // the same as `plain`, and training options
   FATHOM_TRY(top.finish());
   if (!plain.is_object() || !llama.is_object()) return invalid("plain, llama_config: expected two objects");
   FATHOM_ASSIGN(ModelSpec spec, read_llama_config(llama));
@@ -117,6 +128,7 @@ Result<ModelSpec> read_mor_case_config(const nlohmann::json& object) {
   if (spec.sharing != Sharing::kNone)
     FATHOM_TRY(reader.integer("num_recursion", spec.num_recursion, Presence::kRequired));
   FATHOM_TRY(reader.boolean("share_norm_weights", spec.share_norms));
+  FATHOM_TRY(read_initialization(authors, spec));
   if (reader.has("mor")) {
     FATHOM_ASSIGN(spec.router, read_mor(reader.raw("mor")));
   }

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "base/check.h"
 #include "base/extents.h"
 
 namespace fathom {
@@ -22,6 +23,13 @@ Init InitRule::residual(int64_t fan_in) const {
   Init init = matrix(fan_in);
   init.a /= residual_divisor;
   return init;
+}
+
+InitRule InitRule::averaged(int64_t count) const {
+  FATHOM_CHECK(!uniform || count == 1, "the mean of uniform numbers is not uniform");
+  InitRule rule = *this;
+  rule.deviation /= std::sqrt(static_cast<double>(count));
+  return rule;
 }
 
 PlanBuilder::PlanBuilder(const ModelSpec& spec, const InitRule& init) : init_(init) {
@@ -92,8 +100,15 @@ Attention PlanBuilder::attention(const LayerPlace& place, bool cross, bool biase
     attention.scale = std::sqrt(kBaseHeadDim) / head_dim;
   }
   const bool own = place.own_attention;
+  const InitRule init = init_.averaged(place.mean_of);
+  // Attention that each recursion has for itself was made anew by the published code, with its library's
+  // default for linear layers (Mixture-of-Recursions 9.1).
+  const bool anew = own && place.repeat > 1;
+  const auto init_of = [&](const Init& given, int64_t fan_in) {
+    return anew ? Init{.kind = InitKind::kUniform, .a = 1 / std::sqrt(static_cast<double>(fan_in))} : given;
+  };
   const auto matrix = [&](const char* name, int64_t out) {
-    return add(place, own, name, {out, hidden}, ParamRole::kMatrix, init_.matrix(hidden));
+    return add(place, own, name, {out, hidden}, ParamRole::kMatrix, init_of(init.matrix(hidden), hidden));
   };
   const auto bias = [&](const char* name, int64_t out) {
     return biases ? add(place, own, name, {out}, ParamRole::kBias, constant(0)) : ParamRef{};
@@ -108,7 +123,8 @@ Attention PlanBuilder::attention(const LayerPlace& place, bool cross, bool biase
     attention.k_bias = bias("attention.k_bias", kv_dim);
     attention.v_bias = bias("attention.v_bias", kv_dim);
   }
-  attention.o = add(place, own, "attention.o", {hidden, q_dim}, ParamRole::kMatrix, init_.residual(q_dim));
+  attention.o = add(place, own, "attention.o", {hidden, q_dim}, ParamRole::kMatrix,
+                    init_of(init.residual(q_dim), q_dim));
   attention.o_bias = bias("attention.o_bias", hidden);
   return attention;
 }
@@ -172,12 +188,13 @@ GatedMemory PlanBuilder::gated_memory(const LayerPlace& place, int64_t inner) {
 
 Mlp PlanBuilder::mlp(const LayerPlace& place) {
   const int64_t hidden = spec().hidden_size;
+  const InitRule init = init_.averaged(place.mean_of);
   Mlp mlp;
   mlp.inner = spec().intermediate_size;
   const bool own = place.own_mlp;
-  mlp.gate = add(place, own, "mlp.gate", {mlp.inner, hidden}, ParamRole::kMatrix, init_.matrix(hidden));
-  mlp.up = add(place, own, "mlp.up", {mlp.inner, hidden}, ParamRole::kMatrix, init_.matrix(hidden));
-  mlp.down = add(place, own, "mlp.down", {hidden, mlp.inner}, ParamRole::kMatrix, init_.residual(mlp.inner));
+  mlp.gate = add(place, own, "mlp.gate", {mlp.inner, hidden}, ParamRole::kMatrix, init.matrix(hidden));
+  mlp.up = add(place, own, "mlp.up", {mlp.inner, hidden}, ParamRole::kMatrix, init.matrix(hidden));
+  mlp.down = add(place, own, "mlp.down", {hidden, mlp.inner}, ParamRole::kMatrix, init.residual(mlp.inner));
   return mlp;
 }
 

@@ -17,6 +17,8 @@ struct InitRule {
   double residual_divisor = 1;
   Init matrix(int64_t fan_in) const;
   Init residual(int64_t fan_in) const;
+  // The rule of the mean of `count` independent matrices: Normal(0, deviation / sqrt(count)).
+  InitRule averaged(int64_t count) const;
 };
 
 // Where a layer stands: its number, how often its segment runs, and which of its parameters each depth has
@@ -27,6 +29,7 @@ struct LayerPlace {
   bool own_norms = false;
   bool own_attention = false;
   bool own_mlp = false;
+  int64_t mean_of = 1;  // fresh matrices that each of its matrices starts as the mean of
 };
 
 class PlanBuilder {

@@ -45,15 +45,6 @@ LayerFigures layer_figures(const ModelPlan& plan, const Segment& segment, const 
   return figures;
 }
 
-bool attention_only(const ModelPlan& plan) {
-  for (const Segment& segment : plan.segments) {
-    for (const Layer& layer : segment.layers) {
-      if (layer.kind() != BlockKind::kAttention || std::get<Attention>(layer.mixer).window > 0) return false;
-    }
-  }
-  return true;
-}
-
 }  // namespace
 
 PlanFigures figures_of(const ModelPlan& plan, int64_t context, DType kv_type) {
@@ -65,7 +56,7 @@ PlanFigures figures_of(const ModelPlan& plan, int64_t context, DType kv_type) {
   figures.parameters = count_parameters(plan);
   figures.flops = count_flops(plan, context);
   figures.state = count_state(plan, kv_type);
-  if (attention_only(plan)) figures.paper_flops = paper_flops(plan, context);
+  if (paper_flops_apply(plan)) figures.paper_flops = paper_flops(plan, context);
   figures.shortcut = prefill_shortcut_layer(plan);
   if (figures.shortcut) {
     int32_t unrolled = 0;

@@ -100,6 +100,22 @@ TEST(Refusal, OfRecursion) {
           s.num_recursion = 4;
           s.kv = KvMode::kShared;
         }},
+       {"base_depth: found 2 with num_recursion = 3, expected num_recursion = 1, the baseline of reduced "
+        "depth",
+        [](auto& s) { s.base_depth = 2; }},
+       {"initialization: found \"average\" without a sharing strategy, expected none: there are no shared "
+        "layers to start",
+        [](auto& s) {
+          s.sharing = Sharing::kNone;
+          s.num_recursion = 1;
+          s.initialization = Initialization::kAverage;
+        }},
+       {"base_depth: found 2 without a sharing strategy, expected none",
+        [](auto& s) {
+          s.sharing = Sharing::kNone;
+          s.num_recursion = 1;
+          s.base_depth = 2;
+        }},
        {"kv: found \"hybrid\", which is defined for expert choice only",
         [](auto& s) { s.kv = KvMode::kHybrid; }},
        {"kv: found \"hybrid\", which is defined for routed models only",
@@ -116,6 +132,22 @@ TEST(Refusal, OfRecursion) {
        {"sliding_window: no layer of llama is windowed, expected 0", [](auto& s) { s.sliding_window = 4; }},
        {"parametrisation: muP is defined for the hybrid study's architectures, not for llama",
         [](auto& s) { s.parametrisation = Parametrisation::kMuP; }}});
+}
+
+TEST(Refusal, OfReducedDepth) {
+  ModelSpec good = tiny_recursive(Sharing::kSequence, 1);
+  good.base_depth = 3;
+  const char* no_recursions =
+      "base_depth: a model of reduced depth has no recursions, expected neither a router nor kv, share_norms "
+      "or share_attention beside it";
+  expect_refusals(
+      good, {{"base_depth: found 9, expected 1 to 8", [](auto& s) { s.base_depth = 9; }},
+             {"base_depth: found -1, expected 1 to 8", [](auto& s) { s.base_depth = -1; }},
+             {"sharing: found \"middle_cycle\", but base_depth is defined for \"cycle\" and \"sequence\"",
+              [](auto& s) { s.sharing = Sharing::kMiddleCycle; }},
+             {no_recursions, [](auto& s) { s.share_norms = false; }},
+             {no_recursions, [](auto& s) { s.kv = KvMode::kShared; }},
+             {no_recursions, [](auto& s) { s.router = RouterSpec{}; }}});
 }
 
 TEST(Refusal, OfRouters) {

@@ -105,8 +105,36 @@ Status check_shared_keys(const ModelSpec& spec, int64_t outside) {
   return {};
 }
 
+// num_recursion = 1 with base_depth: fewer layers, and nothing that only recursions have.
+Status check_reduced_depth(const ModelSpec& spec) {
+  FATHOM_TRY(in_range("base_depth", spec.base_depth, 1, spec.num_hidden_layers));
+  if (spec.num_recursion != 1) {
+    return invalid("base_depth: found " + std::to_string(spec.base_depth) +
+                   " with num_recursion = " + std::to_string(spec.num_recursion) +
+                   ", expected num_recursion = 1, the baseline of reduced depth");
+  }
+  if (is_middle(spec.sharing)) {
+    return invalid("sharing: found \"" + std::string(word_of(spec.sharing)) +
+                   "\", but base_depth is defined for \"cycle\" and \"sequence\"");
+  }
+  if (!spec.share_norms || !spec.share_attention || spec.kv != KvMode::kRecursionWise || spec.router) {
+    return invalid(
+        "base_depth: a model of reduced depth has no recursions, expected neither a router nor kv, "
+        "share_norms or share_attention beside it");
+  }
+  return {};
+}
+
 Status check_recursion(const ModelSpec& spec) {
   if (spec.sharing == Sharing::kNone) {
+    if (spec.base_depth != 0) {
+      return invalid("base_depth: found " + std::to_string(spec.base_depth) +
+                     " without a sharing strategy, expected none");
+    }
+    if (spec.initialization) {
+      return invalid("initialization: found \"" + std::string(word_of(*spec.initialization)) +
+                     "\" without a sharing strategy, expected none: there are no shared layers to start");
+    }
     if (spec.kv == KvMode::kHybrid)
       return invalid("kv: found \"hybrid\", which is defined for routed models only");
     if (spec.num_recursion != 1 && spec.kv == KvMode::kRecursionWise) {
@@ -120,6 +148,7 @@ Status check_recursion(const ModelSpec& spec) {
     if (spec.router) return invalid("router: a routed model needs sharing = \"cycle\" or \"middle_cycle\"");
     return spec.kv == KvMode::kShared ? check_shared_keys(spec, 0) : Status();
   }
+  if (spec.base_depth != 0) return check_reduced_depth(spec);
   FATHOM_TRY(in_range("num_recursion", spec.num_recursion, 2, kMaxRecursion));
   const int64_t outside = is_middle(spec.sharing) ? 2 : 0;
   const int64_t repeated = spec.num_hidden_layers - outside;

@@ -68,6 +68,8 @@ TEST(SpecIo, EveryFieldSurvivesConfigJson) {
   spec.share_norms = false;
   spec.share_attention = false;
   spec.kv = KvMode::kHybrid;
+  spec.initialization = Initialization::kUpper;
+  spec.base_depth = 5;
   spec.parametrisation = Parametrisation::kMuP;
   spec.mup_base_depth = 8;
   spec.router = RouterSpec{.kind = RouterKind::kTokenChoice,
@@ -80,6 +82,7 @@ TEST(SpecIo, EveryFieldSurvivesConfigJson) {
                            .mlp_ratio = 4,
                            .loss_coefficient = 0.3,
                            .bias_update = 0.02,
+                           .loss_per_step = true,
                            .z_coefficient = 0.4,
                            .capacity_warmup_steps = 11,
                            .balance_warmup_steps = 12,

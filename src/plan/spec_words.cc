@@ -17,6 +17,11 @@ constexpr Word<Sharing> kSharing[] = {{Sharing::kNone, "none"},
                                       {Sharing::kSequence, "sequence"},
                                       {Sharing::kMiddleCycle, "middle_cycle"},
                                       {Sharing::kMiddleSequence, "middle_sequence"}};
+constexpr Word<Initialization> kInitialization[] = {{Initialization::kRandom, "random"},
+                                                    {Initialization::kStepwise, "stepwise"},
+                                                    {Initialization::kAverage, "average"},
+                                                    {Initialization::kLower, "lower"},
+                                                    {Initialization::kUpper, "upper"}};
 constexpr Word<RouterKind> kRouterKind[] = {{RouterKind::kExpertChoice, "expert"},
                                             {RouterKind::kTokenChoice, "token"}};
 constexpr Word<ScoreFunction> kScore[] = {{ScoreFunction::kSigmoid, "sigmoid"},
@@ -38,6 +43,7 @@ constexpr Word<Parametrisation> kParametrisation[] = {{Parametrisation::kStandar
                                                       {Parametrisation::kMuPPlusPlus, "mup++"}};
 
 std::span<const Word<Sharing>> words(Sharing) { return kSharing; }
+std::span<const Word<Initialization>> words(Initialization) { return kInitialization; }
 std::span<const Word<RouterKind>> words(RouterKind) { return kRouterKind; }
 std::span<const Word<ScoreFunction>> words(ScoreFunction) { return kScore; }
 std::span<const Word<Gating>> words(Gating) { return kGating; }
@@ -57,6 +63,7 @@ std::string_view find_word(Enum value) {
 }  // namespace
 
 std::string_view word_of(Sharing value) { return find_word(value); }
+std::string_view word_of(Initialization value) { return find_word(value); }
 std::string_view word_of(RouterKind value) { return find_word(value); }
 std::string_view word_of(ScoreFunction value) { return find_word(value); }
 std::string_view word_of(Gating value) { return find_word(value); }
@@ -79,6 +86,7 @@ std::optional<std::string> parse_word(std::string_view word, Enum& value) {
 }
 
 template std::optional<std::string> parse_word(std::string_view, Sharing&);
+template std::optional<std::string> parse_word(std::string_view, Initialization&);
 template std::optional<std::string> parse_word(std::string_view, RouterKind&);
 template std::optional<std::string> parse_word(std::string_view, ScoreFunction&);
 template std::optional<std::string> parse_word(std::string_view, Gating&);

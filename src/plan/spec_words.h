@@ -10,6 +10,7 @@
 namespace fathom {
 
 std::string_view word_of(Sharing value);
+std::string_view word_of(Initialization value);
 std::string_view word_of(RouterKind value);
 std::string_view word_of(ScoreFunction value);
 std::string_view word_of(Gating value);

@@ -79,6 +79,28 @@ double norm_of(std::span<const float> values) {
   return std::sqrt(squares);
 }
 
+// Mixture-of-Recursions 6.3: the loss of the labels and the z-loss become means over a step's micro-batches,
+// the auxiliary loss a sum, unless the model says otherwise.
+TEST(Executor, MicroBatchesOfAStepDivideTheRoutersLosses) {
+  for (const bool per_step : {false, true}) {
+    ModelSpec spec = testing::routed_spec();
+    spec.router->loss_per_step = per_step;
+    SmallModel model = testing::small_model("routed", spec);
+    const Batch batch = random_batch(model.plan, {19, 12});
+    Executor executor(model.plan, *model.parameters);
+    ForwardOptions options;
+    options.loss_scale = 1.0 / 32;
+    const ForwardResult alone = executor.forward(batch, options);
+    options.accumulation = 4;
+    const ForwardResult one_of_four = executor.forward(batch, options);
+    EXPECT_EQ(one_of_four.loss_lm, alone.loss_lm);  // loss_scale says it
+    EXPECT_EQ(one_of_four.sampling_loss, alone.sampling_loss);
+    EXPECT_NEAR(one_of_four.z_loss, alone.z_loss / 4, 1e-6 * alone.z_loss);
+    const double auxiliary = 0.5 * alone.sampling_loss / (per_step ? 4 : 1), z = 0.05 * alone.z_loss / 4;
+    EXPECT_NEAR(one_of_four.loss.item<float>(), alone.loss_lm + auxiliary + z, 1e-5);
+  }
+}
+
 // Every parameter is moved along random signs. Decisions of the routers are held: they have no gradient.
 TEST(Executor, GradientsAreThoseOfFiniteDifferences) {
   set_threads(2);

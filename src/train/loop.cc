@@ -18,7 +18,7 @@
 #include "train/resume.h"
 #include "train/router_schedule.h"
 #include "train/torch_parallel.h"
-#include "weights/checkpoint.h"
+#include "weights/uptraining.h"
 
 namespace fathom::train {
 
@@ -183,11 +183,12 @@ class Run {
   Status start(const std::optional<Resumption>& resumption) {
     if (resumption) {
       FATHOM_TRY(restore(*resumption));
-    } else if (!config_.init.empty()) {
-      FATHOM_ASSIGN(const WeightFiles files, WeightFiles::open(config_.init));
-      FATHOM_TRY(load_parameters(plan_, naming_of(plan_), files, parameters_));
     } else {
       init_parameters(plan_, config_.train.seed, parameters_);
+      if (!config_.init.empty()) {
+        FATHOM_TRY(read_start(plan_, config_.init, config_.train.seed,
+                              [&](int32_t param) { return parameters_.values(param); }));
+      }
     }
     state_.threads = torch_parallel().num_threads();
     state_.instruction_set = name_of(isa_level());
@@ -283,7 +284,7 @@ class Run {
     report.step = state_.step;
     report.steps = train.steps;
     parameters_.clear_gradients();
-    options.micro_batches = train.accumulation;
+    options.accumulation = train.accumulation;
     options.draw_seed = train.seed;
     for (const Batch& batch : batches) {
       ++state_.forward_calls;

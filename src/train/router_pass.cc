@@ -7,11 +7,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
 #include "base/check.h"
 #include "base/random.h"
 #include "kernels/router/router.h"
+#include "plan/capacity.h"
 
 namespace fathom::train {
 
@@ -29,11 +29,6 @@ kernels::RouterScore score_of(const RouterSpec& spec) {
       return kernels::RouterScore::kSoftmax;
   }
   return kernels::RouterScore::kSigmoid;
-}
-
-// Capacity on the way from 1 to c (3.2).
-double warmed_capacity(double capacity, double done) {
-  return capacity + (1.0 - capacity) * 0.5 * (1.0 + std::cos(std::numbers::pi * std::min(1.0, done)));
 }
 
 void add(Tensor& sum, const Tensor& loss) { sum = sum.defined() ? sum + loss : loss; }
@@ -276,11 +271,12 @@ void RouterPass::note_pass(const RouterSpec& spec, RoutedPass pass, const Router
     if (spec.loss == RouterLoss::kAuxRouter) {
       add(aux_loss_, bce);
     } else {
-      add(loss_, bce * spec.loss_coefficient);
+      const double calls = spec.loss_per_step ? static_cast<double>(options_.accumulation) : 1.0;
+      add(loss_, bce * (spec.loss_coefficient / calls));
     }
   }
   if (spec.z_coefficient > 0 && !spec.random) {
-    const Tensor squares = (scores.logits * scores.logits).mean() / options_.micro_batches;
+    const Tensor squares = (scores.logits * scores.logits).mean() / options_.accumulation;
     pass.z_loss = squares.item<float>();
     result_.z_loss += pass.z_loss;
     add(loss_, squares * spec.z_coefficient);
@@ -303,13 +299,13 @@ void RouterPass::note_choice(const Segment& segment, const RouterScores& scores,
   if (spec.loss == RouterLoss::kBalancing) {
     std::vector<float> shares;
     for (double load : choice.load) shares.push_back(static_cast<float>(segment.repeat * load));
-    const Tensor loss = (scores.weights.mean(0) * at::tensor(shares)).sum() / options_.micro_batches;
+    const Tensor loss = (scores.weights.mean(0) * at::tensor(shares)).sum() / options_.accumulation;
     choice.balancing_loss = loss.item<float>();
     add(loss_, loss * spec.loss_coefficient);
   }
   if (spec.z_coefficient > 0) {
     const Tensor total = at::logsumexp(scores.logits, {1});
-    const Tensor squares = (total * total).mean() / options_.micro_batches;
+    const Tensor squares = (total * total).mean() / options_.accumulation;
     result_.z_loss += squares.item<float>();
     add(loss_, squares * spec.z_coefficient);
   }

@@ -136,6 +136,8 @@ const std::vector<std::pair<const char*, ScheduleKind>> kSchedules = {{"constant
                                                                       {"linear", ScheduleKind::kLinear},
                                                                       {"cosine", ScheduleKind::kCosine},
                                                                       {"wsd", ScheduleKind::kWsd}};
+const std::vector<std::pair<const char*, DecayShape>> kDecayShapes = {
+    {"linear", DecayShape::kLinear}, {"cosine", DecayShape::kCosine}, {"1-sqrt", DecayShape::kOneMinusSqrt}};
 const std::vector<std::pair<const char*, Precision>> kPrecisions = {{"f32", Precision::kF32},
                                                                     {"bf16", Precision::kBF16}};
 const std::vector<std::pair<const char*, DecayRule>> kDecayRules = {{"matrices", DecayRule::kMatrices},
@@ -342,6 +344,7 @@ Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std:
   schedule.read("learning_rate", s.peak, 0, std::numeric_limits<float>::max());
   schedule.read("warmup_steps", s.warmup_steps, 0);
   schedule.read("decay_steps", s.decay_steps, 0);
+  schedule.read_word("decay_shape", s.decay_shape, kDecayShapes);
   schedule.read("final_ratio", s.final_ratio, 0, 1);
   s.total_steps = t.steps;
   schedule.read("total_steps", s.total_steps, 1);
@@ -399,12 +402,13 @@ std::string to_toml(const RunConfig& config) {
                                        {"weight_decay", o.weight_decay},
                                        {"decay", word_of(o.decay, kDecayRules)},
                                        {"clip", o.clip}});
-  root.insert("schedule", toml::table{{"kind", word_of(s.kind, kSchedules)},
-                                      {"learning_rate", s.peak},
-                                      {"warmup_steps", s.warmup_steps},
-                                      {"decay_steps", s.decay_steps},
-                                      {"final_ratio", s.final_ratio},
-                                      {"total_steps", s.total_steps}});
+  toml::table schedule{{"kind", word_of(s.kind, kSchedules)}, {"learning_rate", s.peak},
+                       {"warmup_steps", s.warmup_steps},      {"decay_steps", s.decay_steps},
+                       {"final_ratio", s.final_ratio},        {"total_steps", s.total_steps}};
+  // A word that runs of before do not have: written where it says something.
+  if (s.decay_shape != DecayShape::kLinear)
+    schedule.insert("decay_shape", word_of(s.decay_shape, kDecayShapes));
+  root.insert("schedule", std::move(schedule));
   root.insert("train", toml::table{{"steps", t.steps},
                                    {"rows", t.rows},
                                    {"accumulation", t.accumulation},

@@ -14,9 +14,11 @@ double Schedule::at(int64_t step) const {
   if (kind == ScheduleKind::kConstant || step < decay_begin || decay_length <= 0) return peak;
   const double done =
       std::min(1.0, static_cast<double>(step - decay_begin) / static_cast<double>(decay_length));
-  if (kind == ScheduleKind::kCosine) {
+  const bool wsd = kind == ScheduleKind::kWsd;
+  if (kind == ScheduleKind::kCosine || (wsd && decay_shape == DecayShape::kCosine))
     return final_rate + (peak - final_rate) * 0.5 * (1.0 + std::cos(std::numbers::pi * done));
-  }
+  if (wsd && decay_shape == DecayShape::kOneMinusSqrt)
+    return final_rate + (peak - final_rate) * (1.0 - std::sqrt(done));
   return peak * (1.0 - (1.0 - final_ratio) * done);
 }
 

@@ -16,7 +16,11 @@ enum class ScheduleKind : uint8_t { kConstant, kLinear, kCosine, kWsd };
 //   constant   peak
 //   linear     from peak to final_ratio * peak, over the remaining steps
 //   cosine     final + (peak - final) (1 + cos(pi p)) / 2, over the remaining steps
-//   wsd        peak until the last `decay_steps`, then linear to final_ratio * peak ("trapezoid")
+//   wsd        peak until the last `decay_steps`, then down to final_ratio * peak ("trapezoid"), by its
+//   shape:
+//              linear 1 - p; cosine (1 + cos(pi p)) / 2; 1-sqrt 1 - sqrt(p)
+enum class DecayShape : uint8_t { kLinear, kCosine, kOneMinusSqrt };
+
 struct Schedule {
   ScheduleKind kind = ScheduleKind::kCosine;
   double peak = 1e-3;
@@ -24,6 +28,7 @@ struct Schedule {
   int64_t warmup_steps = 0;
   int64_t decay_steps = 0;  // wsd only
   double final_ratio = 0;
+  DecayShape decay_shape = DecayShape::kLinear;  // wsd only
 
   double at(int64_t step) const;
 };

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <numbers>
+
 namespace fathom::train {
 namespace {
 
@@ -29,6 +32,16 @@ TEST(Schedule, CosineFallsFromPeakToItsFinalRatio) {
   EXPECT_DOUBLE_EQ(cosine.at(60), 0.55);
   EXPECT_DOUBLE_EQ(cosine.at(110), 0.1);
   EXPECT_DOUBLE_EQ(cosine.at(500), 0.1);
+}
+
+TEST(Schedule, TrapezoidsComeDownByTheirShape) {
+  Schedule wsd{ScheduleKind::kWsd, 1, 20, 4, 5, 0.2, DecayShape::kOneMinusSqrt};
+  EXPECT_DOUBLE_EQ(wsd.at(14), 1);
+  EXPECT_DOUBLE_EQ(wsd.at(15), 1);
+  EXPECT_DOUBLE_EQ(wsd.at(16), 0.2 + 0.8 * (1 - std::sqrt(0.2)));
+  wsd.decay_shape = DecayShape::kCosine;
+  EXPECT_DOUBLE_EQ(wsd.at(16), 0.2 + 0.8 * 0.5 * (1 + std::cos(std::numbers::pi * 0.2)));
+  EXPECT_DOUBLE_EQ(wsd.at(20), 0.2);
 }
 
 TEST(Schedule, NamesRoundTripAndOthersAreRefused) {

@@ -57,8 +57,8 @@ Status refuse_unknown(const std::vector<FileTensor>& table, const WeightFiles& f
 
 }  // namespace
 
-Status read_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightFiles& files,
-                       const std::function<std::span<float>(int32_t parameter)>& parameter) {
+Status visit_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightFiles& files,
+                        const ParameterVisit& visit) {
   const std::vector<FileTensor> table = checkpoint_tensors(plan, scheme);
   FATHOM_TRY(refuse_unknown(table, files));
   std::vector<float> values;
@@ -68,12 +68,20 @@ Status read_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightF
     FATHOM_TRY(copy_as_f32(*stored.file, *stored.info, values));
     for (const TensorPiece& piece : tensor.pieces) {
       const int64_t row = row_elements(plan.params[static_cast<size_t>(piece.param)]);
-      std::span<float> target = parameter(piece.param);
-      std::copy_n(values.begin() + piece.file_row * row, piece.rows * row,
-                  target.begin() + piece.param_row * row);
+      visit(piece.param, piece.param_row * row,
+            std::span(values).subspan(static_cast<size_t>(piece.file_row * row),
+                                      static_cast<size_t>(piece.rows * row)));
     }
   }
   return {};
+}
+
+Status read_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightFiles& files,
+                       const std::function<std::span<float>(int32_t parameter)>& parameter) {
+  return visit_parameters(plan, scheme, files,
+                          [&](int32_t param, int64_t first, std::span<const float> values) {
+                            std::ranges::copy(values, parameter(param).begin() + first);
+                          });
 }
 
 Result<Weights> load_weights(const ModelPlan& plan, NamingScheme scheme,

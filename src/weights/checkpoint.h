@@ -16,6 +16,12 @@
 
 namespace fathom {
 
+// Calls visit(parameter, first, values) for every run of values in the files, in the order of the model:
+// values[0] is element `first` of the parameter. Each element comes once. Errors as read_parameters().
+using ParameterVisit = std::function<void(int32_t parameter, int64_t first, std::span<const float> values)>;
+Status visit_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightFiles& files,
+                        const ParameterVisit& visit);
+
 // Fills `parameter(p)` - float memory for all values of parameter p - from the files. A tensor may be stored
 // under its name or any alias; stored more than once, the copies must be equal. Errors: a tensor is missing,
 // has another shape, or belongs to no parameter.

@@ -76,6 +76,11 @@ std::vector<Fault> toml_faults() {
        "sambayoco, sambay, sambayda, mambay, sambayattn, sambayattnall, sambaymlp, phi4flash"},
       {"an architecture that is a number", line("\"llama\"", "1"),
        "file: architecture: found 1, expected a string"},
+      {"an unknown initialization", line("kv = ", "initialization = \"best\"\nkv = "),
+       "file: initialization: found \"best\", expected one of \"random\", \"stepwise\", \"average\", "
+       "\"lower\", \"upper\""},
+      {"a depth that is a word", line("kv = ", "base_depth = \"two\"\nkv = "),
+       "file: base_depth: found \"two\", expected an integer"},
       {"a size in quotes", line("= 97", "= \"97\""), "file: vocab_size: found \"97\", expected an integer"},
       {"a size with a fraction", line("= 97", "= 97.0"), "file: vocab_size: found 97.0, expected an integer"},
       {"a size that is a list", line("= 97", "= [97]"), "file: vocab_size: found [97], expected an integer"},

@@ -11,7 +11,7 @@ from pathlib import Path
 
 def main() -> int:
     fathom, fixtures = sys.argv[1], Path(sys.argv[2])
-    for name in ("vanilla_gqa", "variant_sambay", "mor_expert_nr2", "module_mamba1"):
+    for name in ("vanilla_gqa", "variant_sambay", "mor_expert_nr2", "module_mamba1", "init_average_middle_cycle_nr2"):
         with tempfile.TemporaryDirectory() as folder:
             case = Path(folder, name)
             shutil.copytree(fixtures / name, case)

@@ -12,15 +12,6 @@ namespace {
 
 constexpr int64_t kIgnored = -100;
 
-// Cases of other kinds, by the start of their names.
-Status refuse_other_kinds(const std::string& name) {
-  for (const char* prefix : {"optimizer_", "init_", "varlen_", "packed_data", "tables"}) {
-    if (name.starts_with(prefix))
-      return not_supported("not supported yet: cases named " + std::string(prefix) + "*");
-  }
-  return {};
-}
-
 // Largest limit that case.json suggests under a key that starts with `word`.
 void take_suggestion(const nlohmann::json& suggested, const std::string& word, double& limit) {
   for (const auto& [key, value] : suggested.items()) {
@@ -59,7 +50,6 @@ bool shares_attention(const nlohmann::json& record) {
 }  // namespace
 
 Result<ModelCase> open_model_case(const std::string& directory, const std::string& name) {
-  FATHOM_TRY(refuse_other_kinds(name));
   ModelCase c;
   c.path = directory;
   c.name = name;
@@ -123,6 +113,12 @@ Result<std::vector<CaseSequence>> sequences_of(ModelCase& c) {
   return sequences;
 }
 
+int64_t accumulation_of(const ModelCase& c) {
+  const auto found = c.record.find("accumulation_A");
+  const bool given = found != c.record.end() && found->is_number_integer() && *found > 0;
+  return given ? found->get<int64_t>() : 1;
+}
+
 double items_in_batch(ModelCase& c, const std::vector<CaseSequence>& sequences) {
   int64_t counted = 0;
   for (const CaseSequence& sequence : sequences)
@@ -130,12 +126,6 @@ double items_in_batch(ModelCase& c, const std::vector<CaseSequence>& sequences) 
   if (c.family == Family::kHybrid || !c.io.has("labels")) return static_cast<double>(counted);
   counted = std::ranges::count_if(c.io.at("labels").ids, [](int64_t label) { return label != kIgnored; });
   return static_cast<double>(counted) * static_cast<double>(accumulation_of(c));
-}
-
-int64_t accumulation_of(const ModelCase& c) {
-  const bool accumulates =
-      c.record.contains("accumulation_A") && c.record["accumulation_A"].is_number_integer();
-  return accumulates ? std::max<int64_t>(1, c.record["accumulation_A"].get<int64_t>()) : 1;
 }
 
 std::vector<float> router_draws(ModelCase& c, const CaseSequence& sequence) {

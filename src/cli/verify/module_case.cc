@@ -52,8 +52,6 @@ const Module kModules[] = {
 
 }  // namespace
 
-bool is_module_case(const std::string& name) { return name.starts_with("module_"); }
-
 Status run_module_case(const std::string& directory, const std::string& name, Report& report,
                        Parallel& parallel) {
   for (const Module& module : kModules) {

@@ -34,11 +34,8 @@ struct ModuleCase {
   void check_gradient(const std::string& tensor, std::span<const float> got);
 };
 
-// True for directories that run_module_case() knows, by the name in front: "module_rmsnorm", "module_mamba1",
-// ...
-bool is_module_case(const std::string& name);
-
-// Compares every tensor of the case; kNotSupported for modules whose kernels do not exist yet.
+// Compares every tensor of the case, whose module its name says: "module_rmsnorm", "module_mamba1", ...;
+// kNotSupported for modules whose kernels do not exist yet.
 Status run_module_case(const std::string& directory, const std::string& name, Report& report,
                        Parallel& parallel);
 

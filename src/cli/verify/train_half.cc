@@ -123,7 +123,7 @@ Status verify_in_trainer(ModelCase& c, Report& report) {
   train::ForwardOptions options;
   options.loss_scale = 1.0 / items_in_batch(c, sequences);
   options.want_logits = true;
-  options.micro_batches = accumulation_of(c);
+  options.accumulation = accumulation_of(c);
   for (const CaseSequence& sequence : sequences) {
     // [depth, rows of all sequences]
     const std::vector<float> draws = router_draws(c, sequence);

@@ -242,7 +242,7 @@ Status verify_training_steps(ModelCase& c, Report& report) {
       const train::Batch batch = batch_of(sequences, micro * recipe.rows, recipe.rows);
       train::ForwardOptions options;
       options.loss_scale = 1.0 / recipe.items[static_cast<size_t>(micro)];
-      options.micro_batches = recipe.accumulation;
+      options.accumulation = recipe.accumulation;
       train::set_warmups(c.plan, micro + 1, options);
       balancer.begin_call(options);
       const train::ForwardResult result = executor.forward(batch, options);

@@ -1,0 +1,51 @@
+#include "cli/verify/case_kinds.h"
+
+#include <limits>
+
+#include "cli/verify/module_case.h"
+
+namespace fathom::cli::verify {
+
+namespace {
+
+Status verify_module(const CaseRequest& request, Report& report, Parallel& parallel) {
+  Limits limits;
+  limits.gradients = 1e-4;
+  limits.gradient_measure = Measure::kOfLargest;
+  FATHOM_TRY(apply_tolerance(request.tolerance, limits));
+  report = Report(request.name, limits);
+  return run_module_case(request.directory, request.name, report, parallel);
+}
+
+Status refuse(const CaseRequest& request, Report&, Parallel&) {
+  return not_supported("not supported yet: cases named " +
+                       request.name.substr(0, request.name.find('_') + 1) + "*");
+}
+
+// Longest prefixes first where one is the start of another.
+const CaseKind kKinds[] = {
+    {"module_", verify_module},
+    {"init_rules", verify_init_rules},
+    {"init_", verify_uptrained_weights, /*whole_model=*/true},
+    {"tables", verify_tables},
+    {"optimizer_", refuse},
+    {"varlen_", refuse},
+    {"packed_data", refuse},
+};
+
+}  // namespace
+
+const CaseKind* find_case_kind(const std::string& name) {
+  for (const CaseKind& kind : kKinds) {
+    if (name.starts_with(kind.prefix)) return &kind;
+  }
+  return nullptr;
+}
+
+void Tally::report(Report& report, const std::string& executor, const std::string& what) const {
+  const double error =
+      compared_ > 0 ? static_cast<double>(unequal_) : std::numeric_limits<double>::infinity();
+  report.add({executor, what + " (" + std::to_string(compared_) + " compared)", Measure::kExact, error, 0});
+}
+
+}  // namespace fathom::cli::verify
