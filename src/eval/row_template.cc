@@ -31,7 +31,7 @@ Result<const nlohmann::json*> field_of(const nlohmann::json& object, std::string
   return invalid("no field " + quoted(path) + (names.empty() ? "" : ", only " + names));
 }
 
-Result<std::string> apply(std::string_view rule, std::string_view path, std::string text) {
+Result<std::string> apply(std::string_view rule, std::string_view path, const std::string& text) {
   if (rule == "strip") return std::string(stripped(text));
   if (rule == "capitalize") return capitalized(text);
   if (rule == "spaces") return replaced(text, "_", " ");
@@ -92,7 +92,7 @@ Result<std::string> fill(std::string_view text_template, const nlohmann::json& r
     const std::string_view path = inside.substr(0, bar);
     FATHOM_ASSIGN(std::string text, string_at(row, path));
     if (bar != std::string_view::npos) {
-      FATHOM_ASSIGN(text, apply(inside.substr(bar + 1), path, std::move(text)));
+      FATHOM_ASSIGN(text, apply(inside.substr(bar + 1), path, text));
     }
     out += text;
     text_template.remove_prefix(close + 1);
