@@ -1,44 +1,18 @@
 #include "cli/dry_run.h"
 
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <iostream>
 
 #include "cli/figures.h"
+#include "cli/scratch_directory.h"
 #include "plan/describe.h"
 #include "train/memory_estimate.h"
 
 namespace fathom::cli {
 
 namespace {
-
-namespace fs = std::filesystem;
-
-// A folder of its own under the system's temporary one, removed with all that is in it.
-class ScratchDirectory {
- public:
-  static Result<ScratchDirectory> create() {
-    std::error_code code;
-    std::string path = (fs::temp_directory_path(code) / "fathom-dry-run-XXXXXX").string();
-    if (code || ::mkdtemp(path.data()) == nullptr)
-      return io_error("cannot make a temporary folder " + path + "; TMPDIR says where");
-    return ScratchDirectory(std::move(path));
-  }
-  ScratchDirectory(ScratchDirectory&& other) noexcept : path_(std::exchange(other.path_, "")) {}
-  ScratchDirectory& operator=(ScratchDirectory&&) = delete;
-  ~ScratchDirectory() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  explicit ScratchDirectory(std::string path) : path_(std::move(path)) {}
-  std::string path_;
-};
 
 void print_line(const std::string& name, const std::string& value, const std::string& more = "") {
   std::cout << "  " << name << std::string(name.size() < 22 ? 22 - name.size() : 1, ' ') << value
@@ -153,7 +127,7 @@ class Report final : public train::TrainObserver {
 }  // namespace
 
 Status dry_run(train::RunRequest request, bool timing) {
-  FATHOM_ASSIGN(const ScratchDirectory scratch, ScratchDirectory::create());
+  FATHOM_ASSIGN(const ScratchDirectory scratch, ScratchDirectory::create("fathom-dry-run"));
   Report report;
   constexpr int64_t kSteps = 3;
   request.rehearsal = timing ? kSteps : -1;

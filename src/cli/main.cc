@@ -8,6 +8,7 @@ int main(int argc, char** argv) {
       {
           {"bench", "how fast a model runs, and how near to the machine's limits", declare_bench},
           {"compare", "training runs side by side, and a text from each", declare_compare},
+          {"eval", "how well a model does on tasks and predicts text", declare_eval},
           {"generate", "text from a model", declare_generate},
           {"inspect", "list the tensors and sizes of a model directory or a safetensors file",
            declare_inspect},

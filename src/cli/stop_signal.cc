@@ -11,6 +11,7 @@ namespace fathom::cli {
 namespace {
 
 std::atomic<std::atomic<bool>*> stop_flag{nullptr};
+std::atomic<const char*> sentence{nullptr};
 std::atomic<int64_t> first_at{0};  // milliseconds
 static_assert(std::atomic<void*>::is_always_lock_free && std::atomic<int64_t>::is_always_lock_free,
               "used in a signal handler");
@@ -25,9 +26,10 @@ void on_signal(int signal) {
   constexpr int64_t kSameMilliseconds = 100;
   if (!stop_flag.load()->exchange(true)) {
     first_at.store(milliseconds());
-    constexpr std::string_view kSentence =
-        "\nstopping: this step is finished and a checkpoint written; Ctrl-C again ends at once\n";
-    static_cast<void>(!::write(STDERR_FILENO, kSentence.data(), kSentence.size()));
+    for (const std::string_view part : {std::string_view("\nstopping: "), std::string_view(sentence.load()),
+                                        std::string_view("; Ctrl-C again ends at once\n")}) {
+      static_cast<void>(!::write(STDERR_FILENO, part.data(), part.size()));
+    }
   } else if (milliseconds() - first_at.load() >= kSameMilliseconds) {
     std::signal(signal, SIG_DFL);
     std::raise(signal);  // delivered when this handler returns
@@ -36,7 +38,8 @@ void on_signal(int signal) {
 
 }  // namespace
 
-void catch_stop_signals(std::atomic<bool>& stop) {
+void catch_stop_signals(std::atomic<bool>& stop, const char* what_follows) {
+  sentence.store(what_follows);
   stop_flag.store(&stop);
   struct sigaction action {};
   action.sa_handler = on_signal;

@@ -24,9 +24,15 @@ Result<TextCodec> TextCodec::of_model(const std::string& directory, int64_t voca
                    std::to_string(vocab_size) + " is not that of bytes (257)");
 }
 
-std::vector<int32_t> TextCodec::encode(std::string_view text) const {
-  return tokenizer_ ? tokenizer_->encode(text, {}) : tokenize_bytes(text);
+std::vector<int32_t> TextCodec::encode(std::string_view text, text::EncodeOptions options) const {
+  return tokenizer_ ? tokenizer_->encode(text, options) : tokenize_bytes(text);
 }
+
+int32_t TextCodec::start_of_text() const {
+  return tokenizer_ ? tokenizer_->special_ids().bos.value_or(end_of_text_) : end_of_text_;
+}
+
+int64_t TextCodec::vocab_size() const { return tokenizer_ ? tokenizer_->vocab_size() : kByteVocabSize; }
 
 std::string TextCodec::decode(const std::vector<int32_t>& ids) const {
   Stream stream(*this);

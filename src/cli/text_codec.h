@@ -20,9 +20,13 @@ class TextCodec {
   // The tokenizer of a model directory; bytes if it has none and the model's vocabulary has 257 entries.
   static Result<TextCodec> of_model(const std::string& directory, int64_t vocab_size);
 
-  std::vector<int32_t> encode(std::string_view text) const;
+  // Options are for tokenizers; bytes have no special tokens.
+  std::vector<int32_t> encode(std::string_view text, text::EncodeOptions options = {}) const;
   std::string decode(const std::vector<int32_t>& ids) const;
-  int32_t end_of_text() const { return end_of_text_; }
+  int32_t end_of_text() const { return end_of_text_; }  // -1: there is none
+  // What stands before a text of its own: the token that begins a text, or else the one that ends one.
+  int32_t start_of_text() const;
+  int64_t vocab_size() const;
 
   // Text of ids one at a time, whole characters only.
   class Stream {

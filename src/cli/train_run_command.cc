@@ -18,7 +18,9 @@ namespace {
 class StopAtSignal final : public train::TrainObserver {
  public:
   explicit StopAtSignal(std::atomic<bool>& stop) : stop_(stop) {}
-  void on_start(const train::RunSummary& /*summary*/) override { catch_stop_signals(stop_); }
+  void on_start(const train::RunSummary& /*summary*/) override {
+    catch_stop_signals(stop_, "this step is finished and a checkpoint written");
+  }
 
  private:
   std::atomic<bool>& stop_;

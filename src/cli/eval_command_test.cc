@@ -1,0 +1,267 @@
+// fathom eval as a user runs it: the table, the files it writes, what it refuses, and how it stops.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/parallel.h"
+#include "io/model_directory.h"
+#include "plan/naming.h"
+#include "plan/spec_io.h"
+#include "plan/testing.h"
+#include "weights/checkpoint.h"
+#include "weights/random_weights.h"
+
+namespace fathom {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+struct Outcome {
+  int code = -1;
+  std::string text;
+};
+
+class EvalCommand : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    write_model("llama", testing_plan::tiny());
+    write_model("mor", testing_plan::tiny_mor(Sharing::kMiddleCycle, 3));
+    std::string piqa, lambada, mmlu, dev;
+    for (int i = 0; i < 12; ++i) {
+      const std::string n = std::to_string(i);
+      piqa += R"({"goal": "goal )" + n + R"(", "sol1": "first )" + n +
+              R"(", "sol2": "the other", "label": )" + std::to_string(i % 2) + "}\n";
+      lambada += R"({"text": "some words before the word)" + n + "\"}\n";
+      mmlu += R"({"subject": ")" + std::string(i < 8 ? "law" : "physics") + R"(", "question": "question )" +
+              n + R"(", "choices": ["w", "x", "y", "z"], "answer": )" + std::to_string(i % 4) + "}\n";
+    }
+    for (const char* subject : {"law", "physics"}) {
+      dev += R"({"subject": ")" + std::string(subject) +
+             R"(", "question": "example", "choices": ["w", "x", "y", "z"], "answer": "B"})" + "\n";
+    }
+    put("data/piqa/validation.jsonl", piqa);
+    put("data/lambada/test.jsonl", lambada);
+    put("data/mmlu/test.jsonl", mmlu);
+    put("data/mmlu/dev.jsonl", dev);
+    put("text.txt", std::string("a first story of some length.\n\na second story of another length.\n"));
+  }
+  void TearDown() override { fs::remove_all(path_); }
+
+  void put(const std::string& name, const std::string& content) const {
+    fs::create_directories(fs::path(path_ + "/" + name).parent_path());
+    std::ofstream(path_ + "/" + name, std::ios::binary) << content;
+  }
+
+  // Bytes are its tokens.
+  void write_model(const std::string& name, ModelSpec spec) const {
+    spec.vocab_size = 257;
+    const ModelPlan plan = *build_plan(spec);
+    SerialParallel serial;
+    const Weights weights = random_weights(plan, 5, DType::kF32, serial);
+    std::vector<std::vector<uint8_t>> storage;
+    ModelDirectoryContent content;
+    content.config = nlohmann::ordered_json::parse(write_config_json(plan.spec));
+    content.tensors = checkpoint_views(
+        plan, naming_of(plan), DType::kF32,
+        [&](int32_t p) {
+          return std::span(static_cast<const float*>(weights.at(p).data),
+                           static_cast<size_t>(elements_of(plan.params[static_cast<size_t>(p)])));
+        },
+        storage);
+    ASSERT_TRUE(write_model_directory(path_ + "/" + name, content).ok());
+  }
+
+  // Words that begin with @ are paths in the test's folder. `streams` chooses what is caught.
+  Outcome eval(std::string arguments, const std::string& streams = "2>&1") const {
+    for (size_t at = 0; (at = arguments.find('@', at)) != std::string::npos;)
+      arguments.replace(at, 1, path_ + "/");
+    Outcome outcome;
+    FILE* pipe = ::popen((FATHOM_BIN_DIR "/fathom eval " + arguments + " " + streams).c_str(), "r");
+    std::array<char, 4096> buffer;
+    for (size_t got; (got = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+      outcome.text.append(buffer.data(), got);
+    const int status = ::pclose(pipe);
+    outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return outcome;
+  }
+  nlohmann::json json(const std::string& name) const {
+    std::ifstream file(path_ + "/" + name);
+    return nlohmann::json::parse(file);
+  }
+
+  std::string path_ =
+      (fs::temp_directory_path() / ("fathom-eval-test-" + std::to_string(::getpid()))).string();
+};
+
+TEST_F(EvalCommand, PrintsATableAndWritesTheSameAsJson) {
+  const Outcome outcome = eval(
+      "@llama --tasks piqa,lambada_openai,mmlu --data @data -t 2 --json @out.json --log-samples "
+      "@samples.jsonl",
+      "2>/dev/null");
+  ASSERT_EQ(outcome.code, 0) << outcome.text;
+  EXPECT_THAT(outcome.text, StartsWith("|Tasks "));
+  const nlohmann::json out = json("out.json");
+  const nlohmann::json& results = out["results"];
+  for (const char* key : {"piqa", "lambada_openai", "mmlu", "mmlu_law", "mmlu_physics"})
+    EXPECT_TRUE(results.contains(key)) << key;
+  for (const char* part :
+       {"|piqa ", "|published|", "acc_norm", "acc_bytes", "|lambada_openai", "perplexity", "| - law ",
+        "| - physics ", "12 of 12 items of ", "MFLOPs each", "memory: weights"}) {
+    EXPECT_THAT(outcome.text, HasSubstr(part));
+  }
+  EXPECT_THAT(outcome.text, Not(HasSubstr("routing")));
+  EXPECT_TRUE(out["config"]["routing"].is_null());
+  EXPECT_EQ(out["n-samples"]["piqa"], (nlohmann::json{{"original", 12}, {"effective", 12}}));
+
+  // The results follow from the samples.
+  std::ifstream samples(path_ + "/samples.jsonl");
+  double piqa = 0, lambada = 0;
+  int lines = 0;
+  for (std::string line; std::getline(samples, line); ++lines) {
+    const nlohmann::json sample = nlohmann::json::parse(line);
+    if (sample["task"] == "piqa") {
+      const size_t best = sample["resps"][1][0] > sample["resps"][0][0] ? 1 : 0;
+      EXPECT_EQ(sample["acc"], best == sample["target"] ? 1 : 0);
+      EXPECT_EQ(sample["arguments"][1][1], " the other");
+      piqa += sample["acc"].get<double>();
+    } else if (sample["task"] == "lambada_openai") {
+      lambada += sample["resps"][0][0].get<double>();
+    }
+  }
+  EXPECT_EQ(lines, 36);
+  EXPECT_NEAR(results["piqa"]["acc,none"], piqa / 12, 1e-12);
+  EXPECT_NEAR(results["lambada_openai"]["perplexity,none"].get<double>() / std::exp(-lambada / 12), 1, 1e-9);
+}
+
+TEST_F(EvalCommand, ARoutedModelSaysHowItWasRoutedAndHowDeep) {
+  const Outcome causal = eval("@mor --tasks piqa --data @data --json @out.json", "2>/dev/null");
+  ASSERT_EQ(causal.code, 0) << causal.text;
+  EXPECT_THAT(causal.text, HasSubstr("routing threshold (causal): mean depth "));
+  EXPECT_EQ(json("out.json")["config"]["routing"], "threshold");
+  const Outcome top = eval("@mor --tasks piqa --data @data --json @out.json --routing topk", "2>/dev/null");
+  ASSERT_EQ(top.code, 0) << top.text;
+  EXPECT_THAT(top.text,
+              HasSubstr("routing topk (as published: each request is one call, unpadded): mean depth "));
+  const nlohmann::json spent = json("out.json")["spent"];
+  EXPECT_NEAR(spent["mean_depth"], 2, 0.1);  // capacities 1, 2/3, 1/3
+  EXPECT_EQ(spent["depth_shares"].size(), 3U);
+  EXPECT_GT(spent["flops_per_token"], 0);
+}
+
+TEST_F(EvalCommand, ChunksAndThreadsChangeNoBit) {
+  ASSERT_EQ(eval("@mor --tasks mmlu --data @data --num-fewshot 1 --log-samples @a -t 1 -b 5 --quiet").code,
+            0);
+  ASSERT_EQ(eval("@mor --tasks mmlu --data @data --num-fewshot 1 --log-samples @b -t 2 -b 300 --quiet").code,
+            0);
+  std::ifstream a(path_ + "/a"), b(path_ + "/b");
+  const std::string one((std::istreambuf_iterator<char>(a)), {}),
+      two((std::istreambuf_iterator<char>(b)), {});
+  EXPECT_GT(one.size(), 1000U);
+  EXPECT_EQ(one, two);
+}
+
+TEST_F(EvalCommand, PredictsText) {
+  const Outcome outcome = eval(
+      "@llama --perplexity @text.txt --sequence-length 16 --rolling @text.txt --document-separator '\n\n' "
+      "--json @out.json",
+      "2>/dev/null");
+  ASSERT_EQ(outcome.code, 0) << outcome.text;
+  const nlohmann::json out = json("out.json");
+  // 29 + 1 and 33 + 1 tokens; three rows of 16 that predict one more.
+  EXPECT_EQ(out["perplexity"]["rows"], 3);
+  EXPECT_EQ(out["perplexity"]["predictions"], 48);
+  EXPECT_EQ(out["rolling"]["documents"], 2);
+  EXPECT_EQ(out["rolling"]["bytes"], 62);
+  EXPECT_EQ(out["rolling"]["words"], 12);
+  EXPECT_NEAR(out["rolling"]["bits_per_byte,none"], std::log2(257), 0.5);
+  EXPECT_NEAR(out["perplexity"]["nll"], std::log(257), 0.5);
+  const Outcome limited = eval("@llama --perplexity @text.txt --sequence-length 16 -L 1 --json @out.json");
+  ASSERT_EQ(limited.code, 0) << limited.text;
+  EXPECT_EQ(json("out.json")["perplexity"]["rows"], 1);
+}
+
+TEST_F(EvalCommand, RefusesInOneSentence) {
+  put("bad/piqa/val.jsonl", "{\"goal\": \"x\"}\n");
+  const struct {
+    const char* arguments;
+    int code;
+    const char* message;
+  } cases[] = {
+      {"", 2, "MODEL is required"},
+      {"@llama", 1, "eval needs --tasks, --perplexity or --rolling"},
+      {"@llama --tasks piqa", 1, "--tasks needs --data"},
+      {"@llama --tasks pica --data @data", 1, "unknown task \"pica\", expected one of lambada_openai"},
+      {"@llama --tasks hellaswag --data @data", 1, "/data/hellaswag: holds no validation.jsonl or val.jsonl"},
+      {"@llama --tasks piqa --data @bad", 1, "/bad/piqa/val.jsonl: line 1: no field \"sol1\", only goal"},
+      {"@llama --tasks piqa --data @data --num-fewshot 2", 1, "--num-fewshot: piqa has no rows for examples"},
+      {"@llama --tasks piqa --data @data --routing topk", 1, "--routing: this model has no routed recursion"},
+      {"@mor --tasks piqa --data @data --routing replay", 2, "replay"},
+      {"@llama --tasks piqa --data @data -c 3", 1, "the context is limited to 3"},
+      {"@llama --perplexity @none", 1, "/none: neither a file nor a directory"},
+      {"@llama --perplexity @text.txt --sequence-length 500", 1, "not even one row of 501"},
+      {"@llama --rolling @text.txt --log-samples @x", 1, "--log-samples is for --tasks"},
+      {"@none --rolling @text.txt", 1, "/none is not a directory"},
+      {"@llama --tasks piqa --data @data -L -1", 2, "-1"},
+  };
+  for (const auto& c : cases) {
+    const Outcome outcome = eval(c.arguments);
+    EXPECT_EQ(outcome.code, c.code) << c.arguments << ": " << outcome.text;
+    EXPECT_THAT(outcome.text, HasSubstr(c.message));
+    EXPECT_THAT(outcome.text, StartsWith("fathom"));
+    EXPECT_EQ(std::ranges::count(outcome.text, '\n'), 1) << outcome.text;
+  }
+}
+
+TEST_F(EvalCommand, StopsAtASignalWithoutResults) {
+  std::string many;
+  for (int i = 0; i < 20000; ++i)
+    many += R"({"goal": "goal )" + std::to_string(i) +
+            R"(", "sol1": "first", "sol2": "the other", "label": 0})" + "\n";
+  put("many/piqa/validation.jsonl", many);
+  std::array<int, 2> pipe{};
+  ASSERT_EQ(::pipe(pipe.data()), 0);
+  const std::string model = path_ + "/llama", data = path_ + "/many", out = path_ + "/stopped.json";
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::dup2(pipe[1], STDOUT_FILENO);
+    ::dup2(pipe[1], STDERR_FILENO);
+    ::execl(FATHOM_BIN_DIR "/fathom", "fathom", "eval", model.c_str(), "--tasks", "piqa", "--data",
+            data.c_str(), "--json", out.c_str(), nullptr);
+    ::_exit(127);
+  }
+  ::close(pipe[1]);
+  std::string text;
+  bool signalled = false;
+  std::array<char, 4096> buffer;
+  for (ssize_t got; (got = ::read(pipe[0], buffer.data(), buffer.size())) > 0;) {
+    text.append(buffer.data(), static_cast<size_t>(got));
+    if (!signalled && text.find("of memory") != std::string::npos) {
+      signalled = true;
+      ASSERT_EQ(::kill(child, SIGINT), 0);
+    }
+  }
+  ::close(pipe[0]);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(signalled) << text;
+  ASSERT_TRUE(WIFEXITED(status)) << text;
+  EXPECT_EQ(WEXITSTATUS(status), 130) << text;
+  EXPECT_THAT(text, HasSubstr("of 20000 items of piqa; nothing is reported"));
+  EXPECT_FALSE(fs::exists(out));
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,44 @@
+#include "cli/pack_texts.h"
+
+#include <memory>
+#include <optional>
+
+namespace fathom::cli {
+
+Result<PackedRows> pack_texts(const std::vector<std::string>& paths, const TextCodec& codec,
+                              const PackSettings& settings, const std::string& scratch) {
+  const std::optional<int32_t> end =
+      codec.end_of_text() < 0 ? std::nullopt : std::optional(codec.end_of_text());
+  std::vector<TokenFile> files;
+  std::vector<std::string> texts;
+  for (const std::string& path : paths) {
+    if (path.ends_with(".tokens")) {
+      FATHOM_ASSIGN(TokenFile file, TokenFile::open(path));
+      files.push_back(std::move(file));
+    } else if (path.ends_with(".bin")) {
+      FATHOM_ASSIGN(TokenFile file,
+                    TokenFile::open_raw(path, width_for(codec.vocab_size()), codec.vocab_size(), end));
+      files.push_back(std::move(file));
+    } else {
+      texts.push_back(path);
+    }
+  }
+  if (!texts.empty()) {
+    const std::string shard = scratch + "/text.tokens";
+    const auto tokenize = [&](std::string_view text) -> Result<std::vector<int32_t>> {
+      return codec.encode(text, {.add_special_tokens = false, .parse_special = false});
+    };
+    FATHOM_TRY(write_shard_from_text(texts, settings.text, tokenize, {codec.vocab_size(), end}, shard));
+    FATHOM_ASSIGN(TokenFile file, TokenFile::open(shard));
+    files.push_back(std::move(file));
+  }
+  FATHOM_ASSIGN(TokenStream stream, TokenStream::create(std::move(files)));
+  if (stream.vocab_size() > settings.vocab_size) {
+    return invalid("the token files have a vocabulary of " + std::to_string(stream.vocab_size()) +
+                   ", the model one of " + std::to_string(settings.vocab_size));
+  }
+  return PackedRows::create(std::make_shared<const TokenStream>(std::move(stream)), settings.length,
+                            settings.stride);
+}
+
+}  // namespace fathom::cli

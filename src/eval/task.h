@@ -1,0 +1,70 @@
+// Evaluation tasks as data: which file, how a row becomes contexts and continuations, what is counted. The
+// texts are those of lm-evaluation-harness's tasks of the same name, version 1.0 (docs/formats/eval-data.md).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace fathom::eval {
+
+// Per item: acc, acc_norm and acc_bytes are 1 or 0, perplexity is the log-likelihood of the continuation.
+enum class Metric : uint8_t {
+  kAcc,       // the most probable choice is right; without choices, every token is the most probable one
+  kAccNorm,   // likewise, log-likelihoods divided by the choice's length in characters
+  kAccBytes,  // likewise, in bytes of UTF-8
+  kPerplexity
+};
+std::string_view name_of(Metric metric);
+bool higher_is_better(Metric metric);
+
+// One text or several of a row: a list of strings at a path, or a template each (eval/row_template.h).
+struct RowTexts {
+  std::string_view list = {};
+  std::vector<std::string_view> templates = {};
+};
+
+// How a row names its right choice.
+enum class GoldKind : uint8_t {
+  kNone,     // there are no choices
+  kIndex,    // 0, 1, ..., as a number or in digits
+  kFromOne,  // 1, 2, ..., likewise
+  kLetter,   // "A", "B", ..., or an index
+  kLabel     // a string that stands in the list `labels` at the choice's place
+};
+struct GoldRule {
+  GoldKind kind = GoldKind::kNone;
+  std::string_view field = {}, labels = {};
+};
+
+// A dataset is found in more than one shape; each is a form.
+struct RowForm {
+  // "published": the dataset's own fields; "prepared": contexts already put together.
+  std::string_view name = {};
+  std::string_view key = {};    // the field that tells the form
+  RowTexts contexts = {};       // one, or one per choice
+  RowTexts continuations = {};  // one per choice, or one; a space comes before each
+  GoldRule gold = {};
+  bool without_brackets = false;  // all texts go through eval/text_rules.h's without_brackets()
+};
+
+struct Task {
+  std::string_view name = {};
+  std::string_view folder = {};              // under the folder of all data
+  std::vector<std::string_view> files = {};  // the first that exists is read
+  std::vector<RowForm> forms = {};
+  std::vector<Metric> metrics = {};
+  std::string_view description = {};  // a template, in front of every context
+  std::string_view group = {};        // the field whose values are tasks of their own; empty: none
+  // Rows for few-shot examples of the same group; empty: none.
+  std::vector<std::string_view> example_files = {};
+};
+
+const std::vector<Task>& all_tasks();
+// Error: an unknown name, with all that there are.
+Result<const Task*> find_task(std::string_view name);
+
+}  // namespace fathom::eval
