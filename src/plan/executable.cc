@@ -32,7 +32,6 @@ Status check_layer(const ModelPlan& plan, const Layer& layer) {
 }  // namespace
 
 Status check_executable(const ModelPlan& plan) {
-  if (plan.spec.relaxation) return missing("relaxation of shared layers");
   for (const Segment& segment : plan.segments) {
     if (segment.router) FATHOM_TRY(check_router(segment.router->spec));
     if (segment.kv != KvMode::kRecursionWise)

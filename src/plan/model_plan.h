@@ -51,7 +51,7 @@ inline bool may_be_bf16(ParamRole role) {
 
 // How a fresh parameter is filled. Normal(0, a); Uniform(-a, a); constant a; log(1..cols) along the last
 // dimension (Mamba A_log); inverse softplus of exp(U(log a, log b)) clamped at `floor` (Mamba dt bias); the
-// norms of the rows of an adapted matrix (weights/adapted_norms.h: what other parameters start from decides).
+// norms of the rows of an adapted matrix (what other parameters start from decides: train/parameters.h).
 enum class InitKind : uint8_t { kNormal, kUniform, kConstant, kLogRange, kInverseSoftplusDt, kRowNorms };
 struct Init {
   InitKind kind = InitKind::kNormal;

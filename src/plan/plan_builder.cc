@@ -139,7 +139,8 @@ void PlanBuilder::relax(const LayerPlace& place, Layer& layer) {
   auto& attention = std::get<Attention>(layer.mixer);
   if (spec.method == RelaxationMethod::kAdaptionPrompt) {
     const Init normal{.kind = InitKind::kNormal, .a = 1};
-    AdaptionPrompt prompt{.length = spec.prompt_length};
+    AdaptionPrompt prompt;
+    prompt.length = spec.prompt_length;
     prompt.tokens = add(place, true, "attention.prompt", {1, prompt.length, plan_.dims.hidden_size},
                         ParamRole::kRelaxation, normal);
     prompt.gate = add(place, true, "attention.prompt_gate", {1}, ParamRole::kRelaxation, constant(0));

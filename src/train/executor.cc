@@ -138,6 +138,12 @@ struct Executor::Pass {
     return linear(x, {parameters.at(weight, depth), parameters.at(bias, depth)}, options.bf16);
   }
 
+  // The same for projections that relaxation may change.
+  std::vector<Tensor> project(const Tensor& x, std::initializer_list<Relaxable> projections,
+                              int32_t depth) const {
+    return Projections(plan, parameters, options.bf16, options.dropout).of(x, projections, depth);
+  }
+
   Tensor rotate(const Attention& attention, const Tensor& x, int64_t heads, const Rows& rows) {
     if (!attention.rope) return x;
     int64_t positions = 1;
@@ -160,12 +166,10 @@ struct Executor::Pass {
   Tensor mix(const Attention& attention_block, const Layer& layer, int32_t depth, const Tensor& u,
              const Rows& rows) {
     const Attention& a = attention_block;
-    std::vector<LinearWeights> projections = {{parameters.at(a.q, depth), parameters.at(a.q_bias, depth)}};
-    if (!a.cross) {
-      projections.push_back({parameters.at(a.k, depth), parameters.at(a.k_bias, depth)});
-      projections.push_back({parameters.at(a.v, depth), parameters.at(a.v_bias, depth)});
-    }
-    const std::vector<Tensor> projected = linears(u, projections, options.bf16);
+    const Relaxable to_q{a.q, a.q_bias, a.q_adapter};
+    const std::vector<Tensor> projected =
+        a.cross ? project(u, {to_q}, depth)
+                : project(u, {to_q, {a.k, a.k_bias, a.k_adapter}, {a.v, a.v_bias, a.v_adapter}}, depth);
     const Tensor q = rotate(a, projected[0], a.num_heads, rows);
     const SlotId slot = a.cross ? layer.reads.front() : layer.writes.front();
     if (!a.cross) {
@@ -173,9 +177,12 @@ struct Executor::Pass {
       watch("keys." + std::to_string(slot), keys[slot].k);
     }
     const Keys& seen = keys.at(slot);
-    const Tensor mixed = attention(q, seen.k, seen.v, attention_rows(rows, seen.rows, a.window, a.cross),
-                                   {a.num_heads, a.num_kv_heads, a.head_dim, a.scale}, options.bf16);
-    return project(mixed, a.o, a.o_bias, depth);
+    Tensor mixed = attention(q, seen.k, seen.v, attention_rows(rows, seen.rows, a.window, a.cross),
+                             {a.num_heads, a.num_kv_heads, a.head_dim, a.scale}, options.bf16);
+    if (a.prompt) {
+      mixed = Projections(plan, parameters, options.bf16, options.dropout).with_prompt(a, depth, q, mixed);
+    }
+    return project(mixed, {{a.o, a.o_bias, a.o_adapter}}, depth).front();
   }
 
   Tensor mix(const Mamba& m, const Layer& layer, int32_t depth, const Tensor& u, const Rows& rows) {
@@ -211,11 +218,12 @@ struct Executor::Pass {
     x = add_branch(
         x, std::visit([&](const auto& mixer) { return mix(mixer, layer, depth, u, rows); }, layer.mixer));
     const Tensor v = norm(layer.norm2, depth, x);
+    const Mlp& mlp = layer.mlp;
     const std::vector<Tensor> gate_up =
-        linears(v, {{parameters.at(layer.mlp.gate, depth), {}}, {parameters.at(layer.mlp.up, depth), {}}},
-                options.bf16);
+        project(v, {{mlp.gate, kNoBias, mlp.gate_adapter}, {mlp.up, kNoBias, mlp.up_adapter}}, depth);
     const Tensor inner = swiglu(gate_up[0], gate_up[1]);
-    return add_branch(x, project(inner, layer.mlp.down, {}, depth));
+    x = add_branch(x, project(inner, {{mlp.down, kNoBias, mlp.down_adapter}}, depth).front());
+    return layer.encoding.present() ? scale_columns(x, parameters.at(layer.encoding, depth), {}, {}) : x;
   }
 
   // run(), keeping for backward only what the layer reads.
@@ -232,11 +240,12 @@ struct Executor::Pass {
     }
     // The second run happens when this pass is gone: it has its own, with the slots that the layer reads.
     const auto body = [&plan = plan, &rope_tables = rope_tables, &layer, depth, rows, read_rows, passed_on,
-                       bf16 = options.bf16, trace = options.trace](const std::vector<Tensor>& read,
-                                                                   const NotedParameters& weights) {
+                       bf16 = options.bf16, dropout = options.dropout, trace = options.trace](
+                          const std::vector<Tensor>& read, const NotedParameters& weights) {
       static const Batch kNoBatch;
       ForwardOptions layer_options;
       layer_options.bf16 = bf16;
+      layer_options.dropout = dropout;
       if (!at::GradMode::is_enabled()) layer_options.trace = trace;  // the first run
       Pass pass{plan, weights, kNoBatch, layer_options, rope_tables, {}, {}, {}, {}};
       std::span<const Tensor> rest = std::span(read).subspan(1);

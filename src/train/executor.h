@@ -15,6 +15,7 @@
 #include "train/batch.h"
 #include "train/ops.h"
 #include "train/parameters.h"
+#include "train/projections.h"
 
 namespace fathom::train {
 
@@ -28,6 +29,7 @@ struct ForwardOptions {
   std::vector<uint8_t> replay_depths;  // kReplay: passes that each row of the batch makes
   double loss_scale = 1;               // multiplies the sum of negative log-likelihoods
   double label_smoothing = 0;
+  std::optional<AdapterDropout> dropout;  // in training; nothing: nothing is dropped
   double capacity_warmup = 1;  // part of the capacity warm-up done, 0..1 (1: the plan's capacities)
   bool want_logits = false;
   // Keeps the inputs of each layer instead of all that its backward needs, and runs it again there. Gradients

@@ -11,6 +11,7 @@
 #include "base/isa.h"
 #include "plan/count.h"
 #include "plan/spec_io.h"
+#include "plan/spec_words.h"
 #include "train/calibrate.h"
 #include "train/checkpoint.h"
 #include "train/memory_estimate.h"
@@ -155,6 +156,13 @@ class Run {
     return fingerprint.empty() ? "none" : fingerprint;
   }
 
+  Status check_fresh_start() const {
+    const std::optional<RelaxationSpec>& relaxation = plan_.spec.relaxation;
+    if (!relaxation || relaxation->svd_init == SvdInit::kNone) return {};
+    return invalid("model.relaxation.svd_init: found \"" + std::string(word_of(relaxation->svd_init)) +
+                   "\", but the run starts from fresh weights (init is empty)");
+  }
+
   Status start(const std::optional<Resumption>& resumption) {
     if (resumption) {
       FATHOM_TRY(restore(*resumption));
@@ -162,6 +170,7 @@ class Run {
       FATHOM_ASSIGN(const WeightFiles files, WeightFiles::open(config_.init));
       FATHOM_TRY(load_parameters(plan_, naming_of(plan_), files, parameters_));
     } else {
+      FATHOM_TRY(check_fresh_start());
       init_parameters(plan_, config_.train.seed, parameters_);
     }
     state_.threads = torch_parallel().num_threads();
@@ -261,6 +270,7 @@ class Run {
     for (const Batch& batch : batches) {
       ++state_.forward_calls;
       options.capacity_warmup = capacity_warmup();
+      options.dropout = AdapterDropout{train.seed, static_cast<uint64_t>(state_.forward_calls)};
       const ForwardResult result = executor_.forward(batch, options);
       result.loss.backward();
       add_to(report, batch, result, static_cast<double>(batches.size()));

@@ -18,7 +18,8 @@ OptimizerState::OptimizerState(const ModelPlan& plan) {
 bool decays(DecayRule rule, const Param& param) {
   if (rule == DecayRule::kAll) return true;
   return param.role == ParamRole::kMatrix || param.role == ParamRole::kEmbedding ||
-         param.role == ParamRole::kHead || param.role == ParamRole::kRouter;
+         param.role == ParamRole::kHead || param.role == ParamRole::kRouter ||
+         param.role == ParamRole::kRelaxation;
 }
 
 Optimizer::Optimizer(const ModelPlan& plan, const OptimizerConfig& config, Parameters& parameters)

@@ -23,7 +23,7 @@ std::string model_of(const std::string& family) {
 }  // namespace
 
 const std::vector<std::string>& families() {
-  static const std::vector<std::string> all = {"vanilla", "mor", "sambay"};
+  static const std::vector<std::string> all = {"vanilla", "mor", "sambay", "mor-lora"};
   return all;
 }
 
