@@ -110,7 +110,7 @@ Action declare_verify(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   app.add_option("DIR", flags->directories, "directories of recorded cases")->required();
   app.add_option("--tolerance", flags->tolerance,
-                 "X for every limit, or NAME=X for logits, losses, gradients, states, modules or parameters");
+                 "X for every limit, or NAME=X for logits, losses, gradients, states, modules, parameters or gates");
   app.add_option("--only", flags->only, "run one half: engine or train")
       ->check(CLI::IsMember({"engine", "train"}));
   app.add_flag("--json", flags->json, "print findings as JSON");

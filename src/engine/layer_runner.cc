@@ -13,21 +13,31 @@
 #include "kernels/linear/linear.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rope/rope.h"
+#include "kernels/scale_columns/scale_columns.h"
 #include "kernels/selective_scan/selective_scan.h"
 #include "kernels/swiglu/swiglu.h"
 
 namespace fathom {
+
+namespace {
+
+constexpr size_t kMostProducts = 3;  // of the same rows, in any layer
+
+}  // namespace
 
 LayerRunner::Extents LayerRunner::extents_of(const ModelPlan& plan) {
   Extents e;
   for (const Segment& segment : plan.segments) {
     for (const Layer& layer : segment.layers) {
       e.mlp = std::max(e.mlp, layer.mlp.inner);
+      for (const AdaptedMatrix& matrix : adapted_matrices(layer))
+        e.rank = std::max(e.rank, matrix.adapter->rank);
       if (const auto* attention = std::get_if<Attention>(&layer.mixer)) {
         e.q = std::max(e.q, attention->num_heads * attention->head_dim);
         e.kv = std::max(e.kv, attention->num_kv_heads * attention->head_dim);
         e.heads = std::max(e.heads, attention->num_heads);
         e.head_dim = std::max(e.head_dim, attention->head_dim);
+        if (attention->prompt) e.prompt = std::max(e.prompt, attention->prompt->length);
       } else if (const auto* mamba = std::get_if<Mamba>(&layer.mixer)) {
         e.inner = std::max(e.inner, mamba->inner);
         e.bc = std::max(e.bc, mamba->dt_rank + 2 * mamba->state);
@@ -52,6 +62,8 @@ LayerRunner::LayerRunner(const ModelPlan& plan, const Weights& weights, int64_t 
   carve();
   build_rope_tables();
   build_ssm_rates();
+  build_out_scales();
+  build_prompts();
 }
 
 void LayerRunner::carve() {
@@ -64,6 +76,8 @@ void LayerRunner::carve() {
   mixed_ = scratch_.take<float>(rows * extents_.q);
   gate_ = scratch_.take<float>(rows * extents_.mlp);
   up_ = scratch_.take<float>(rows * extents_.mlp);
+  low_ = scratch_.take<float>(rows * int64_t{kMostProducts} * extents_.rank);
+  prompted_ = scratch_.take<float>(extents_.prompt > 0 ? rows * extents_.q : 0);
   inner_x_ = scratch_.take<float>(rows * extents_.inner);
   inner_z_ = scratch_.take<float>(rows * extents_.inner);
   conv_ = scratch_.take<float>(rows * extents_.inner);
@@ -74,7 +88,7 @@ void LayerRunner::carve() {
   const int64_t widest = std::max({hidden, extents_.q, extents_.mlp, extents_.inner, extents_.bc});
   linear_workspace_ = scratch_.take<uint8_t>(kernels::linear_fwd_workspace(rows, widest, DType::kBF16));
   attention_workspace_ = scratch_.take<uint8_t>(kernels::attention_fwd_workspace(
-      rows, extents_.heads, extents_.head_dim, context_, parallel_.num_threads()));
+      rows, extents_.heads, extents_.head_dim, std::max(context_, extents_.prompt), parallel_.num_threads()));
   memory_.assign(plan_.slots.size(), nullptr);
   for (size_t s = 0; s < plan_.slots.size(); ++s) {
     if (plan_.slots[s].kind == SlotKind::kGmuMemory)
@@ -152,44 +166,50 @@ void LayerRunner::norm(const Norm& norm, int32_t depth, const float* x, float* y
 
 void LayerRunner::linear(std::initializer_list<Product> products, int32_t depth, const float* x,
                          int64_t x_stride, int64_t in, int64_t rows) {
-  std::array<kernels::LinearFwd, 3> args;
-  FATHOM_CHECK(products.size() <= args.size(), "more products of the same rows than any mixer has");
-  std::ranges::transform(products, args.begin(), [&](const Product& product) {
-    const Weights::Array& matrix = weights_.at(product.weight.at(depth));
-    return kernels::LinearFwd{.x = x,
-                              .weight = matrix.data,
-                              .weight_type = matrix.type,
-                              .bias = array(product.bias, depth),
-                              .y = product.y,
-                              .rows = rows,
-                              .in = in,
-                              .out = product.out,
-                              .x_stride = x_stride,
-                              .y_stride = product.out,
-                              .workspace = linear_workspace_};
-  });
-  kernels::linear_fwd_cpu(std::span<const kernels::LinearFwd>(args.data(), products.size()),
+  FATHOM_CHECK(products.size() <= kMostProducts, "more products of the same rows than any mixer has");
+  std::array<kernels::LinearFwd, 2 * kMostProducts> args;
+  size_t count = 0;
+  const auto add = [&](const ParamRef& weight) -> kernels::LinearFwd& {
+    const Weights::Array& matrix = weights_.at(weight.at(depth));
+    args[count] = {.x = x,
+                   .weight = matrix.data,
+                   .weight_type = matrix.type,
+                   .rows = rows,
+                   .in = in,
+                   .x_stride = x_stride,
+                   .workspace = linear_workspace_};
+    return args[count++];
+  };
+  float* low = low_;
+  for (const Product& product : products) {
+    kernels::LinearFwd& plain = add(product.weight);
+    plain.bias = array(product.bias, depth);
+    plain.out_scale = out_scale(product.adapter, depth);
+    plain.y = product.y;
+    plain.out = plain.y_stride = product.out;
+    plain.scale = product.scale;
+    plain.accumulate = product.accumulate;
+    if (product.adapter == nullptr || !product.adapter->present()) continue;
+    kernels::LinearFwd& down = add(product.adapter->a);
+    down.y = low;
+    down.out = down.y_stride = product.adapter->rank;
+    low += rows * product.adapter->rank;
+  }
+  kernels::linear_fwd_cpu(std::span<const kernels::LinearFwd>(args.data(), count),
                           running(EngineOp::kLinear));
+  low = low_;
+  for (const Product& product : products) {
+    if (product.adapter == nullptr || !product.adapter->present()) continue;
+    add_low_rank(product, depth, low, rows);
+    low += rows * product.adapter->rank;
+  }
 }
 
-void LayerRunner::project_onto_residual(const ParamRef& weight, const ParamRef& bias, int32_t depth,
-                                        const float* input, int64_t in, float* x, int64_t rows) {
-  const Weights::Array& matrix = weights_.at(weight.at(depth));
-  const int64_t hidden = plan_.dims.hidden_size;
-  kernels::linear_fwd_cpu({.x = input,
-                           .weight = matrix.data,
-                           .weight_type = matrix.type,
-                           .bias = array(bias, depth),
-                           .y = x,
-                           .rows = rows,
-                           .in = in,
-                           .out = hidden,
-                           .x_stride = in,
-                           .y_stride = hidden,
-                           .scale = static_cast<float>(plan_.residual_scale),
-                           .accumulate = true,
-                           .workspace = linear_workspace_},
-                          running(EngineOp::kLinear));
+void LayerRunner::project_onto_residual(const ParamRef& weight, const ParamRef& bias, const Adapter* adapter,
+                                        int32_t depth, const float* input, int64_t in, float* x,
+                                        int64_t rows) {
+  linear({{weight, bias, x, plan_.dims.hidden_size, adapter, static_cast<float>(plan_.residual_scale), true}},
+         depth, input, in, in, rows);
 }
 
 void LayerRunner::run(const Segment& segment, const Layer& layer, int32_t depth, float* x, Rows rows,
@@ -199,6 +219,13 @@ void LayerRunner::run(const Segment& segment, const Layer& layer, int32_t depth,
   std::visit([&](const auto& mixer) { mix(mixer, place, x, rows, state); }, layer.mixer);
   norm(layer.norm2, depth, x, normed_, rows.count);
   mlp(layer.mlp, depth, x, rows.count);
+  if (!layer.encoding.present()) return;
+  kernels::scale_columns_fwd_cpu({.x = x,
+                                  .scale = array(layer.encoding, depth),
+                                  .y = x,
+                                  .rows = rows.count,
+                                  .dim = plan_.dims.hidden_size},
+                                 running(EngineOp::kScaleColumns));
 }
 
 void LayerRunner::rotate(const Attention& attention, float* x, int64_t heads, Rows rows) {
@@ -237,9 +264,11 @@ void LayerRunner::mix(const Attention& attention, const Place& place, float* x, 
   const int64_t q_dim = attention.num_heads * attention.head_dim;
   const int64_t kv_dim = attention.num_kv_heads * attention.head_dim;
   const int32_t depth = place.depth;
-  const Product q{attention.q, attention.q_bias, q_, q_dim};
+  const Product q{attention.q, attention.q_bias, q_, q_dim, &attention.q_adapter};
   if (place.keys == KeySource::kOwn || place.keys == KeySource::kMerged) {
-    linear({q, {attention.k, attention.k_bias, k_, kv_dim}, {attention.v, attention.v_bias, v_, kv_dim}},
+    linear({q,
+            {attention.k, attention.k_bias, k_, kv_dim, &attention.k_adapter},
+            {attention.v, attention.v_bias, v_, kv_dim, &attention.v_adapter}},
            depth, normed_, hidden, hidden, rows.count);
     rotate(attention, k_, attention.num_kv_heads, rows);
   } else {
@@ -273,7 +302,9 @@ void LayerRunner::mix(const Attention& attention, const Place& place, float* x, 
                               .scale = static_cast<float>(attention.scale),
                               .workspace = attention_workspace_},
                              running(EngineOp::kAttention));
-  project_onto_residual(attention.o, attention.o_bias, depth, mixed_, q_dim, x, rows.count);
+  if (attention.prompt) attend_prompt(attention, depth, rows.count);
+  project_onto_residual(attention.o, attention.o_bias, &attention.o_adapter, depth, mixed_, q_dim, x,
+                        rows.count);
 }
 
 void LayerRunner::mix(const Mamba& mamba, const Place& place, float* x, Rows rows, SequenceState& state) {
@@ -325,7 +356,7 @@ void LayerRunner::mix(const Mamba& mamba, const Place& place, float* x, Rows row
   kernels::gated_memory_fwd_cpu(
       {.memory = y, .gate = inner_z_, .y = inner_z_, .rows = rows.count, .dim = mamba.inner},
       running(EngineOp::kGatedMemory));
-  project_onto_residual(mamba.out_proj, {}, depth, inner_z_, mamba.inner, x, rows.count);
+  project_onto_residual(mamba.out_proj, {}, nullptr, depth, inner_z_, mamba.inner, x, rows.count);
 }
 
 void LayerRunner::mix(const GatedMemory& gmu, const Place& place, float* x, Rows rows,
@@ -339,16 +370,16 @@ void LayerRunner::mix(const GatedMemory& gmu, const Place& place, float* x, Rows
                                  .rows = rows.count,
                                  .dim = gmu.inner},
                                 running(EngineOp::kGatedMemory));
-  project_onto_residual(gmu.out_proj, {}, depth, inner_z_, gmu.inner, x, rows.count);
+  project_onto_residual(gmu.out_proj, {}, nullptr, depth, inner_z_, gmu.inner, x, rows.count);
 }
 
 void LayerRunner::mlp(const Mlp& mlp, int32_t depth, float* x, int64_t rows) {
   const int64_t hidden = plan_.dims.hidden_size;
-  linear({{mlp.gate, {}, gate_, mlp.inner}, {mlp.up, {}, up_, mlp.inner}}, depth, normed_, hidden, hidden,
-         rows);
+  linear({{mlp.gate, {}, gate_, mlp.inner, &mlp.gate_adapter}, {mlp.up, {}, up_, mlp.inner, &mlp.up_adapter}},
+         depth, normed_, hidden, hidden, rows);
   kernels::swiglu_fwd_cpu({.gate = gate_, .up = up_, .y = gate_, .count = rows * mlp.inner},
                           running(EngineOp::kSwiglu));
-  project_onto_residual(mlp.down, {}, depth, gate_, mlp.inner, x, rows);
+  project_onto_residual(mlp.down, {}, &mlp.down_adapter, depth, gate_, mlp.inner, x, rows);
 }
 
 void LayerRunner::watch_memory(

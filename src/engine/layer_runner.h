@@ -53,19 +53,30 @@ class LayerRunner {
   void carve();
   void build_rope_tables();
   void build_ssm_rates();
+  void build_out_scales();
+  void build_prompts();
   const float* array(const ParamRef& param, int32_t depth) const;
   struct Product {
     ParamRef weight;
     ParamRef bias;
     float* y;  // [rows, out]
     int64_t out;
+    const Adapter* adapter = nullptr;  // null or absent: W alone
+    float scale = 1;
+    bool accumulate = false;  // y += scale * (...)
   };
-  // Up to three products of the same rows x, [rows, in], rows x_stride apart.
+  // Up to three products of the same rows x, [rows, in], rows x_stride apart, and what their adapters change.
   void linear(std::initializer_list<Product> products, int32_t depth, const float* x, int64_t x_stride,
               int64_t in, int64_t rows);
+  // The second product of the adapter, of `low`, [rows, rank], is added to what the product has written.
+  void add_low_rank(const Product& product, int32_t depth, const float* low, int64_t rows);
+  // magnitude / norm of each output; null without DoRA.
+  const float* out_scale(const Adapter* adapter, int32_t depth) const;
   // x += residual_scale * (input weight^T + bias): the end of both branches.
-  void project_onto_residual(const ParamRef& weight, const ParamRef& bias, int32_t depth, const float* input,
-                             int64_t in, float* x, int64_t rows);
+  void project_onto_residual(const ParamRef& weight, const ParamRef& bias, const Adapter* adapter,
+                             int32_t depth, const float* input, int64_t in, float* x, int64_t rows);
+  // Adds to mixed_ what the queries q_ take from the layer's prompt.
+  void attend_prompt(const Attention& attention, int32_t depth, int64_t rows);
 
   // A layer at one depth of its segment.
   struct Place {
@@ -86,11 +97,17 @@ class LayerRunner {
     int64_t head_dim;
     std::vector<float> cos, sin;
   };
+  struct PromptKeys {
+    std::vector<float> k, v;  // [length, kv heads * head_dim]
+    std::vector<const void*> k_blocks, v_blocks;
+    std::vector<float> gate;  // [heads * head_dim], one number
+  };
   const RopeTable& rope_table(const Attention& attention) const;
 
   // Widest arrays that any layer of the plan needs.
   struct Extents {
     int64_t q = 0, kv = 0, heads = 0, head_dim = 0, inner = 0, bc = 0, mlp = 0, memory = 0;
+    int64_t rank = 0, prompt = 0;  // of adapters; tokens of a prompt
   };
   static Extents extents_of(const ModelPlan& plan);
 
@@ -105,8 +122,12 @@ class LayerRunner {
   std::vector<RopeTable> rope_tables_;
   std::vector<std::vector<float>> ssm_rates_;  // -exp(A_log) by parameter number, empty for other parameters
 
+  std::vector<std::vector<float>> out_scales_;  // by number of a magnitude, empty for other parameters
+  std::vector<PromptKeys> prompts_;             // by number of a prompt's tokens, likewise
+
   float *normed_ = nullptr, *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *mixed_ = nullptr;
   float *gate_ = nullptr, *up_ = nullptr;
+  float *low_ = nullptr, *prompted_ = nullptr;
   float *inner_x_ = nullptr, *inner_z_ = nullptr, *conv_ = nullptr, *dt_ = nullptr, *dt_b_c_ = nullptr;
   int32_t *key_begin_ = nullptr, *key_end_ = nullptr;
   uint8_t *linear_workspace_ = nullptr, *attention_workspace_ = nullptr;

@@ -24,12 +24,13 @@ enum class EngineOp : uint8_t {
   kGatherRows,
   kRouter,
   kScatterAddRows,
+  kScaleColumns,
   kHead
 };
-constexpr std::array<std::string_view, 14> kEngineOpNames = {
-    "embedding",   "norm",          "linear",           "rope",         "kv append",
-    "attention",   "causal_conv1d", "selective_scan",   "gated_memory", "swiglu",
-    "gather_rows", "router",        "scatter_add_rows", "head"};
+constexpr std::array<std::string_view, 15> kEngineOpNames = {
+    "embedding",   "norm",          "linear",           "rope",          "kv append",
+    "attention",   "causal_conv1d", "selective_scan",   "gated_memory",  "swiglu",
+    "gather_rows", "router",        "scatter_add_rows", "scale_columns", "head"};
 constexpr size_t kEngineOps = kEngineOpNames.size();
 constexpr std::string_view name_of(EngineOp op) { return kEngineOpNames[static_cast<size_t>(op)]; }
 

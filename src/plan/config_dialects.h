@@ -9,9 +9,13 @@
 namespace fathom {
 
 // Fathom's own, and what TOML specs are read as: the fields of ModelSpec under their own names, the router
-// as an object "router". "model_type" is "fathom" or absent.
+// and the relaxation as objects "router", "relaxation". "model_type" is "fathom" or absent.
 Result<ModelSpec> read_fathom_config(const nlohmann::json& object);
 nlohmann::ordered_json write_fathom_config(const ModelSpec& spec);
+
+// The object "relaxation" of that dialect.
+Result<RelaxationSpec> read_relaxation(const nlohmann::json& object);
+nlohmann::ordered_json write_relaxation(const RelaxationSpec& relaxation);
 
 // Hugging Face LlamaForCausalLM. Absent keys have the library's defaults.
 Result<ModelSpec> read_llama_config(const nlohmann::json& object);
@@ -22,6 +26,8 @@ bool is_plain_llama(const ModelSpec& spec);
 // {"plain", "authors_config", "llama_config"}: the description of a reference case of
 // Mixture-of-Recursions.
 Result<ModelSpec> read_mor_case_config(const nlohmann::json& object);
+// Its "relaxation"; nothing where that is off.
+Result<std::optional<RelaxationSpec>> read_case_relaxation(const nlohmann::json& object);
 
 // The configuration of the training code of SambaY (n_layer, n_embd, ...).
 Result<ModelSpec> read_archscale_config(const nlohmann::json& object);

@@ -26,6 +26,22 @@ double matrix_flops(const ModelPlan& plan, const ParamRef& ref) {
   return 2.0 * static_cast<double>(elements_of(plan, ref));
 }
 
+int64_t adapter_elements(const ModelPlan& plan, const Adapter& adapter) {
+  return elements_of(plan, adapter.a) + elements_of(plan, adapter.b) + elements_of(plan, adapter.magnitude);
+}
+
+// What a layer's relaxation adds to it at one depth.
+int64_t relaxation_elements(const ModelPlan& plan, const Layer& layer) {
+  int64_t total = elements_of(plan, layer.encoding);
+  for (const AdaptedMatrix& matrix : adapted_matrices(layer))
+    total += adapter_elements(plan, *matrix.adapter);
+  const auto* attention = std::get_if<Attention>(&layer.mixer);
+  if (attention != nullptr && attention->prompt) {
+    total += elements_of(plan, attention->prompt->tokens) + elements_of(plan, attention->prompt->gate);
+  }
+  return total;
+}
+
 // Per active token of a sequence whose active part is `length` long; keys are shared by all tokens of
 // `context`.
 void add_mixer(const ModelPlan& plan, const Attention& a, double weight, double length, FlopCount& total) {
@@ -35,7 +51,8 @@ void add_mixer(const ModelPlan& plan, const Attention& a, double weight, double 
   // Differential attention weighs values of twice the width with each of its maps.
   const double passes = a.differential ? 3.0 : 2.0;
   total.linear += weight * linear;
-  total.attention += weight * 2 * passes * width * mean_keys(length, a.window);
+  const double keys = mean_keys(length, a.window) + (a.prompt ? static_cast<double>(a.prompt->length) : 0.0);
+  total.attention += weight * 2 * passes * width * keys;
 }
 
 void add_mixer(const ModelPlan& plan, const Mamba& m, double weight, double /*length*/, FlopCount& total) {
@@ -94,6 +111,7 @@ double mean_keys(double length, int64_t window) {
 
 int64_t count_layer_parameters(const ModelPlan& plan, const Layer& layer) {
   int64_t total = norm_elements(plan, layer.norm1) + norm_elements(plan, layer.norm2);
+  total += relaxation_elements(plan, layer);
   for (const ParamRef& ref : {layer.mlp.gate, layer.mlp.up, layer.mlp.down}) total += elements_of(plan, ref);
   if (const auto* a = std::get_if<Attention>(&layer.mixer)) {
     for (const ParamRef& ref : {a->q, a->k, a->v, a->o, a->q_bias, a->k_bias, a->v_bias, a->o_bias})
@@ -124,6 +142,7 @@ ParameterCount count_parameters(const ModelPlan& plan) {
   count.final_norm = norm_elements(plan, plan.final_norm);
   count.total = count.embedding + count.head + count.final_norm + count.router;
   for_each_unrolled_layer(plan, [&](const Segment&, const Layer& layer, int32_t) {
+    count.relaxation += relaxation_elements(plan, layer);
     count.total += count_layer_parameters(plan, layer);
   });
   return count;
@@ -141,6 +160,9 @@ FlopCount count_layer_flops(const ModelPlan& plan, const Segment& segment, const
     count.linear -= share * (matrix_flops(plan, attention.k) + matrix_flops(plan, attention.v));
   }
   count.linear += share * mlp_flops(plan, layer.mlp);
+  for (const AdaptedMatrix& matrix : adapted_matrices(layer)) {
+    count.linear += share * (matrix_flops(plan, matrix.adapter->a) + matrix_flops(plan, matrix.adapter->b));
+  }
   return count;
 }
 

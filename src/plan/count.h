@@ -13,6 +13,7 @@ struct ParameterCount {
   int64_t embedding = 0;  // the embedding matrix (and an untied head is `head`)
   int64_t head = 0;       // 0 when tied
   int64_t router = 0;
+  int64_t relaxation = 0;  // adapters, prompts, encodings: what depths of shared layers have for themselves
   int64_t final_norm = 0;
   int64_t non_embedding() const { return unique - embedding - head; }
 };

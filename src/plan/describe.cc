@@ -38,10 +38,12 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 std::string layer_line(const LayerFigures& l) {
   const std::string window = l.window > 0 ? std::to_string(l.window) : "-";
   const std::string times = l.repeat > 1 ? format("x%d%s", l.repeat, l.routed ? " routed" : "") : "";
-  return format("%5d  %-28s %-9s %6s  %-12s %-8s %15s %12.3f %10s %12s\n", l.index, l.kind.c_str(),
+  const std::string relaxation = l.relaxation.empty() ? "" : "  " + l.relaxation;
+  return format("%5d  %-28s %-9s %6s  %-12s %-8s %15s %12.3f %10s %12s%s\n", l.index, l.kind.c_str(),
                 times.c_str(), window.c_str(), l.writes.empty() ? "-" : l.writes.c_str(),
                 l.reads.empty() ? "-" : l.reads.c_str(), grouped(l.parameters).c_str(), l.flops / 1e6,
-                grouped(l.state.per_token).c_str(), grouped(l.state.per_sequence).c_str());
+                grouped(l.state.per_token).c_str(), grouped(l.state.per_sequence).c_str(),
+                relaxation.c_str());
 }
 
 std::string parameter_lines(const ParameterCount& p) {
@@ -52,6 +54,7 @@ std::string parameter_lines(const ParameterCount& p) {
   line("embedding", p.embedding);
   line("head", p.head);
   line("router", p.router);
+  line("relaxation", p.relaxation);
   line("final norm", p.final_norm);
   line("non-embedding", p.non_embedding());
   if (p.total != p.unique) line("as if unrolled", p.total);
@@ -113,6 +116,7 @@ std::string describe_json(const ModelPlan& plan, int64_t context, DType kv_type)
   for (const LayerFigures& l : figures.layers) {
     out["layers"].push_back({{"index", l.index},
                              {"kind", l.kind},
+                             {"relaxation", l.relaxation},
                              {"depths", l.repeat},
                              {"routed", l.routed},
                              {"window", l.window},
@@ -124,13 +128,10 @@ std::string describe_json(const ModelPlan& plan, int64_t context, DType kv_type)
                              {"state_bytes_per_sequence", l.state.per_sequence}});
   }
   const ParameterCount& p = figures.parameters;
-  out["parameters"] = {{"unique", p.unique},
-                       {"unrolled", p.total},
-                       {"embedding", p.embedding},
-                       {"head", p.head},
-                       {"router", p.router},
-                       {"final_norm", p.final_norm},
-                       {"non_embedding", p.non_embedding()}};
+  out["parameters"] = {{"unique", p.unique},         {"unrolled", p.total},
+                       {"embedding", p.embedding},   {"head", p.head},
+                       {"router", p.router},         {"relaxation", p.relaxation},
+                       {"final_norm", p.final_norm}, {"non_embedding", p.non_embedding()}};
   const FlopCount& f = figures.flops;
   out["flops_per_token"] = {{"total", f.total()}, {"linear", f.linear}, {"attention", f.attention},
                             {"scan", f.scan},     {"router", f.router}, {"head", f.head}};
@@ -160,6 +161,8 @@ std::string init_text(const Init& init) {
       return format("%g", init.a);
     case InitKind::kLogRange:
       return "log(1, 2, ...)";
+    case InitKind::kRowNorms:
+      return "norms of the rows";
     case InitKind::kInverseSoftplusDt:
       break;
   }

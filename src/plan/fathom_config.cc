@@ -103,6 +103,9 @@ Result<ModelSpec> read_fathom_config(const nlohmann::json& object) {
   if (reader.has("router")) {
     FATHOM_ASSIGN(spec.router, read_router(reader.raw("router")));
   }
+  if (reader.has("relaxation")) {
+    FATHOM_ASSIGN(spec.relaxation, read_relaxation(reader.raw("relaxation")));
+  }
   FATHOM_TRY(reader.finish());
   return spec;
 }
@@ -140,6 +143,7 @@ nlohmann::ordered_json write_fathom_config(const ModelSpec& spec) {
   out["parametrisation"] = word_of(spec.parametrisation);
   out["mup_base_depth"] = spec.mup_base_depth;
   if (spec.router) out["router"] = write_router(*spec.router);
+  if (spec.relaxation) out["relaxation"] = write_relaxation(*spec.relaxation);
   return out;
 }
 

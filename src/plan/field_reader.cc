@@ -83,6 +83,17 @@ Status FieldReader::numbers(const std::string& key, std::vector<double>& value) 
   return {};
 }
 
+Result<std::vector<std::string>> FieldReader::strings(const std::string& key) {
+  const nlohmann::json& found = raw(key);
+  if (!found.is_array()) return wrong_type(key, "a list of strings");
+  std::vector<std::string> list;
+  for (const nlohmann::json& entry : found) {
+    if (!entry.is_string()) return wrong_type(key, "a list of strings");
+    list.push_back(entry.get<std::string>());
+  }
+  return list;
+}
+
 void FieldReader::ignore(std::initializer_list<const char*> keys) { seen_.insert(keys.begin(), keys.end()); }
 
 Status FieldReader::only(const std::string& key, const nlohmann::json& supported) {

@@ -40,6 +40,20 @@ class FieldReader {
     return {};
   }
 
+  // A list of words.
+  template <class Enum>
+  Status words(const std::string& key, std::vector<Enum>& values) {
+    if (!has(key)) return {};
+    FATHOM_ASSIGN(const std::vector<std::string> list, strings(key));
+    values.clear();
+    for (const std::string& text : list) {
+      values.emplace_back();
+      if (auto known = parse_word(text, values.back()))
+        return invalid(prefix_ + key + ": found \"" + text + "\", expected some of " + *known);
+    }
+    return {};
+  }
+
   // Keys that say nothing about the model.
   void ignore(std::initializer_list<const char*> keys);
   // Only this value, or absence, is supported: "not supported yet: mlp_bias = true".
@@ -49,6 +63,7 @@ class FieldReader {
 
  private:
   Error wrong_type(const std::string& key, const char* expected) const;
+  Result<std::vector<std::string>> strings(const std::string& key);
 
   const nlohmann::json& object_;
   std::string prefix_;

@@ -15,6 +15,7 @@ float initial_value(const Init& init, uint64_t seed, uint64_t stream, int64_t el
     case InitKind::kUniform:
       return static_cast<float>(init.a * (2.0 * uniform(seed, stream, position) - 1.0));
     case InitKind::kConstant:
+    case InitKind::kRowNorms:
       return static_cast<float>(init.a);
     case InitKind::kLogRange:
       return static_cast<float>(std::log(static_cast<double>(element % columns + 1)));

@@ -8,7 +8,8 @@
 namespace fathom {
 
 // Element number `element` of a parameter whose last dimension is `columns`. A pure function of its
-// arguments: `stream` tells the parameters of a model apart.
+// arguments: `stream` tells the parameters of a model apart. What depends on other parameters (kRowNorms)
+// gets the constant `a` here.
 float initial_value(const Init& init, uint64_t seed, uint64_t stream, int64_t element, int64_t columns);
 
 }  // namespace fathom

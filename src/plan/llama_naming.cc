@@ -6,24 +6,46 @@ namespace fathom {
 
 namespace {
 
-void add_layer(FileTensorList& list, const std::string& prefix, const Layer& layer, int32_t depth) {
+// An adapter wraps its projection, a prompt the attention, an encoding the layer, and each gives what it
+// wraps a name inside its own.
+void add_layer(FileTensorList& list, const std::string& name, const Layer& layer, int32_t depth) {
   const auto& attention = std::get<Attention>(layer.mixer);
-  const auto add = [&](const char* name, const ParamRef& ref) {
-    if (ref.present()) list.add(prefix + name, ref, depth);
+  const auto add = [&](const std::string& tensor, const ParamRef& ref) {
+    if (ref.present()) list.add(tensor, ref, depth);
   };
-  add(".self_attn.q_proj.weight", attention.q);
-  add(".self_attn.k_proj.weight", attention.k);
-  add(".self_attn.v_proj.weight", attention.v);
-  add(".self_attn.o_proj.weight", attention.o);
-  add(".self_attn.q_proj.bias", attention.q_bias);
-  add(".self_attn.k_proj.bias", attention.k_bias);
-  add(".self_attn.v_proj.bias", attention.v_bias);
-  add(".self_attn.o_proj.bias", attention.o_bias);
-  add(".mlp.gate_proj.weight", layer.mlp.gate);
-  add(".mlp.up_proj.weight", layer.mlp.up);
-  add(".mlp.down_proj.weight", layer.mlp.down);
-  add(".input_layernorm.weight", layer.norm1.weight);
-  add(".post_attention_layernorm.weight", layer.norm2.weight);
+  const auto project = [&](const std::string& projection, const ParamRef& weight, const ParamRef& bias,
+                           const Adapter& adapter) {
+    const std::string base = adapter.present() ? projection + ".base_layer" : projection;
+    add(base + ".weight", weight);
+    add(base + ".bias", bias);
+    add(projection + ".lora_A.default.weight", adapter.a);
+    add(projection + ".lora_B.default.weight", adapter.b);
+    add(projection + ".lora_magnitude_vector.default.weight", adapter.magnitude);
+  };
+  const std::string body = layer.encoding.present() ? name + ".block" : name;
+  std::string heads = body + ".self_attn";
+  if (attention.prompt) {
+    add(heads + ".adaption_prompt", attention.prompt->tokens);
+    add(heads + ".adaption_gate", attention.prompt->gate);
+    heads += ".model";
+  }
+  project(heads + ".q_proj", attention.q, attention.q_bias, attention.q_adapter);
+  project(heads + ".k_proj", attention.k, attention.k_bias, attention.k_adapter);
+  project(heads + ".v_proj", attention.v, attention.v_bias, attention.v_adapter);
+  project(heads + ".o_proj", attention.o, attention.o_bias, attention.o_adapter);
+  project(body + ".mlp.gate_proj", layer.mlp.gate, {}, layer.mlp.gate_adapter);
+  project(body + ".mlp.up_proj", layer.mlp.up, {}, layer.mlp.up_adapter);
+  project(body + ".mlp.down_proj", layer.mlp.down, {}, layer.mlp.down_adapter);
+  add(body + ".input_layernorm.weight", layer.norm1.weight);
+  add(body + ".post_attention_layernorm.weight", layer.norm2.weight);
+  add(name + ".recursion_encoding", layer.encoding);
+}
+
+// Adapters and prompts come from a library that wraps the whole model.
+std::string wrapping(const ModelPlan& plan) {
+  const std::optional<RelaxationSpec>& relaxation = plan.spec.relaxation;
+  const bool wrapped = relaxation && relaxation->method != RelaxationMethod::kRecursionEncoding;
+  return wrapped ? "base_model.model." : "";
 }
 
 void add_router(FileTensorList& list, const std::string& prefix, const ParamRef& weight,
@@ -37,24 +59,28 @@ void add_router(FileTensorList& list, const std::string& prefix, const ParamRef&
   list.add(prefix + ".router.2.weight", weight, depth);
 }
 
-std::string module_name(int64_t index) { return "model.layers." + std::to_string(index); }
+// Names of the modules that hold layers, in turn.
+struct Modules {
+  std::string prefix;
+  int64_t next = 0;
+  std::string name() { return prefix + "model.layers." + std::to_string(next++); }
+};
 
 // Expert choice: each depth is a module of its own, with a block and a router.
-int64_t add_expert_segment(FileTensorList& list, const Segment& segment, int64_t module) {
-  for (int32_t depth = 0; depth < segment.repeat; ++depth, ++module) {
-    const std::string name = module_name(module);
+void add_expert_segment(FileTensorList& list, const Segment& segment, Modules& modules) {
+  for (int32_t depth = 0; depth < segment.repeat; ++depth) {
+    const std::string name = modules.name();
     for (size_t l = 0; l < segment.layers.size(); ++l)
       add_layer(list, name + ".block." + std::to_string(l), segment.layers[l], depth);
     const Router& router = *segment.router;
     add_router(list, name + ".mor_router", router.weight, router.hidden, depth);
     add_router(list, name + ".mlp_router", router.aux_weight, router.aux_hidden, depth);
   }
-  return module;
 }
 
 // Token choice: one module holds all depths and the router.
-int64_t add_token_segment(FileTensorList& list, const Segment& segment, int64_t module) {
-  const std::string name = module_name(module);
+void add_token_segment(FileTensorList& list, const Segment& segment, Modules& modules) {
+  const std::string name = modules.name();
   for (int32_t depth = 0; depth < segment.repeat; ++depth) {
     for (size_t l = 0; l < segment.layers.size(); ++l) {
       add_layer(list, name + ".block_list." + std::to_string(depth) + "." + std::to_string(l),
@@ -63,28 +89,29 @@ int64_t add_token_segment(FileTensorList& list, const Segment& segment, int64_t 
   }
   add_router(list, name + ".mor_router", segment.router->weight, segment.router->hidden, 0);
   if (segment.router->bias.present()) list.add(name + ".router_bias", segment.router->bias, 0);
-  return module + 1;
 }
 
 }  // namespace
 
 std::vector<FileTensor> llama_tensors(const ModelPlan& plan, bool routed_names) {
   FileTensorList list(plan);
-  list.add("model.embed_tokens.weight", plan.embedding);
-  int64_t module = 0;
+  Modules modules{.prefix = wrapping(plan)};
+  list.add(modules.prefix + "model.embed_tokens.weight", plan.embedding);
   for (const Segment& segment : plan.segments) {
     if (routed_names && segment.router) {
-      module = segment.router->spec.kind == RouterKind::kExpertChoice
-                   ? add_expert_segment(list, segment, module)
-                   : add_token_segment(list, segment, module);
+      if (segment.router->spec.kind == RouterKind::kExpertChoice) {
+        add_expert_segment(list, segment, modules);
+      } else {
+        add_token_segment(list, segment, modules);
+      }
       continue;
     }
     for (int32_t depth = 0; depth < segment.repeat; ++depth) {
-      for (const Layer& layer : segment.layers) add_layer(list, module_name(module++), layer, depth);
+      for (const Layer& layer : segment.layers) add_layer(list, modules.name(), layer, depth);
     }
   }
-  list.add("model.norm.weight", plan.final_norm.weight);
-  list.add("lm_head.weight", plan.head);
+  list.add(modules.prefix + "model.norm.weight", plan.final_norm.weight);
+  list.add(modules.prefix + "lm_head.weight", plan.head);
   return list.take();
 }
 

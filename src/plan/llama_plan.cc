@@ -18,6 +18,7 @@ Layer make_layer(PlanBuilder& builder, const LayerPlace& place, int32_t kv_copie
   layer.norm2 = builder.norm(place, "norm2", NormKind::kRmsNorm);
   layer.mlp = builder.mlp(place);
   layer.writes = {builder.kv_slot(place, /*window=*/0, kv_copies)};
+  if (place.relaxed) builder.relax(place, layer);
   return layer;
 }
 
@@ -25,6 +26,22 @@ Layer make_layer(PlanBuilder& builder, const LayerPlace& place, int32_t kv_copie
 int64_t layers_averaged(const ModelSpec& spec, int32_t repeat) {
   if (spec.initialization != Initialization::kAverage) return 1;
   return spec.base_depth > 0 ? spec.num_hidden_layers / spec.base_depth : repeat;
+}
+
+// Adapters and encodings belong to repeated layers, encodings to the last of each recursion alone; prompts to
+// all layers (Mixture-of-Recursions, relaxation).
+bool is_relaxed(const ModelSpec& spec, bool repeated, bool last) {
+  if (!spec.relaxation) return false;
+  switch (spec.relaxation->method) {
+    case RelaxationMethod::kLora:
+    case RelaxationMethod::kDora:
+      return repeated;
+    case RelaxationMethod::kRecursionEncoding:
+      return repeated && last;
+    case RelaxationMethod::kAdaptionPrompt:
+      break;
+  }
+  return true;
 }
 
 // Layers `first`, first + 1, ... run `repeat` times.
@@ -40,7 +57,8 @@ Segment make_segment(PlanBuilder& builder, int32_t first, int32_t count, int32_t
                            .own_norms = own || !spec.share_norms,
                            .own_attention = own || !spec.share_attention,
                            .own_mlp = own,
-                           .mean_of = layers_averaged(spec, repeat)};
+                           .mean_of = layers_averaged(spec, repeat),
+                           .relaxed = is_relaxed(spec, repeat > 1, l + 1 == count)};
     const int32_t copies = keys_per_depth(segment.kv) ? repeat : 1;
     segment.layers.push_back(make_layer(builder, place, copies));
   }

@@ -35,6 +35,23 @@ int32_t most_passes(const ModelPlan& plan) {
   return most;
 }
 
+std::vector<AdaptedMatrix> adapted_matrices(const Layer& layer) {
+  std::vector<AdaptedMatrix> found;
+  const auto add = [&](Projection projection, const ParamRef& weight, const Adapter& adapter) {
+    if (adapter.present()) found.push_back({projection, weight, &adapter});
+  };
+  if (const auto* attention = std::get_if<Attention>(&layer.mixer)) {
+    add(Projection::kQ, attention->q, attention->q_adapter);
+    add(Projection::kK, attention->k, attention->k_adapter);
+    add(Projection::kV, attention->v, attention->v_adapter);
+    add(Projection::kO, attention->o, attention->o_adapter);
+  }
+  add(Projection::kGate, layer.mlp.gate, layer.mlp.gate_adapter);
+  add(Projection::kUp, layer.mlp.up, layer.mlp.up_adapter);
+  add(Projection::kDown, layer.mlp.down, layer.mlp.down_adapter);
+  return found;
+}
+
 int64_t ModelPlan::num_unrolled_layers() const {
   int64_t total = 0;
   for (const Segment& segment : segments)

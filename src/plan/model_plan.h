@@ -41,7 +41,8 @@ enum class ParamRole : uint8_t {
   kRouter,
   kAuxRouter,   // a router with an optimizer of its own, which learns beside the model
   kRouterBias,  // moved by the balancing of loads, without a gradient
-  kLambda       // differential attention
+  kLambda,      // differential attention
+  kRelaxation   // magnitudes, prompts, their gates, recursion encodings: all but the matrices of adapters
 };
 
 // Matrices may be bfloat16; everything small or fragile (norms, biases, convolution, SSM, routers, lambda)
@@ -55,8 +56,9 @@ inline bool is_router(ParamRole role) {
 }
 
 // How a fresh parameter is filled. Normal(0, a); Uniform(-a, a); constant a; log(1..cols) along the last
-// dimension (Mamba A_log); inverse softplus of exp(U(log a, log b)) clamped at `floor` (Mamba dt bias).
-enum class InitKind : uint8_t { kNormal, kUniform, kConstant, kLogRange, kInverseSoftplusDt };
+// dimension (Mamba A_log); inverse softplus of exp(U(log a, log b)) clamped at `floor` (Mamba dt bias); the
+// norms of the rows of an adapted matrix (what other parameters start from decides: train/parameters.h).
+enum class InitKind : uint8_t { kNormal, kUniform, kConstant, kLogRange, kInverseSoftplusDt, kRowNorms };
 struct Init {
   InitKind kind = InitKind::kNormal;
   double a = 0.02;
@@ -108,6 +110,35 @@ struct Differential {
   ParamRef sub_norm;                                    // [2 * head_dim]
 };
 
+// A low-rank change of a projection W (LoRA, arXiv 2106.09685), usually one for each depth of shared layers:
+//
+//   y = W x + scaling * B (A drop(x))
+//
+// and with a magnitude m (DoRA, arXiv 2402.09353), where the norm is of each row and, as published, a
+// constant on the way back; a bias is added behind it:
+//
+//   y = m (W x + scaling * B (A drop(x))) / ||W + scaling * B A||
+//
+// drop() is the identity but in training.
+struct Adapter {
+  ParamRef a;          // [rank, in]
+  ParamRef b;          // [out, rank]
+  ParamRef magnitude;  // [out], DoRA only
+  int64_t rank = 0;
+  double scaling = 1;
+  double dropout = 0;  // share of x that A does not see in training
+  bool present() const { return a.present(); }
+};
+
+// What a layer's queries attend beside its keys (LLaMA-Adapter, arXiv 2303.16199; as Mixture-of-Recursions
+// has it): the prompt's keys Wk P and values Wv P, without positions, under a softmax of their own; its
+// output times the gate is added to that of attention, before the output projection.
+struct AdaptionPrompt {
+  int64_t length = 0;
+  ParamRef tokens;  // [1, length, hidden]
+  ParamRef gate;    // [1]
+};
+
 // Attention over the layer's own keys (cross == false: computes k and v, writes them to its slot) or over the
 // keys of another layer (cross == true: no k, v; Layer::reads names the slot).
 struct Attention {
@@ -121,6 +152,8 @@ struct Attention {
   std::optional<Differential> differential;
   ParamRef q, k, v, o;  // [heads * head_dim, hidden], [kv * head_dim, hidden] x 2, [hidden, heads * head_dim]
   ParamRef q_bias, k_bias, v_bias, o_bias;  // optional
+  Adapter q_adapter, k_adapter, v_adapter, o_adapter;
+  std::optional<AdaptionPrompt> prompt;
 };
 
 // Mamba-1 (arXiv 2312.00752). The memory of gated memory units is y before the gate
@@ -155,6 +188,7 @@ struct Mlp {
   int64_t inner = 0;
   ParamRef gate, up;  // [inner, hidden]
   ParamRef down;      // [hidden, inner]
+  Adapter gate_adapter, up_adapter, down_adapter;
 };
 
 // ---------------------------------------------------------------------------------------------------------
@@ -193,6 +227,7 @@ struct Layer {
   Mlp mlp;
   std::vector<SlotId> writes, reads;
   MemorySource memory = MemorySource::kMixer;
+  ParamRef encoding;  // [hidden], optional: multiplies what the layer hands on
   BlockKind kind() const;
 };
 
@@ -253,6 +288,14 @@ struct ModelPlan {
 
   int64_t num_unrolled_layers() const;
 };
+
+// The matrix that an adapter of `layer` changes, and which projection that is.
+struct AdaptedMatrix {
+  Projection projection;
+  ParamRef weight;
+  const Adapter* adapter;
+};
+std::vector<AdaptedMatrix> adapted_matrices(const Layer& layer);
 
 // Builds and validates. Errors name the field, or the layer and the slot, that is wrong. What is defined but
 // not executed yet (differential attention, token choice, ...) gets a plan; check_executable() tells.

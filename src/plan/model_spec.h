@@ -70,6 +70,27 @@ inline RouterSpec default_router(RouterKind kind) {
 // the first recursion wrote; those, replaced by the recursion's own where there are any (5.1).
 enum class KvMode : uint8_t { kRecursionWise, kShared, kHybrid };
 
+// What each depth of a shared layer has for itself (Mixture-of-Recursions, relaxation).
+enum class RelaxationMethod : uint8_t { kLora, kDora, kAdaptionPrompt, kRecursionEncoding };
+// How LoRA and DoRA start when the shared layers come from a vanilla model. With the best rank-r change of
+// W_shared towards W_l, in the sense of the singular value decomposition: kPublished has B A equal to it, so
+// that the model applies `scaling` times as much; kExact has scaling * B A equal to it.
+enum class SvdInit : uint8_t { kNone, kPublished, kExact };
+enum class Projection : uint8_t { kQ, kK, kV, kO, kGate, kUp, kDown };
+
+struct RelaxationSpec {
+  RelaxationMethod method = RelaxationMethod::kLora;
+  // LoRA and DoRA.
+  int64_t rank = 16;  // not above the smaller side of a matrix, which stands for it there
+  double alpha = 0;   // B A is scaled by alpha / rank; 0: twice the rank, as published
+  double dropout = 0.1;
+  std::vector<Projection> targets = {Projection::kQ, Projection::kV};
+  SvdInit svd_init = SvdInit::kNone;
+  // Adaption prompts.
+  int64_t prompt_length = 16;
+  bool operator==(const RelaxationSpec&) const = default;
+};
+
 // Standard parametrisation, muP, muP++ (Decoder-Hybrid-Decoder, table 6).
 enum class Parametrisation : uint8_t { kStandard, kMuP, kMuPPlusPlus };
 
@@ -110,6 +131,7 @@ struct ModelSpec {
   // num_hidden_layers stay, each run once. 0: the model is recursive.
   int64_t base_depth = 0;
   std::optional<RouterSpec> router;
+  std::optional<RelaxationSpec> relaxation;
 
   Parametrisation parametrisation = Parametrisation::kStandard;
   int64_t mup_base_depth = 16;

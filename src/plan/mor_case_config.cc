@@ -134,9 +134,7 @@ Result<ModelSpec> read_mor_case_config(const nlohmann::json& object) {
   }
   if (reader.has("kv_sharing")) FATHOM_TRY(read_kv_sharing(reader.raw("kv_sharing"), spec));
   if (reader.has("relaxation")) {
-    const nlohmann::json& relaxation = reader.raw("relaxation");
-    if (relaxation.is_object() && relaxation.value("enable", true))
-      return not_supported("not supported yet: relaxation of shared weights");
+    FATHOM_ASSIGN(spec.relaxation, read_case_relaxation(reader.raw("relaxation")));
   }
   // The published class of plain recursive models never ties its head, whatever its configuration says.
   if (spec.sharing != Sharing::kNone && !spec.router) spec.tie_word_embeddings = false;

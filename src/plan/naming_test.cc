@@ -63,6 +63,13 @@ TEST(Naming, EveryParameterRowIsCoveredOnceInEveryPlan) {
     specs.push_back(specs.back());
     specs.back().router->loss = RouterLoss::kLossFree;
   }
+  for (RelaxationMethod method : {RelaxationMethod::kLora, RelaxationMethod::kDora,
+                                  RelaxationMethod::kAdaptionPrompt, RelaxationMethod::kRecursionEncoding}) {
+    specs.push_back(relaxed(tiny_recursive(Sharing::kMiddleSequence, 2), method));
+    specs.push_back(relaxed(tiny_mor(Sharing::kMiddleCycle, 3), method));
+    specs.push_back(specs.back());
+    specs.back().share_attention = false;
+  }
   for (const char* name : {"transformer", "transformerls", "samba", "swayoco", "sambayoco", "sambay",
                            "sambayda", "mambay", "sambayattn", "sambayattnall", "sambaymlp", "phi4flash"}) {
     specs.push_back(hybrid(name, 8));

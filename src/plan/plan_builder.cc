@@ -1,5 +1,6 @@
 #include "plan/plan_builder.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -127,6 +128,56 @@ Attention PlanBuilder::attention(const LayerPlace& place, bool cross, bool biase
                     init_of(init.residual(q_dim), q_dim));
   attention.o_bias = bias("attention.o_bias", hidden);
   return attention;
+}
+
+Adapter PlanBuilder::adapter(const LayerPlace& place, const std::string& name, const ParamRef& matrix) {
+  const RelaxationSpec& spec = *plan_.spec.relaxation;
+  const std::vector<int64_t> shape = plan_.params[static_cast<size_t>(matrix.first)].shape;
+  const int64_t out = shape[0], in = shape[1];
+  Adapter adapter;
+  adapter.rank = std::min({spec.rank, in, out});
+  adapter.scaling = spec.alpha / static_cast<double>(spec.rank);
+  adapter.dropout = spec.dropout;
+  // The published default of A (Kaiming's uniform rule with a = sqrt(5)); B starts from zero, and so W alone
+  // is what the model starts from.
+  const Init uniform{.kind = InitKind::kUniform, .a = 1 / std::sqrt(static_cast<double>(in))};
+  adapter.a = add(place, true, name + ".a", {adapter.rank, in}, ParamRole::kMatrix, uniform);
+  adapter.b = add(place, true, name + ".b", {out, adapter.rank}, ParamRole::kMatrix, constant(0));
+  if (spec.method == RelaxationMethod::kDora) {
+    adapter.magnitude = add(place, true, name + ".magnitude", {out}, ParamRole::kRelaxation,
+                            {.kind = InitKind::kRowNorms, .a = 1});
+  }
+  return adapter;
+}
+
+void PlanBuilder::relax(const LayerPlace& place, Layer& layer) {
+  const RelaxationSpec& spec = *plan_.spec.relaxation;
+  auto& attention = std::get<Attention>(layer.mixer);
+  if (spec.method == RelaxationMethod::kAdaptionPrompt) {
+    const Init normal{.kind = InitKind::kNormal, .a = 1};
+    AdaptionPrompt prompt;
+    prompt.length = spec.prompt_length;
+    prompt.tokens = add(place, true, "attention.prompt", {1, prompt.length, plan_.dims.hidden_size},
+                        ParamRole::kRelaxation, normal);
+    prompt.gate = add(place, true, "attention.prompt_gate", {1}, ParamRole::kRelaxation, constant(0));
+    attention.prompt = prompt;
+    return;
+  }
+  if (spec.method == RelaxationMethod::kRecursionEncoding) {
+    layer.encoding =
+        add(place, true, "encoding", {plan_.dims.hidden_size}, ParamRole::kRelaxation, constant(1));
+    return;
+  }
+  const auto adapt = [&](Projection target, const char* name, const ParamRef& matrix, Adapter& to) {
+    if (std::ranges::find(spec.targets, target) != spec.targets.end()) to = adapter(place, name, matrix);
+  };
+  adapt(Projection::kQ, "attention.q", attention.q, attention.q_adapter);
+  adapt(Projection::kK, "attention.k", attention.k, attention.k_adapter);
+  adapt(Projection::kV, "attention.v", attention.v, attention.v_adapter);
+  adapt(Projection::kO, "attention.o", attention.o, attention.o_adapter);
+  adapt(Projection::kGate, "mlp.gate", layer.mlp.gate, layer.mlp.gate_adapter);
+  adapt(Projection::kUp, "mlp.up", layer.mlp.up, layer.mlp.up_adapter);
+  adapt(Projection::kDown, "mlp.down", layer.mlp.down, layer.mlp.down_adapter);
 }
 
 void PlanBuilder::make_differential(const LayerPlace& place, Attention& attention) {

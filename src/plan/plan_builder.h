@@ -29,7 +29,8 @@ struct LayerPlace {
   bool own_norms = false;
   bool own_attention = false;
   bool own_mlp = false;
-  int64_t mean_of = 1;  // fresh matrices that each of its matrices starts as the mean of
+  int64_t mean_of = 1;   // fresh matrices that each of its matrices starts as the mean of
+  bool relaxed = false;  // it has what the spec's relaxation gives to each depth of a shared layer
 };
 
 class PlanBuilder {
@@ -50,6 +51,8 @@ class PlanBuilder {
   // Heads, sizes and scale come from the spec.
   Attention attention(const LayerPlace& place, bool cross, bool biases);
   void make_differential(const LayerPlace& place, Attention& attention);
+  // What the spec's relaxation gives to a layer.
+  void relax(const LayerPlace& place, Layer& layer);
   Mamba mamba(const LayerPlace& place);
   GatedMemory gated_memory(const LayerPlace& place, int64_t inner);
   Mlp mlp(const LayerPlace& place);
@@ -66,6 +69,7 @@ class PlanBuilder {
 
  private:
   SlotId add_slot(Slot slot);
+  Adapter adapter(const LayerPlace& place, const std::string& name, const ParamRef& matrix);
 
   ModelPlan plan_;
   InitRule init_;

@@ -1,5 +1,7 @@
 #include "plan/plan_figures.h"
 
+#include "plan/spec_words.h"
+
 namespace fathom {
 
 namespace {
@@ -28,6 +30,21 @@ std::string names_of(const ModelPlan& plan, const std::vector<SlotId>& slots) {
   return out;
 }
 
+std::string relaxation_of(const Layer& layer) {
+  std::string out;
+  for (const AdaptedMatrix& matrix : adapted_matrices(layer)) {
+    if (out.empty()) {
+      out = (matrix.adapter->magnitude.present() ? "dora " : "lora ") + std::to_string(matrix.adapter->rank) +
+            ":";
+    }
+    out.append(" ").append(word_of(matrix.projection));
+  }
+  const auto* attention = std::get_if<Attention>(&layer.mixer);
+  if (attention != nullptr && attention->prompt) out = "prompt " + std::to_string(attention->prompt->length);
+  if (layer.encoding.present()) out = "encoding";
+  return out;
+}
+
 LayerFigures layer_figures(const ModelPlan& plan, const Segment& segment, const Layer& layer, int64_t context,
                            DType kv_type) {
   LayerFigures figures;
@@ -35,6 +52,7 @@ LayerFigures layer_figures(const ModelPlan& plan, const Segment& segment, const 
   figures.repeat = segment.repeat;
   figures.routed = segment.router.has_value();
   figures.kind = kind_of(layer);
+  figures.relaxation = relaxation_of(layer);
   if (const auto* attention = std::get_if<Attention>(&layer.mixer)) figures.window = attention->window;
   figures.writes = names_of(plan, layer.writes);
   figures.reads = names_of(plan, layer.reads);

@@ -12,7 +12,8 @@ struct LayerFigures {
   int32_t index = 0;
   int32_t repeat = 1;
   bool routed = false;
-  std::string kind;  // "attention", "cross-attention", "mamba", "gated memory"
+  std::string kind;        // "attention", "cross-attention", "mamba", "gated memory"
+  std::string relaxation;  // "lora 4: q_proj v_proj", "prompt 16", "encoding"; empty without
   int64_t window = 0;
   std::string writes, reads;  // names of slots, comma between
   int64_t parameters = 0;     // of one depth

@@ -246,6 +246,43 @@ Status check_router(RouterSpec& router, const ModelSpec& spec) {
                                                   : check_token_choice(router, spec);
 }
 
+bool has_targets(const RelaxationSpec& relaxation) {
+  return relaxation.method == RelaxationMethod::kLora || relaxation.method == RelaxationMethod::kDora;
+}
+
+Status check_targets(const RelaxationSpec& relaxation, const ModelSpec& spec) {
+  if (relaxation.targets.empty())
+    return invalid("relaxation.targets: empty, expected projections such as \"q_proj\", \"v_proj\"");
+  for (size_t i = 0; i < relaxation.targets.size(); ++i) {
+    const Projection target = relaxation.targets[i];
+    const std::string name(word_of(target));
+    for (size_t j = 0; j < i; ++j) {
+      if (relaxation.targets[j] == target) return invalid("relaxation.targets: \"" + name + "\" twice");
+    }
+    if (spec.kv == KvMode::kShared && (target == Projection::kK || target == Projection::kV)) {
+      return invalid("relaxation.targets: found \"" + name +
+                     "\", but with kv = \"shared\" later recursions compute no keys and values");
+    }
+  }
+  return {};
+}
+
+Status check_relaxation(RelaxationSpec& relaxation, const ModelSpec& spec) {
+  if (spec.sharing == Sharing::kNone)
+    return invalid("relaxation: of shared layers, and no layer is shared (sharing = \"none\")");
+  if (relaxation.method == RelaxationMethod::kAdaptionPrompt)
+    return in_range("relaxation.prompt_length", relaxation.prompt_length, 1, kMaxWidth);
+  if (!has_targets(relaxation)) return {};
+  FATHOM_TRY(in_range("relaxation.rank", relaxation.rank, 1, kMaxWidth));
+  if (relaxation.alpha == 0) relaxation.alpha = 2 * static_cast<double>(relaxation.rank);
+  FATHOM_TRY(positive("relaxation.alpha", relaxation.alpha));
+  if (!(relaxation.dropout >= 0 && relaxation.dropout < 1)) {
+    return invalid("relaxation.dropout: found " + text(relaxation.dropout) +
+                   ", expected at least 0 and below 1");
+  }
+  return check_targets(relaxation, spec);
+}
+
 }  // namespace
 
 Result<ModelSpec> check_spec(const ModelSpec& given) {
@@ -253,6 +290,7 @@ Result<ModelSpec> check_spec(const ModelSpec& given) {
   FATHOM_TRY(check_sizes(spec));
   FATHOM_TRY(check_recursion(spec));
   if (spec.router) FATHOM_TRY(check_router(*spec.router, spec));
+  if (spec.relaxation) FATHOM_TRY(check_relaxation(*spec.relaxation, spec));
   return spec;
 }
 

@@ -38,6 +38,17 @@ constexpr Word<RouterLoss> kLoss[] = {{RouterLoss::kNone, "none"},
                                       {RouterLoss::kLossFree, "loss_free"}};
 constexpr Word<KvMode> kKv[] = {
     {KvMode::kRecursionWise, "recursion_wise"}, {KvMode::kShared, "shared"}, {KvMode::kHybrid, "hybrid"}};
+constexpr Word<RelaxationMethod> kRelaxation[] = {
+    {RelaxationMethod::kLora, "lora"},
+    {RelaxationMethod::kDora, "dora"},
+    {RelaxationMethod::kAdaptionPrompt, "adaption_prompt"},
+    {RelaxationMethod::kRecursionEncoding, "recursion_encoding"}};
+constexpr Word<SvdInit> kSvdInit[] = {
+    {SvdInit::kNone, "none"}, {SvdInit::kPublished, "published"}, {SvdInit::kExact, "exact"}};
+constexpr Word<Projection> kProjection[] = {{Projection::kQ, "q_proj"},       {Projection::kK, "k_proj"},
+                                            {Projection::kV, "v_proj"},       {Projection::kO, "o_proj"},
+                                            {Projection::kGate, "gate_proj"}, {Projection::kUp, "up_proj"},
+                                            {Projection::kDown, "down_proj"}};
 constexpr Word<Parametrisation> kParametrisation[] = {{Parametrisation::kStandard, "standard"},
                                                       {Parametrisation::kMuP, "mup"},
                                                       {Parametrisation::kMuPPlusPlus, "mup++"}};
@@ -50,6 +61,9 @@ std::span<const Word<Gating>> words(Gating) { return kGating; }
 std::span<const Word<RouterNetwork>> words(RouterNetwork) { return kNetwork; }
 std::span<const Word<RouterLoss>> words(RouterLoss) { return kLoss; }
 std::span<const Word<KvMode>> words(KvMode) { return kKv; }
+std::span<const Word<RelaxationMethod>> words(RelaxationMethod) { return kRelaxation; }
+std::span<const Word<SvdInit>> words(SvdInit) { return kSvdInit; }
+std::span<const Word<Projection>> words(Projection) { return kProjection; }
 std::span<const Word<Parametrisation>> words(Parametrisation) { return kParametrisation; }
 
 template <class Enum>
@@ -70,6 +84,9 @@ std::string_view word_of(Gating value) { return find_word(value); }
 std::string_view word_of(RouterNetwork value) { return find_word(value); }
 std::string_view word_of(RouterLoss value) { return find_word(value); }
 std::string_view word_of(KvMode value) { return find_word(value); }
+std::string_view word_of(RelaxationMethod value) { return find_word(value); }
+std::string_view word_of(SvdInit value) { return find_word(value); }
+std::string_view word_of(Projection value) { return find_word(value); }
 std::string_view word_of(Parametrisation value) { return find_word(value); }
 
 template <class Enum>
@@ -93,6 +110,9 @@ template std::optional<std::string> parse_word(std::string_view, Gating&);
 template std::optional<std::string> parse_word(std::string_view, RouterNetwork&);
 template std::optional<std::string> parse_word(std::string_view, RouterLoss&);
 template std::optional<std::string> parse_word(std::string_view, KvMode&);
+template std::optional<std::string> parse_word(std::string_view, RelaxationMethod&);
+template std::optional<std::string> parse_word(std::string_view, SvdInit&);
+template std::optional<std::string> parse_word(std::string_view, Projection&);
 template std::optional<std::string> parse_word(std::string_view, Parametrisation&);
 
 }  // namespace fathom

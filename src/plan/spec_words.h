@@ -17,6 +17,9 @@ std::string_view word_of(Gating value);
 std::string_view word_of(RouterNetwork value);
 std::string_view word_of(RouterLoss value);
 std::string_view word_of(KvMode value);
+std::string_view word_of(RelaxationMethod value);
+std::string_view word_of(SvdInit value);
+std::string_view word_of(Projection value);
 std::string_view word_of(Parametrisation value);
 
 // Sets `value` if the word is one of the enumeration's; otherwise returns the words that are:

@@ -40,6 +40,11 @@ inline ModelSpec tiny_mor(Sharing sharing, int64_t num_recursion) {
   return spec;
 }
 
+inline ModelSpec relaxed(ModelSpec spec, RelaxationMethod method) {
+  spec.relaxation = RelaxationSpec{.method = method, .rank = 5, .prompt_length = 3};
+  return spec;
+}
+
 inline ModelSpec hybrid(std::string architecture, int64_t num_layers) {
   ModelSpec spec = tiny();
   spec.architecture = std::move(architecture);

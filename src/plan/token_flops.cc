@@ -25,9 +25,11 @@ TokenFlops::TokenFlops(const ModelPlan& plan) {
         if (attention == nullptr) continue;
         const bool own = segment.router && key_source(segment, layer, depth) == KeySource::kOwn &&
                          segment.kv == KvMode::kRecursionWise;
-        // One key at a context of one token.
-        attention_.push_back(
-            {one.attention, attention->window, own ? depth : -1, segment.router ? depth : -1});
+        // At a context of one token there is one key, beside those of the prompt.
+        const double prompt = attention->prompt ? static_cast<double>(attention->prompt->length) : 0;
+        const double per_key = one.attention / (1 + prompt);
+        (segment.router ? pass_[d] : fixed_) += per_key * prompt;
+        attention_.push_back({per_key, attention->window, own ? depth : -1, segment.router ? depth : -1});
       }
     }
   }

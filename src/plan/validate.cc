@@ -6,6 +6,7 @@
 
 #include "base/extents.h"
 #include "plan/model_plan.h"
+#include "plan/spec_words.h"
 
 namespace fathom {
 
@@ -180,7 +181,23 @@ class Validator {
     const int64_t hidden = plan_.dims.hidden_size;
     FATHOM_TRY(expect(layer.mlp.gate, {layer.mlp.inner, hidden}, "mlp.gate"));
     FATHOM_TRY(expect(layer.mlp.up, {layer.mlp.inner, hidden}, "mlp.up"));
-    return expect(layer.mlp.down, {hidden, layer.mlp.inner}, "mlp.down");
+    FATHOM_TRY(expect(layer.mlp.down, {hidden, layer.mlp.inner}, "mlp.down"));
+    FATHOM_TRY(expect_if_present(layer.encoding, {hidden}, "encoding"));
+    for (const AdaptedMatrix& matrix : adapted_matrices(layer)) FATHOM_TRY(check_adapter(matrix));
+    return {};
+  }
+
+  Status check_adapter(const AdaptedMatrix& matrix) const {
+    const Adapter& adapter = *matrix.adapter;
+    const std::string what = "adapter of " + std::string(word_of(matrix.projection));
+    if (!matrix.weight.present()) return wrong(what + " has no matrix to change");
+    const std::vector<int64_t>& shape = plan_.params[static_cast<size_t>(matrix.weight.first)].shape;
+    FATHOM_TRY(expect(adapter.a, {adapter.rank, shape[1]}, what + ": a"));
+    FATHOM_TRY(expect(adapter.b, {shape[0], adapter.rank}, what + ": b"));
+    FATHOM_TRY(expect_if_present(adapter.magnitude, {shape[0]}, what + ": magnitude"));
+    if (!(adapter.scaling > 0)) return wrong(what + ": the scaling must be positive");
+    if (!(adapter.dropout >= 0 && adapter.dropout < 1)) return wrong(what + ": dropout lies in [0, 1)");
+    return {};
   }
 
   Status check_id(SlotId id) const {
@@ -264,7 +281,16 @@ class Validator {
       return wrong("window " + std::to_string(attention.window) + ", but slot " + slot(id).name + " keeps " +
                    std::to_string(slot(id).window));
     if (attention.differential) FATHOM_TRY(check_differential(attention));
+    if (attention.prompt) FATHOM_TRY(check_prompt(attention));
     return check_memory(layer, q);
+  }
+
+  Status check_prompt(const Attention& attention) const {
+    if (attention.cross) return wrong("cross-attention has no keys that a prompt could have");
+    const AdaptionPrompt& prompt = *attention.prompt;
+    if (prompt.length < 1) return wrong("a prompt of " + std::to_string(prompt.length) + " tokens");
+    FATHOM_TRY(expect(prompt.tokens, {1, prompt.length, plan_.dims.hidden_size}, "attention.prompt"));
+    return expect(prompt.gate, {1}, "attention.prompt_gate");
   }
 
   Status check_differential(const Attention& attention) const {

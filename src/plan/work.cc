@@ -55,6 +55,12 @@ class DecodeCounter {
       add_norm(layer.norm2, depth, share);
       for (const ParamRef& ref : {layer.mlp.gate, layer.mlp.up, layer.mlp.down})
         add(ref, depth, share, total_.products);
+      for (const AdaptedMatrix& matrix : adapted_matrices(layer)) {
+        add(matrix.adapter->a, depth, share, total_.products);
+        add(matrix.adapter->b, depth, share, total_.products);
+        add(matrix.adapter->magnitude, depth, share, total_.small);
+      }
+      add(layer.encoding, depth, share, total_.small);
       std::visit([&](const auto& mixer) { add_mixer(mixer, segment, layer, depth, share); }, layer.mixer);
     }
   }
@@ -75,6 +81,11 @@ class DecodeCounter {
     const auto entry = static_cast<double>(2 * a.num_kv_heads * a.head_dim * size_of(kv_type_));
     const double copied = source == KeySource::kMerged ? 2 * (1 - share) : 0;
     total_.kv += entry * (share * (keys_between(begin_, end_, held, a.window) + (writes ? 1 : 0)) + copied);
+    if (!a.prompt) return;
+    // Of the prompt its keys and values are read, which are float, and not its tokens.
+    const auto floats = static_cast<double>(2 * a.num_kv_heads * a.head_dim * a.prompt->length);
+    total_.kv += share * floats * static_cast<double>(size_of(DType::kF32));
+    add(a.prompt->gate, depth, share, total_.small);
   }
 
   void add_mixer(const Mamba& m, const Segment&, const Layer&, int32_t depth, double share) {

@@ -58,6 +58,12 @@ struct Executor::Pass {
     return linear(x, {parameters.at(weight, depth), parameters.at(bias, depth)}, options.bf16);
   }
 
+  // The same for projections that relaxation may change.
+  std::vector<Tensor> project(const Tensor& x, const std::vector<Relaxable>& projections,
+                              int32_t depth) const {
+    return Projections(plan, parameters, options.bf16, options.dropout).of(x, projections, depth);
+  }
+
   Tensor rotate(const Attention& attention, const Tensor& x, int64_t heads, const Rows& rows) {
     if (!attention.rope) return x;
     int64_t positions = 1;
@@ -98,22 +104,25 @@ struct Executor::Pass {
   Tensor mix(const Attention& attention_block, const Place& place, const Tensor& u, const Rows& rows) {
     const Attention& a = attention_block;
     const int32_t depth = place.depth;
-    std::vector<LinearWeights> projections = {{parameters.at(a.q, depth), parameters.at(a.q_bias, depth)}};
+    std::vector<Relaxable> projections = {{a.q, a.q_bias, a.q_adapter}};
     if (place.writes_keys()) {
-      projections.push_back({parameters.at(a.k, depth), parameters.at(a.k_bias, depth)});
-      projections.push_back({parameters.at(a.v, depth), parameters.at(a.v_bias, depth)});
+      projections.push_back({a.k, a.k_bias, a.k_adapter});
+      projections.push_back({a.v, a.v_bias, a.v_adapter});
     }
-    const std::vector<Tensor> projected = linears(u, projections, options.bf16);
+    const std::vector<Tensor> projected = project(u, projections, depth);
     const Tensor q = rotate(a, projected[0], a.num_heads, rows);
     const SlotId slot = a.cross ? place.layer.reads.front() : place.layer.writes.front();
     Keys own;
     if (place.writes_keys()) own = {rotate(a, projected[1], a.num_kv_heads, rows), projected[2], rows};
     const Keys seen = keys_of(place, slot, std::move(own));
     if (place.keys == KeySource::kOwn) watch("keys." + std::to_string(slot), seen.k);
-    const Tensor mixed = attention(
-        q, seen.k, seen.v, attention_rows(rows, seen.rows, a.window, /*own=*/place.keys == KeySource::kOwn),
-        {a.num_heads, a.num_kv_heads, a.head_dim, a.scale}, options.bf16);
-    return project(mixed, a.o, a.o_bias, depth);
+    Tensor mixed = attention(q, seen.k, seen.v,
+                             attention_rows(rows, seen.rows, a.window, /*own=*/place.keys == KeySource::kOwn),
+                             {a.num_heads, a.num_kv_heads, a.head_dim, a.scale}, options.bf16);
+    if (a.prompt) {
+      mixed = Projections(plan, parameters, options.bf16, options.dropout).with_prompt(a, depth, q, mixed);
+    }
+    return project(mixed, {{a.o, a.o_bias, a.o_adapter}}, depth).front();
   }
 
   Tensor mix(const Mamba& m, const Place& place, const Tensor& u, const Rows& rows) {
@@ -151,11 +160,12 @@ struct Executor::Pass {
     const Tensor u = norm(layer.norm1, depth, x);
     x = add_branch(x, std::visit([&](const auto& mixer) { return mix(mixer, place, u, rows); }, layer.mixer));
     const Tensor v = norm(layer.norm2, depth, x);
+    const Mlp& mlp = layer.mlp;
     const std::vector<Tensor> gate_up =
-        linears(v, {{parameters.at(layer.mlp.gate, depth), {}}, {parameters.at(layer.mlp.up, depth), {}}},
-                options.bf16);
+        project(v, {{mlp.gate, kNoBias, mlp.gate_adapter}, {mlp.up, kNoBias, mlp.up_adapter}}, depth);
     const Tensor inner = swiglu(gate_up[0], gate_up[1]);
-    return add_branch(x, project(inner, layer.mlp.down, {}, depth));
+    x = add_branch(x, project(inner, {{mlp.down, kNoBias, mlp.down_adapter}}, depth).front());
+    return layer.encoding.present() ? scale_columns(x, parameters.at(layer.encoding, depth), {}, {}) : x;
   }
 
   // Slots that the layer reads at this depth: its own of the first one too, where recursions share keys.
@@ -181,11 +191,12 @@ struct Executor::Pass {
     }
     // The second run happens when this pass is gone: it has its own, with the slots that the layer reads.
     const auto body = [&plan = plan, &rope_tables = rope_tables, place, rows, slots, read_rows, passed_on,
-                       bf16 = options.bf16, trace = options.trace](const std::vector<Tensor>& read,
-                                                                   const NotedParameters& weights) {
+                       bf16 = options.bf16, dropout = options.dropout, trace = options.trace](
+                          const std::vector<Tensor>& read, const NotedParameters& weights) {
       static const Batch kNoBatch;
       ForwardOptions layer_options;
       layer_options.bf16 = bf16;
+      layer_options.dropout = dropout;
       if (!at::GradMode::is_enabled()) layer_options.trace = trace;  // the first run
       Pass pass{plan, weights, kNoBatch, layer_options, rope_tables, {}, {}, {}};
       std::span<const Tensor> rest = std::span(read).subspan(1);

@@ -16,6 +16,7 @@
 #include "train/batch.h"
 #include "train/ops.h"
 #include "train/parameters.h"
+#include "train/projections.h"
 
 namespace fathom::train {
 
@@ -29,8 +30,9 @@ struct ForwardOptions {
   std::vector<uint8_t> replay_depths;  // kReplay: passes that each row of the batch makes
   double loss_scale = 1;               // multiplies the sum of negative log-likelihoods
   double label_smoothing = 0;
-  int64_t accumulation = 1;    // micro-batches whose losses a step adds up: divides the router's losses, see
-                               // RouterSpec::loss_per_step
+  int64_t accumulation = 1;  // micro-batches whose losses a step adds up: divides the router's losses, see
+                             // RouterSpec::loss_per_step
+  std::optional<AdapterDropout> dropout;  // in training; nothing: nothing is dropped
   double capacity_warmup = 1;  // part of the capacity warm-up done, 0..1 (1: the plan's capacities)
   bool force_deepest = false;  // token choice: every row makes all passes (balance warm-up)
   // Scores of a random router: given, in [0, 1), [depth, rows]; else drawn by (draw_seed, draw_call), the

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/half.h"
+#include "kernels/adapted_norms/adapted_norms.h"
 #include "train/testing.h"
 #include "train/torch_parallel.h"
 
@@ -101,6 +102,45 @@ TEST(Executor, MicroBatchesOfAStepDivideTheRoutersLosses) {
   }
 }
 
+// The norms that DoRA divides by, one list for each of its matrices and depths, with the number of its
+// magnitude. They are constants on the way back, so finite differences have to hold them as well.
+struct Norms {
+  explicit Norms(const SmallModel& model) {
+    for_each_unrolled_layer(model.plan, [&](const Segment&, const Layer& layer, int32_t depth) {
+      for (const AdaptedMatrix& matrix : adapted_matrices(layer)) {
+        const Adapter& adapter = *matrix.adapter;
+        if (!adapter.magnitude.present()) continue;
+        const auto values = [&](const ParamRef& ref) {
+          return std::as_const(*model.parameters).values(ref.at(depth)).data();
+        };
+        const std::vector<int64_t>& shape =
+            model.plan.params[static_cast<size_t>(matrix.weight.at(depth))].shape;
+        std::vector<float> norms(static_cast<size_t>(shape[0]));
+        kernels::adapted_norms_fwd_ref({.weight = values(matrix.weight),
+                                        .a = values(adapter.a),
+                                        .b = values(adapter.b),
+                                        .norms = norms.data(),
+                                        .in = shape[1],
+                                        .out = shape[0],
+                                        .rank = adapter.rank,
+                                        .scaling = static_cast<float>(adapter.scaling)});
+        found.emplace_back(adapter.magnitude.at(depth), std::move(norms));
+      }
+    });
+  }
+  std::vector<std::pair<int32_t, std::vector<float>>> found;
+};
+
+// Scales magnitudes so that each divided by its norm stays what it was when `before` was taken.
+void hold_norms(SmallModel& model, const Norms& before) {
+  const Norms now(model);
+  for (size_t n = 0; n < now.found.size(); ++n) {
+    const std::span<float> magnitude = model.parameters->values(now.found[n].first);
+    for (size_t o = 0; o < magnitude.size(); ++o)
+      magnitude[o] *= now.found[n].second[o] / before.found[n].second[o];
+  }
+}
+
 // Every parameter is moved along random signs. Decisions of the routers are held: they have no gradient.
 TEST(Executor, GradientsAreThoseOfFiniteDifferences) {
   set_threads(2);
@@ -138,10 +178,19 @@ TEST(Executor, GradientsAreThoseOfFiniteDifferences) {
         double expected = 0;
         for (size_t i = 0; i < sign.size(); ++i) expected += double{gradient[i]} * sign[i];
         const auto loss_at = [&](double distance) {
+          const Norms norms(model);
+          std::vector<std::vector<float>> magnitudes;
+          for (const auto& [param, unused] : norms.found) {
+            const std::span<float> magnitude = model.parameters->values(param);
+            magnitudes.emplace_back(magnitude.begin(), magnitude.end());
+          }
           for (size_t i = 0; i < values.size(); ++i)
             values[i] = kept[i] + static_cast<float>(distance) * sign[i];
+          hold_norms(model, norms);
           const ForwardResult result = executor.forward(batch, options);
           std::copy(kept.begin(), kept.end(), values.begin());
+          for (size_t n = 0; n < magnitudes.size(); ++n)
+            std::ranges::copy(magnitudes[n], model.parameters->values(norms.found[n].first).begin());
           return loss_of(model, batch, result, options.loss_scale,
                          model.plan.params[p].role == ParamRole::kAuxRouter);
         };

@@ -106,6 +106,21 @@ std::vector<Tensor> linears(const Tensor& x, const std::vector<LinearWeights>& l
   return outputs;
 }
 
+Tensor add_bias(const Tensor& x, const Tensor& bias) {
+  const OpTimer timer("add_bias", OpPass::kForward);
+  std::vector<Tensor> outputs = {at::empty(x.sizes(), at::kFloat)};
+  {
+    const at::NoGradGuard no_graph;
+    outputs[0].copy_(x.detach() + bias.detach());
+  }
+  record("add_bias", outputs, {x, bias}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+    const GradientSink sink(bias);
+    add_column_sums(grads[0], sink);
+    return {grads[0], sink.returned};
+  });
+  return outputs[0];
+}
+
 Tensor linear(const Tensor& x, const LinearWeights& layer, bool bf16) {
   return linears(x, {layer}, bf16).front();
 }

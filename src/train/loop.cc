@@ -11,12 +11,14 @@
 #include "base/isa.h"
 #include "plan/count.h"
 #include "plan/spec_io.h"
+#include "plan/spec_words.h"
 #include "train/calibrate.h"
 #include "train/checkpoint.h"
 #include "train/memory_estimate.h"
 #include "train/optimizer.h"
 #include "train/resume.h"
 #include "train/router_schedule.h"
+#include "train/svd_start.h"
 #include "train/torch_parallel.h"
 #include "weights/uptraining.h"
 
@@ -180,15 +182,38 @@ class Run {
     return fingerprint.empty() ? "none" : fingerprint;
   }
 
+  // From fresh weights, from those of the same model, or from the layers of a vanilla one.
+  Status start_parameters() {
+    init_parameters(plan_, config_.train.seed, parameters_);
+    const std::optional<RelaxationSpec>& relaxation = plan_.spec.relaxation;
+    const bool wants_source = relaxation && relaxation->svd_init != SvdInit::kNone;
+    std::optional<ModelPlan> vanilla;
+    if (!config_.init.empty()) {
+      FATHOM_ASSIGN(vanilla, read_start(plan_, config_.init, config_.train.seed,
+                                        [&](int32_t param) { return parameters_.values(param); }));
+    }
+    if (config_.init.empty() && wants_source) {
+      return invalid("model.relaxation.svd_init: found \"" + std::string(word_of(relaxation->svd_init)) +
+                     "\", but the run starts from fresh weights (init is empty)");
+    }
+    if (!vanilla) return {};
+    // Parameters that the vanilla model has not follow those that it filled.
+    if (!wants_source) {
+      start_magnitudes(plan_, parameters_);
+      return {};
+    }
+    Parameters source(*vanilla);
+    FATHOM_ASSIGN(const WeightFiles files, WeightFiles::open(config_.init));
+    FATHOM_TRY(load_parameters(*vanilla, naming_of(*vanilla), files, source));
+    start_adapters(plan_, matrices_of(*vanilla, source), parameters_);
+    return {};
+  }
+
   Status start(const std::optional<Resumption>& resumption) {
     if (resumption) {
       FATHOM_TRY(restore(*resumption));
     } else {
-      init_parameters(plan_, config_.train.seed, parameters_);
-      if (!config_.init.empty()) {
-        FATHOM_TRY(read_start(plan_, config_.init, config_.train.seed,
-                              [&](int32_t param) { return parameters_.values(param); }));
-      }
+      FATHOM_TRY(start_parameters());
     }
     state_.threads = torch_parallel().num_threads();
     state_.instruction_set = name_of(isa_level());
@@ -291,6 +316,7 @@ class Run {
       options.draw_call = static_cast<uint64_t>(state_.forward_calls);
       if (request_.rehearsal == 0) set_warmups(plan_, state_.forward_calls, options);
       balancer_.begin_call(options);
+      options.dropout = AdapterDropout{train.seed, static_cast<uint64_t>(state_.forward_calls)};
       const ForwardResult result = executor_.forward(batch, options);
       result.loss.backward();
       balancer_.note(result);

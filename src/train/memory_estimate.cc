@@ -34,11 +34,27 @@ struct MixerBytes {
   int64_t operator()(const GatedMemory& g) const { return 4 * g.inner + product_input(g.inner, bf16); }
 };
 
+// What relaxation makes a row leave behind beside it: what an adapter's two products read, and, of DoRA, what
+// its scale reads; what the scale of a prompt reads, and its weights' sums.
+int64_t relaxation_bytes(const ModelPlan& plan, const Layer& layer, bool bf16) {
+  int64_t bytes = layer.encoding.present() ? 4 * plan.dims.hidden_size : 0;
+  for (const AdaptedMatrix& matrix : adapted_matrices(layer)) {
+    const std::vector<int64_t>& shape = plan.params[static_cast<size_t>(matrix.weight.first)].shape;
+    if (matrix.adapter->dropout > 0) bytes += product_input(shape[1], bf16);
+    bytes += product_input(matrix.adapter->rank, bf16);
+    if (matrix.adapter->magnitude.present()) bytes += 4 * shape[0];
+  }
+  const auto* attention = std::get_if<Attention>(&layer.mixer);
+  if (attention != nullptr && attention->prompt)
+    bytes += 4 * (attention->num_heads * attention->head_dim + attention->num_heads);
+  return bytes;
+}
+
 int64_t layer_bytes(const ModelPlan& plan, const Layer& layer, bool bf16) {
   // Both norms keep what they read, the products behind them what the norms wrote.
   const int64_t hidden = plan.dims.hidden_size;
   return 2 * 4 * hidden + 2 * product_input(hidden, bf16) + std::visit(MixerBytes{bf16}, layer.mixer) +
-         8 * layer.mlp.inner + product_input(layer.mlp.inner, bf16);
+         8 * layer.mlp.inner + product_input(layer.mlp.inner, bf16) + relaxation_bytes(plan, layer, bf16);
 }
 
 // What backward of a layer holds at its most beside what forward kept: behind the MLP's product the gradients

@@ -32,6 +32,22 @@ Tensor linear(const Tensor& x, const LinearWeights& layer, bool bf16);
 // Several layers that read the same x, which is prepared for them once.
 std::vector<Tensor> linears(const Tensor& x, const std::vector<LinearWeights>& layers, bool bf16);
 
+// x + bias in every row.
+Tensor add_bias(const Tensor& x, const Tensor& bias);
+
+// base + x * scale / divisor, column by column; scale is [dim] or one number, base and divisor may be
+// undefined. divisor is a constant.
+Tensor scale_columns(const Tensor& x, const Tensor& scale, const Tensor& divisor, const Tensor& base);
+
+// What is dropped is a function of the key, the share and the place in x.
+struct DropoutKey {
+  uint64_t seed = 0, stream = 0;
+};
+Tensor dropout(const Tensor& x, double share, DropoutKey key);
+
+// Norms of the rows of weight + scaling * b a, [out]; no gradient flows through them.
+Tensor adapted_norms(const Tensor& weight, const Tensor& a, const Tensor& b, double scaling);
+
 // Rotary tables, [positions, head_dim / 2] each.
 struct RopeTables {
   std::vector<float> cos, sin;

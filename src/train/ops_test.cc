@@ -107,6 +107,20 @@ std::vector<OpCase> op_cases() {
                        return scores.logits * 0.3 + scores.weights;
                      }});
   }
+  cases.push_back({"scale_columns, onto a base",
+                   {leaf({7, 6}, 40, 1, 0), leaf({6}, 41, 0.5F, 0), leaf({7, 6}, 42, 1, 0)},
+                   [divisor = leaf({6}, 43, 0.2F, 2).detach()](const std::vector<Tensor>& in) {
+                     return scale_columns(in[0], in[1], divisor, in[2]);
+                   }});
+  cases.push_back({"scale_columns, one number",
+                   {leaf({7, 6}, 44, 1, 0), leaf({1}, 45, 0.5F, 0)},
+                   [](const std::vector<Tensor>& in) { return scale_columns(in[0], in[1], {}, {}); }});
+  cases.push_back({"add_bias",
+                   {leaf({7, 6}, 46, 1, 0), leaf({6}, 47, 1, 0)},
+                   [](const std::vector<Tensor>& in) { return add_bias(in[0], in[1]); }});
+  cases.push_back({"dropout", {leaf({7, 6}, 48, 1, 0)}, [](const std::vector<Tensor>& in) {
+                     return dropout(in[0], 0.4, {.seed = 1, .stream = 2});
+                   }});
   cases.push_back({"router_bce", {leaf({7}, 28, 1, 0)}, [](const std::vector<Tensor>& in) {
                      return router_bce(in[0], {0, 3, 4});
                    }});

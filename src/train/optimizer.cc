@@ -19,7 +19,7 @@ bool decays(DecayRule rule, const Param& param) {
   if (rule == DecayRule::kAll) return true;
   return param.role == ParamRole::kMatrix || param.role == ParamRole::kEmbedding ||
          param.role == ParamRole::kHead || param.role == ParamRole::kRouter ||
-         param.role == ParamRole::kAuxRouter;
+         param.role == ParamRole::kAuxRouter || param.role == ParamRole::kRelaxation;
 }
 
 ParameterGroup group_of(const Param& param) {

@@ -1,8 +1,10 @@
 #include "train/parameters.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 
 #include "plan/initial_value.h"
+#include "train/ops.h"
 #include "train/torch_parallel.h"
 #include "weights/checkpoint.h"
 
@@ -50,6 +52,20 @@ void init_parameters(const ModelPlan& plan, uint64_t seed, Parameters& parameter
       }
     });
   }
+  start_magnitudes(plan, parameters);
+}
+
+void start_magnitudes(const ModelPlan& plan, Parameters& parameters) {
+  const at::NoGradGuard no_graph;
+  for_each_unrolled_layer(plan, [&](const Segment&, const Layer& layer, int32_t depth) {
+    for (const AdaptedMatrix& matrix : adapted_matrices(layer)) {
+      const Adapter& adapter = *matrix.adapter;
+      if (!adapter.magnitude.present()) continue;
+      const Tensor norms = adapted_norms(parameters.at(matrix.weight, depth), parameters.at(adapter.a, depth),
+                                         parameters.at(adapter.b, depth), adapter.scaling);
+      parameters.at(adapter.magnitude, depth).copy_(norms);
+    }
+  });
 }
 
 Status load_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightFiles& files,

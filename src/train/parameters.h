@@ -38,6 +38,10 @@ class Parameters {
 // machine and for any number of threads.
 void init_parameters(const ModelPlan& plan, uint64_t seed, Parameters& parameters);
 
+// The magnitudes of DoRA, from the matrices and adapters that stand in `parameters`: the model computes then
+// what it would without them.
+void start_magnitudes(const ModelPlan& plan, Parameters& parameters);
+
 // From a checkpoint.
 Status load_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightFiles& files,
                        Parameters& parameters);

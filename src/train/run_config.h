@@ -15,8 +15,8 @@
 namespace fathom::train {
 
 enum class Precision : uint8_t { kF32, kBF16 };
-// Which parameters AdamW decays: matrices only (Mixture-of-Recursions) or everything
-// (Decoder-Hybrid-Decoder).
+// Which parameters AdamW decays: matrices and what relaxation adds, as Mixture-of-Recursions does, or
+// everything (Decoder-Hybrid-Decoder).
 enum class DecayRule : uint8_t { kMatrices, kAll };
 enum class RowOrderKind : uint8_t { kShuffle, kSequential, kAffine };
 

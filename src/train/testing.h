@@ -28,6 +28,7 @@ inline float weight_of(const Param& param, uint64_t stream, uint64_t element) {
   const int64_t columns = param.shape.back();
   switch (param.role) {
     case ParamRole::kNorm:
+    case ParamRole::kRelaxation:
     case ParamRole::kSsmD:
       return 1.0F + 0.2F * drawn;
     case ParamRole::kSsmA:
@@ -107,7 +108,10 @@ inline void for_each_small_model(const std::function<void(SmallModel&)>& body) {
   spec.router->temperature = 2;
   spec.router->capacity = {0.75, 0.5, 0.25};
   run("bare logits, first pass selects", spec);
-  EXPECT_GE(models, 35);
+  spec = spec_named("recursive-dora");
+  spec.attention_bias = true;
+  run("dora with biases", spec);
+  EXPECT_GE(models, 40);
 }
 
 inline std::vector<int32_t> random_tokens(int64_t count, int64_t vocab, uint64_t stream) {

@@ -88,6 +88,7 @@ ModelSpec vanilla_spec(const ModelSpec& recursive, bool tied) {
   spec.initialization = plain.initialization;
   spec.base_depth = plain.base_depth;
   spec.router = plain.router;
+  spec.relaxation = plain.relaxation;
   spec.tie_word_embeddings = tied;
   return spec;
 }
@@ -118,15 +119,22 @@ Status read_uptrained(const ModelPlan& plan, const WeightFiles& files, bool vani
       });
 }
 
-Status read_start(const ModelPlan& plan, const std::string& path, uint64_t seed,
-                  const std::function<std::span<float>(int32_t parameter)>& parameter) {
+Result<std::optional<ModelPlan>> read_start(
+    const ModelPlan& plan, const std::string& path, uint64_t seed,
+    const std::function<std::span<float>(int32_t parameter)>& parameter) {
   FATHOM_ASSIGN(const WeightFiles files, WeightFiles::open(path));
   std::error_code ignored;
   const bool described = std::filesystem::exists(std::filesystem::path(path) / "config.json", ignored);
-  if (plan.spec.sharing == Sharing::kNone || !described)
-    return read_parameters(plan, naming_of(plan), files, parameter);
-  FATHOM_ASSIGN(const ModelSpec source, load_spec(path));
-  if (source.sharing != Sharing::kNone) return read_parameters(plan, naming_of(plan), files, parameter);
+  std::optional<ModelSpec> vanilla;
+  if (plan.spec.sharing != Sharing::kNone && described) {
+    FATHOM_ASSIGN(const ModelSpec found, load_spec(path));
+    if (found.sharing == Sharing::kNone) vanilla = found;
+  }
+  if (!vanilla) {
+    FATHOM_TRY(read_parameters(plan, naming_of(plan), files, parameter));
+    return std::optional<ModelPlan>();
+  }
+  const ModelSpec& source = *vanilla;
   if (!plan.spec.initialization) {
     return invalid(
         "initialization: absent, but " + path +
@@ -138,7 +146,9 @@ Status read_start(const ModelPlan& plan, const std::string& path, uint64_t seed,
                    " layers, expected num_hidden_layers = " + std::to_string(plan.spec.num_hidden_layers) +
                    " as the model that they start");
   }
-  return read_uptrained(plan, files, source.tie_word_embeddings, draw_with(seed), parameter);
+  FATHOM_TRY(read_uptrained(plan, files, source.tie_word_embeddings, draw_with(seed), parameter));
+  FATHOM_ASSIGN(ModelPlan built, build_plan(vanilla_spec(plan.spec, source.tie_word_embeddings)));
+  return std::optional<ModelPlan>(std::move(built));
 }
 
 }  // namespace fathom

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -32,10 +33,11 @@ Status read_uptrained(const ModelPlan& plan, const WeightFiles& files, bool vani
 
 // What a run starts from: the weights at `path`, a model directory or file, of the same model; or, if `plan`
 // is recursive and the directory's config.json describes a vanilla model, those of read_uptrained(), drawn
-// with `seed`. Parameters without a source keep their values.
+// with `seed`. Parameters without a source keep their values. The plan of the vanilla model, if it was one.
 //
 // Errors: a vanilla model with another number of layers, or for a spec without initialization.
-Status read_start(const ModelPlan& plan, const std::string& path, uint64_t seed,
-                  const std::function<std::span<float>(int32_t parameter)>& parameter);
+Result<std::optional<ModelPlan>> read_start(
+    const ModelPlan& plan, const std::string& path, uint64_t seed,
+    const std::function<std::span<float>(int32_t parameter)>& parameter);
 
 }  // namespace fathom

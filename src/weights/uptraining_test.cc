@@ -84,7 +84,7 @@ class VanillaCheckpoint : public ::testing::Test {
   std::string refusal(const ModelSpec& spec) {
     const ModelPlan plan = *build_plan(spec);
     Values values = memory_of(plan);
-    const Status status = read_start(plan, folder_, 1, into(values));
+    const Result<std::optional<ModelPlan>> status = read_start(plan, folder_, 1, into(values));
     return status.ok() ? "accepted" : status.error().message;
   }
 
@@ -105,7 +105,7 @@ TEST_F(VanillaCheckpoint, FillsARoutedModelAndLeavesItsRoutersFresh) {
   spec.share_norms = false;
   const ModelPlan plan = *build_plan(spec);
   Values got = memory_of(plan, -1);
-  const Status status = read_start(plan, folder_, 1, into(got));
+  const Result<std::optional<ModelPlan>> status = read_start(plan, folder_, 1, into(got));
   ASSERT_TRUE(status.ok()) << status.error().message;
   const Segment& routed = plan.segments[1];
   for (int32_t l = 0; l < 2; ++l) {

@@ -135,6 +135,24 @@ std::vector<Fault> toml_faults() {
        "router.threshold: found inf, expected a number"},
       {"a negative weight of the router", line("alpha = 0.1", "alpha = -0.1"),
        "router.alpha: found -0.1, expected a positive number"},
+      {"a relaxation that is a word", extra("relaxation = \"lora\""), "file: relaxation: expected an object"},
+      {"a relaxation of no method", kToml + "[relaxation]\nrank = 4\n",
+       "file: relaxation.method: absent, expected one of \"lora\", \"dora\", \"adaption_prompt\", "
+       "\"recursion_encoding\""},
+      {"an unknown relaxation", kToml + "[relaxation]\nmethod = \"loha\"\n",
+       "file: relaxation.method: found \"loha\", expected one of \"lora\", \"dora\", \"adaption_prompt\", "
+       "\"recursion_encoding\""},
+      {"a rank where nothing has one", kToml + "[relaxation]\nmethod = \"recursion_encoding\"\nrank = 4\n",
+       "file: unknown key relaxation.rank"},
+      {"a rank of 2^40", kToml + "[relaxation]\nmethod = \"lora\"\nrank = 1099511627776\n",
+       "relaxation.rank: found 1099511627776, expected 1 to 1048576"},
+      {"a target that is a number", kToml + "[relaxation]\nmethod = \"lora\"\ntargets = [\"q_proj\", 1]\n",
+       "file: relaxation.targets: found [\"q_proj\",1], expected a list of strings"},
+      {"an unknown target", kToml + "[relaxation]\nmethod = \"dora\"\ntargets = [\"qkv_proj\"]\n",
+       "file: relaxation.targets: found \"qkv_proj\", expected some of \"q_proj\", \"k_proj\", \"v_proj\", "
+       "\"o_proj\", \"gate_proj\", \"up_proj\", \"down_proj\""},
+      {"a prompt of no tokens", kToml + "[relaxation]\nmethod = \"adaption_prompt\"\nprompt_length = 0\n",
+       "relaxation.prompt_length: found 0, expected 1 to 1048576"},
       {"more parameters than can be counted",
        R"(architecture = "llama"
 vocab_size = 16777216

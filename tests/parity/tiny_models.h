@@ -25,6 +25,7 @@ inline std::vector<float> random_values(const Param& param, uint64_t stream) {
     const float drawn = normal(11, stream, i);
     switch (param.role) {
       case ParamRole::kNorm:
+      case ParamRole::kRelaxation:
       case ParamRole::kSsmD:
         values[i] = 1.0F + 0.2F * drawn;
         break;

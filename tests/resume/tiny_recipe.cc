@@ -34,7 +34,7 @@ const std::vector<std::string>& families() {
 
 std::vector<std::string> all_families() {
   std::vector<std::string> all = families();
-  all.insert(all.end(), {"mor-aux-router", "mor-token", "mor-random"});
+  all.insert(all.end(), {"mor-aux-router", "mor-token", "mor-random", "mor-lora"});
   return all;
 }
 

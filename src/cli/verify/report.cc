@@ -65,6 +65,8 @@ const char* name_of(Kind kind) {
       return "modules";
     case Kind::kParameters:
       return "parameters";
+    case Kind::kGates:
+      return "gates";
     case Kind::kSelections:
       return "selections";
   }
@@ -85,6 +87,8 @@ double Limits::of(Kind kind) const {
       return modules;
     case Kind::kParameters:
       return parameters;
+    case Kind::kGates:
+      return gates;
     case Kind::kSelections:
       return 0;
   }
@@ -113,9 +117,10 @@ Status apply_tolerance(const std::vector<std::string>& flags, Limits& limits) {
     set("states", limits.states);
     set("modules", limits.modules);
     set("parameters", limits.parameters);
+    set("gates", limits.gates);
     if (!known) {
       return invalid("--tolerance " + flag + ": unknown name \"" + name +
-                     "\", expected logits, losses, gradients, states, modules or parameters");
+                     "\", expected logits, losses, gradients, states, modules, parameters or gates");
     }
   }
   return {};
@@ -124,7 +129,7 @@ Status apply_tolerance(const std::vector<std::string>& flags, Limits& limits) {
 void Report::compare(const std::string& executor, const std::string& tensor, Kind kind,
                      std::span<const float> got, std::span<const float> expected) {
   Measure measure = Measure::kAbsolute;
-  if (kind == Kind::kGradients) measure = limits_.gradient_measure;
+  if (kind == Kind::kGradients || kind == Kind::kGates) measure = limits_.gradient_measure;
   if (kind == Kind::kModules) measure = Measure::kOfLargest;
   if (kind == Kind::kSelections) measure = Measure::kExact;
   add({executor, tensor, measure, error_of(measure, got, expected), limits_.of(kind)});

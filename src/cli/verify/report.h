@@ -21,12 +21,22 @@ enum class Measure : uint8_t {
 };
 
 // Kinds of tensors that share a limit; the words of --tolerance.
-enum class Kind : uint8_t { kLogits, kLosses, kGradients, kStates, kModules, kParameters, kSelections };
+enum class Kind : uint8_t {
+  kLogits,
+  kLosses,
+  kGradients,
+  kStates,
+  kModules,
+  kParameters,
+  kGates,
+  kSelections
+};
 const char* name_of(Kind kind);
 
 // Limits of one family of cases, and what --tolerance replaced.
 struct Limits {
-  double logits = 2e-5, losses = 5e-6, gradients = 1e-5, states = 2e-5, modules = 1e-5, parameters = 2e-6;
+  double logits = 2e-5, losses = 5e-6, gradients = 1e-5, states = 2e-5, modules = 1e-5, parameters = 2e-6,
+         gates = 1e-4;
   Measure gradient_measure = Measure::kRelativeL2;
   double of(Kind kind) const;
 };

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "plan/spec_words.h"
 #include "train/executor.h"
+#include "train/svd_start.h"
 #include "weights/checkpoint.h"
 
 namespace fathom::cli::verify {
@@ -26,7 +28,8 @@ void compare_gradients(ModelCase& c, const train::Parameters& parameters, Report
     const std::string name = "grad." + view.spec.name;
     if (!c.io.has(name)) continue;
     const std::span got(reinterpret_cast<const float*>(view.bytes.data()), view.bytes.size() / sizeof(float));
-    report.compare("train", name, Kind::kGradients, got, c.io.at(name).values);
+    const Kind kind = name.ends_with(".adaption_gate") ? Kind::kGates : Kind::kGradients;
+    report.compare("train", name, kind, got, c.io.at(name).values);
   }
 }
 
@@ -101,6 +104,46 @@ void compare_router(ModelCase& c, Report& report, const std::vector<CaseSequence
   compare_scalar(c, report, "scalar.sampling_topk_acc", overlap);
 }
 
+// B A of every adapter, computed from the model that the case started from. Singular vectors have no sign, so
+// A and B are not compared.
+Status compare_svd_start(ModelCase& c, const train::Parameters& recorded, Report& report) {
+  ModelSpec spec = c.plan.spec;
+  spec.sharing = Sharing::kNone;
+  spec.num_recursion = 1;
+  spec.tie_word_embeddings = true;
+  spec.relaxation.reset();
+  FATHOM_ASSIGN(const ModelPlan vanilla, build_plan(spec));
+  FATHOM_ASSIGN(const WeightFiles files, WeightFiles::open(c.path + "/source.safetensors"));
+  train::Parameters source(vanilla), started(c.plan);
+  FATHOM_TRY(train::load_parameters(vanilla, naming_of(vanilla), files, source));
+  FATHOM_TRY(train::load_parameters(c.plan, c.scheme, *c.weights, started));
+  train::start_adapters(c.plan, train::matrices_of(vanilla, source), started);
+  const auto product = [](const train::Parameters& parameters, const Adapter& adapter, int32_t depth) {
+    const std::span<const float> a = parameters.values(adapter.a.at(depth)),
+                                 b = parameters.values(adapter.b.at(depth));
+    const auto rank = static_cast<size_t>(adapter.rank), in = a.size() / rank, out = b.size() / rank;
+    std::vector<float> result(out * in);
+    for (size_t i = 0; i < result.size(); ++i) {
+      double total = 0;
+      for (size_t k = 0; k < rank; ++k) total += double{b[i / in * rank + k]} * a[k * in + i % in];
+      result[i] = static_cast<float>(total);
+    }
+    return result;
+  };
+  int64_t unrolled = 0;
+  for_each_unrolled_layer(c.plan, [&](const Segment&, const Layer& layer, int32_t depth) {
+    for (const AdaptedMatrix& matrix : adapted_matrices(layer)) {
+      report.compare(
+          "train",
+          "layer." + std::to_string(unrolled) + "." + std::string(word_of(matrix.projection)) + " B A",
+          Kind::kParameters, product(started, *matrix.adapter, depth),
+          product(recorded, *matrix.adapter, depth));
+    }
+    ++unrolled;
+  });
+  return {};
+}
+
 }  // namespace
 
 Status verify_in_trainer(ModelCase& c, Report& report) {
@@ -155,6 +198,8 @@ Status verify_in_trainer(ModelCase& c, Report& report) {
   compare_scalar(c, report, "router.router_z_loss", result.z_loss);
   compare_router(c, report, sequences, batch, result);
   compare_gradients(c, parameters, report);
+  if (c.plan.spec.relaxation && c.plan.spec.relaxation->svd_init != SvdInit::kNone)
+    FATHOM_TRY(compare_svd_start(c, parameters, report));
   for (const std::string& tensor : c.io.unseen()) {
     if (belongs_to_training(tensor)) {
       return invalid(c.path + "/io.safetensors: nothing here answers for tensor " + tensor);

@@ -1,6 +1,6 @@
 // Dense layer, forward only (training multiplies with matmul):
 //
-//   y[r, o] (+)= scale * (sum_i x[r, i] * weight[o, i] + bias[o])
+//   y[r, o] (+)= scale * (out_scale[o] * sum_i x[r, i] * weight[o, i] + bias[o])
 //
 // weight is float or bfloat16. With bfloat16 weights every x[r, i] is rounded to bfloat16 first (so that
 // levels with a bfloat16 dot instruction and those without compute the same products); sums are float either
@@ -23,8 +23,9 @@ struct LinearFwd {
   const float* x = nullptr;      // [rows, in], rows x_stride apart
   const void* weight = nullptr;  // [out, in], dense, of any alignment its type allows
   DType weight_type = DType::kF32;
-  const float* bias = nullptr;  // [out], or null
-  float* y = nullptr;           // [rows, out], rows y_stride apart; not overlapping x
+  const float* bias = nullptr;       // [out], or null
+  const float* out_scale = nullptr;  // [out], or null for ones
+  float* y = nullptr;                // [rows, out], rows y_stride apart; not overlapping x
   int64_t rows = 0;
   int64_t in = 0;
   int64_t out = 0;

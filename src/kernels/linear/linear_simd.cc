@@ -68,6 +68,7 @@ FATHOM_INLINE void finish(const LinearFwd& args, int64_t row, int64_t out, Vec t
   for (int r = 0; r < R; ++r) {
     float* y = args.y + (row + r) * args.y_stride + out;
     Vec value = load_n(sums + r * O, O);
+    if (args.out_scale != nullptr) value = value * load_n(args.out_scale + out, O);
     if (args.bias != nullptr) value = value + load_n(args.bias + out, O);
     value = value * args.scale;
     if (args.accumulate) value = load_n(y, O) + value;

@@ -29,6 +29,7 @@ struct Case {
         x(Buffer::normal(s.rows * (s.in + 3), 1)),
         weight(Buffer::normal(s.out * s.in, 2)),
         bias(Buffer::normal(s.out, 3)),
+        out_scale(Buffer::normal(s.out, 4)),
         y(s.rows * (s.out + 2), accumulate_into ? 0.5F : std::numeric_limits<float>::quiet_NaN()),
         workspace(static_cast<size_t>(linear_fwd_workspace(s.rows, s.in, weight_type))) {
     for (int64_t r = 0; r < s.rows; ++r) {  // what lies between rows is not read
@@ -46,6 +47,7 @@ struct Case {
             .weight = type == DType::kF32 ? static_cast<const void*>(weight.data()) : half.data() + 1,
             .weight_type = type,
             .bias = bias.data(),
+            .out_scale = out_scale.data(),
             .y = y.data(),
             .rows = shape.rows,
             .in = shape.in,
@@ -67,7 +69,7 @@ struct Case {
   Shape shape;
   DType type;
   bool accumulate;
-  Buffer x, weight, bias, y;
+  Buffer x, weight, bias, out_scale, y;
   std::vector<BFloat16> half;
   std::vector<uint8_t> workspace;
 };
@@ -76,12 +78,24 @@ TEST(Linear, RefMultipliesByTheIdentity) {
   Case c({2, 3, 3}, DType::kF32, false);
   for (int64_t i = 0; i < 9; ++i) c.weight[i] = i % 4 == 0 ? 1.0F : 0.0F;
   LinearFwd args = c.args();
-  args.bias = nullptr;
+  args.bias = args.out_scale = nullptr;
   args.scale = 1;
   linear_fwd_ref(args);
   for (int64_t r = 0; r < 2; ++r) {
     for (int64_t o = 0; o < 3; ++o) EXPECT_EQ(c.y[r * 5 + o], c.x[r * 6 + o]);
   }
+}
+
+TEST(Linear, OutputsAreScaledBeforeTheBiasIsAdded) {
+  Case c({1, 1, 2}, DType::kF32, false);
+  c.x[0] = 3;
+  c.weight[0] = c.weight[1] = 5;
+  c.bias[0] = c.bias[1] = 7;
+  c.out_scale[0] = 2;
+  c.out_scale[1] = -1;
+  linear_fwd_ref(c.args());
+  EXPECT_FLOAT_EQ(c.y[0], 0.75F * (2 * 15 + 7));
+  EXPECT_FLOAT_EQ(c.y[1], 0.75F * (-15 + 7));
 }
 
 TEST(Linear, CpuEqualsRef) {
@@ -147,6 +161,7 @@ TEST(Linear, APartHasTheBitsOfTheWhole) {
       args.x += row * args.x_stride;
       args.weight = static_cast<const uint8_t*>(args.weight) + out * args.in * size_of(type);
       args.bias += out;
+      args.out_scale += out;
       args.y = part.data();
       args.rows = rows;
       args.out = args.y_stride = outs;
