@@ -1,4 +1,5 @@
-// fathom plan: the layers of a model and what they cost, from its specification alone.
+// fathom plan: the layers of a model and what they cost, from its specification; of a model directory with
+// weights, also which of them are tied.
 #include <iostream>
 #include <memory>
 
@@ -6,6 +7,7 @@
 #include "cli/model_specs.h"
 #include "plan/describe.h"
 #include "plan/model_plan.h"
+#include "weights/stored_ties.h"
 
 namespace fathom::cli {
 
@@ -21,7 +23,11 @@ struct PlanFlags {
 };
 
 Result<int> run_plan(const PlanFlags& flags) {
-  FATHOM_ASSIGN(const ModelSpec spec, find_spec(flags.spec));
+  FATHOM_ASSIGN(ModelSpec spec, find_spec(flags.spec));
+  if (WeightFiles::are_in(flags.spec)) {
+    FATHOM_ASSIGN(const WeightFiles files, WeightFiles::open(flags.spec));
+    FATHOM_ASSIGN(spec, with_stored_ties(spec, files));
+  }
   FATHOM_ASSIGN(const ModelPlan plan, build_plan(spec));
   if (flags.params || flags.tensors) {
     std::cout << (flags.params ? describe_params(plan) : describe_tensors(plan));

@@ -54,6 +54,8 @@ Status verify_case(const std::string& directory, const Flags& flags, Report& rep
   FATHOM_ASSIGN(verify::ModelCase c, verify::open_model_case(directory, name));
   FATHOM_TRY(verify::apply_tolerance(flags.tolerance, c.limits));
   report = Report(name, c.limits);
+  FATHOM_TRY(verify::verify_checkpoint_files(c, report));
+  FATHOM_TRY(check_executable(c.plan));
   if (flags.only == "engine" && c.training_steps())
     return invalid(directory + ": recorded training steps are the trainer's; --only engine leaves nothing");
   if (flags.only != "train" && !c.training_steps()) {

@@ -16,6 +16,13 @@
 
 namespace fathom {
 
+// The stored tensor of a table entry, under whichever of its names. All of them that are there must hold the
+// same values in the same shape, so ties may be stored once, aliased or repeated. Errors name the tensor.
+Result<StoredTensor> find_tensor(const FileTensor& wanted, const WeightFiles& files);
+
+// An error names a stored tensor that is in no entry of the table.
+Status refuse_unknown_tensors(const std::vector<FileTensor>& table, const WeightFiles& files);
+
 // Fills `parameter(p)` - float memory for all values of parameter p - from the files. A tensor may be stored
 // under its name or any alias; stored more than once, the copies must be equal. Errors: a tensor is missing,
 // has another shape, or belongs to no parameter.
