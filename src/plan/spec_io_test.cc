@@ -58,6 +58,7 @@ TEST(SpecIo, EveryFieldSurvivesConfigJson) {
   spec.initializer_range = 0.03;
   spec.rope_theta = 640000;
   spec.rope_table_bf16 = true;
+  spec.rope_frequencies_bf16 = true;
   spec.sliding_window = 7;
   spec.attention_scale = 0.25;
   spec.attention_bias = true;

@@ -66,7 +66,9 @@ Result<ModelCase> open_model_case(const std::string& directory, const std::strin
   c.path = directory;
   c.name = name;
   FATHOM_ASSIGN(c.record, read_json_file(directory + "/case.json"));
-  FATHOM_ASSIGN(const ModelSpec spec, load_spec(directory));
+  FATHOM_ASSIGN(ModelSpec spec, load_spec(directory));
+  // Recorded in float from a model that was bfloat16 as a whole, its rotary frequencies too.
+  spec.rope_frequencies_bf16 = c.record.value("saved_precision", std::string()) == "bf16";
   FATHOM_ASSIGN(ModelSource source, open_model_source(spec, weights_file(directory)));
   c.plan = std::move(source.plan);
   c.scheme = source.scheme;
