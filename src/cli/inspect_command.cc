@@ -62,19 +62,23 @@ ordered_json config_summary(const nlohmann::json& config) {
 }
 
 // The first name of each place in a file; further names of it are ties.
-using Places = std::map<const uint8_t*, std::string>;
+using Places = std::map<std::pair<const uint8_t*, uint64_t>, std::string>;
+
+std::pair<const uint8_t*, uint64_t> place_of(const StoredTensor& stored) {
+  return {stored.bytes().data(), stored.info->bytes()};
+}
 
 Places places_of(const WeightFiles& weights) {
   Places places;
   for (const StoredTensor& stored : weights.tensors()) {
-    if (stored.info->bytes() > 0) places.emplace(stored.bytes().data(), stored.info->name);
+    if (stored.info->bytes() > 0) places.emplace(place_of(stored), stored.info->name);
   }
   return places;
 }
 
 // The name that the tensor's place had before; empty for a tensor of its own.
 std::string tied_to(const Places& places, const StoredTensor& stored) {
-  const auto found = places.find(stored.bytes().data());
+  const auto found = places.find(place_of(stored));
   return found == places.end() || found->second == stored.info->name ? "" : found->second;
 }
 

@@ -42,8 +42,8 @@ struct Tensor {
 };
 
 inline std::string storage_id(const Tensor& tensor) {
-  return "(" + text("storage") + global("torch", tensor.type) + text(tensor.storage) + text("cpu") +
-         integer(tensor.storage_elements) + "tQ";
+  return std::string("(").append(text("storage")) + global("torch", tensor.type) + text(tensor.storage) +
+         text("cpu") + integer(tensor.storage_elements) + "tQ";
 }
 
 // A call of _rebuild_tensor_v2.

@@ -2,73 +2,19 @@
 
 #include <array>
 #include <cstdio>
-#include <limits>
-#include <optional>
 #include <string_view>
 #include <unordered_set>
 
 #include "base/sentence.h"
+#include "io/pickle_bytes.h"
+#include "io/pickle_values.h"
 
 namespace fathom {
 
 namespace {
 
 using Limits = PickleLimits;
-
-enum class Kind : uint8_t { kNone, kBool, kInt, kText, kTuple, kDict, kGlobal, kStorage, kTensor };
-
-const char* name_of(Kind kind) {
-  switch (kind) {
-    case Kind::kNone:
-      return "None";
-    case Kind::kBool:
-      return "a bool";
-    case Kind::kInt:
-      return "an integer";
-    case Kind::kText:
-      return "a text";
-    case Kind::kTuple:
-      return "a tuple";
-    case Kind::kDict:
-      return "a dict";
-    case Kind::kGlobal:
-      return "a global";
-    case Kind::kStorage:
-      return "a storage";
-    case Kind::kTensor:
-      return "a tensor";
-  }
-  return "?";
-}
-
-// Values are small and flat: what they refer to lies in the interpreter's lists, so that no nesting of a
-// pickle becomes a nesting of ours.
-struct Value {
-  Kind kind = Kind::kNone;
-  int64_t data = 0;  // the integer or bool, or an index
-};
-
-enum class Global : uint8_t { kOrderedDict, kRebuildTensor, kRebuildParameter, kStorageType };
-
-struct AllowedGlobal {
-  std::string_view name;
-  Global global;
-  std::optional<DType> dtype;  // of a storage type; none: known, and nothing here computes with it
-};
-
-constexpr std::array<AllowedGlobal, 12> kGlobals = {
-    {{"collections.OrderedDict", Global::kOrderedDict, {}},
-     {"torch._utils._rebuild_tensor_v2", Global::kRebuildTensor, {}},
-     {"torch._utils._rebuild_parameter", Global::kRebuildParameter, {}},
-     {"torch.FloatStorage", Global::kStorageType, DType::kF32},
-     {"torch.BFloat16Storage", Global::kStorageType, DType::kBF16},
-     {"torch.HalfStorage", Global::kStorageType, DType::kF16},
-     {"torch.DoubleStorage", Global::kStorageType, DType::kF64},
-     {"torch.LongStorage", Global::kStorageType, DType::kI64},
-     {"torch.IntStorage", Global::kStorageType, DType::kI32},
-     {"torch.ByteStorage", Global::kStorageType, DType::kU8},
-     {"torch.BoolStorage", Global::kStorageType, {}},
-     {"torch.CharStorage", Global::kStorageType, {}}}};
+using namespace pickle;
 
 struct Storage {
   std::string_view key;
@@ -84,48 +30,21 @@ struct Tensor {
 
 class Interpreter {
  public:
-  explicit Interpreter(std::span<const uint8_t> pickle) : pickle_(pickle) {}
+  explicit Interpreter(std::span<const uint8_t> pickle) : bytes_(pickle) {}
 
   Result<std::vector<PickledTensor>> run() {
     while (!stopped_) {
-      const size_t opcode_at = at_;
+      const size_t opcode_at = bytes_.position();
       Status status = step();
       if (!status.ok()) return at("byte " + std::to_string(opcode_at), status.error());
     }
-    if (at_ != pickle_.size()) {
-      return invalid(std::to_string(pickle_.size() - at_) + " bytes after the end of the pickle");
+    if (bytes_.left() > 0) {
+      return invalid(std::to_string(bytes_.left()) + " bytes after the end of the pickle");
     }
     return tensors_of_result();
   }
 
  private:
-  // ------------------------------------------------------------------------------------------- the bytes
-
-  Result<std::string_view> take(uint64_t count) {
-    if (count > pickle_.size() - at_) {
-      return invalid("the pickle ends inside an opcode that needs " + std::to_string(count) + " more bytes");
-    }
-    const std::string_view bytes(reinterpret_cast<const char*>(pickle_.data()) + at_, count);
-    at_ += count;
-    return bytes;
-  }
-
-  Result<uint64_t> take_number(int width) {
-    FATHOM_ASSIGN(const std::string_view bytes, take(static_cast<uint64_t>(width)));
-    uint64_t value = 0;
-    for (int i = width - 1; i >= 0; --i)
-      value = value << 8 | static_cast<uint8_t>(bytes[static_cast<size_t>(i)]);
-    return value;
-  }
-
-  Result<std::string_view> take_line() {
-    const std::string_view rest(reinterpret_cast<const char*>(pickle_.data()) + at_, pickle_.size() - at_);
-    const size_t length = rest.find('\n');
-    if (length == std::string_view::npos) return invalid("the pickle ends inside the name of a global");
-    at_ += length + 1;
-    return rest.substr(0, length);
-  }
-
   // ------------------------------------------------------------------------------------------- the stack
 
   Status push(Kind kind, int64_t data = 0) {
@@ -211,8 +130,8 @@ class Interpreter {
   // ----------------------------------------------------------------------------------------- the objects
 
   Status push_global() {
-    FATHOM_ASSIGN(const std::string_view module, take_line());
-    FATHOM_ASSIGN(const std::string_view function, take_line());
+    FATHOM_ASSIGN(const std::string_view module, bytes_.take_line());
+    FATHOM_ASSIGN(const std::string_view function, bytes_.take_line());
     const std::string name = std::string(module) + "." + std::string(function);
     for (size_t i = 0; i < kGlobals.size(); ++i) {
       if (kGlobals[i].name == name) return push(Kind::kGlobal, static_cast<int64_t>(i));
@@ -323,10 +242,10 @@ class Interpreter {
   // ----------------------------------------------------------------------------------------- the opcodes
 
   Status step() {
-    FATHOM_ASSIGN(const uint64_t opcode, take_number(1));
+    FATHOM_ASSIGN(const uint64_t opcode, bytes_.take_number(1));
     switch (opcode) {
       case 0x80: {  // PROTO
-        FATHOM_ASSIGN(const uint64_t protocol, take_number(1));
+        FATHOM_ASSIGN(const uint64_t protocol, bytes_.take_number(1));
         if (protocol == 2) return {};
         return invalid("pickle protocol " + std::to_string(protocol) + ", expected 2");
       }
@@ -352,15 +271,15 @@ class Interpreter {
       case 'K':    // BININT1
       case 'M':    // BININT2
       case 'J': {  // BININT
-        FATHOM_ASSIGN(const uint64_t value, take_number(opcode == 'K' ? 1 : opcode == 'M' ? 2 : 4));
+        FATHOM_ASSIGN(const uint64_t value, bytes_.take_number(opcode == 'K' ? 1 : opcode == 'M' ? 2 : 4));
         return push(Kind::kInt,
                     opcode == 'J' ? int64_t{static_cast<int32_t>(value)} : static_cast<int64_t>(value));
       }
       case 0x8a:  // LONG1
         return push_long();
       case 'X': {  // BINUNICODE
-        FATHOM_ASSIGN(const uint64_t length, take_number(4));
-        FATHOM_ASSIGN(const std::string_view characters, take(length));
+        FATHOM_ASSIGN(const uint64_t length, bytes_.take_number(4));
+        FATHOM_ASSIGN(const std::string_view characters, bytes_.take(length));
         return push_object(Kind::kText, texts_, characters);
       }
       case ')':   // EMPTY_TUPLE
@@ -385,12 +304,12 @@ class Interpreter {
       }
       case 'q':    // BINPUT
       case 'r': {  // LONG_BINPUT
-        FATHOM_ASSIGN(const uint64_t index, take_number(opcode == 'q' ? 1 : 4));
+        FATHOM_ASSIGN(const uint64_t index, bytes_.take_number(opcode == 'q' ? 1 : 4));
         return remember(index);
       }
       case 'h':    // BINGET
       case 'j': {  // LONG_BINGET
-        FATHOM_ASSIGN(const uint64_t index, take_number(opcode == 'h' ? 1 : 4));
+        FATHOM_ASSIGN(const uint64_t index, bytes_.take_number(opcode == 'h' ? 1 : 4));
         return recall(index);
       }
       case 'c':  // GLOBAL
@@ -411,11 +330,11 @@ class Interpreter {
 
   // A signed integer of up to eight bytes.
   Status push_long() {
-    FATHOM_ASSIGN(const uint64_t length, take_number(1));
+    FATHOM_ASSIGN(const uint64_t length, bytes_.take_number(1));
     if (length > 8) {
       return invalid("an integer of " + std::to_string(length) + " bytes, expected at most 8");
     }
-    FATHOM_ASSIGN(uint64_t value, take_number(static_cast<int>(length)));
+    FATHOM_ASSIGN(uint64_t value, bytes_.take_number(static_cast<int>(length)));
     if (length > 0 && length < 8 && (value >> (8 * length - 1)) != 0) value |= ~uint64_t{0} << (8 * length);
     return push(Kind::kInt, static_cast<int64_t>(value));
   }
@@ -452,8 +371,7 @@ class Interpreter {
     return out;
   }
 
-  std::span<const uint8_t> pickle_;
-  size_t at_ = 0;
+  Bytes bytes_;
   bool stopped_ = false;
   std::vector<Value> stack_, memo_;
   std::vector<size_t> marks_;  // heights of the stack
