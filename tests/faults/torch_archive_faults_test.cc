@@ -182,7 +182,7 @@ std::vector<Fault> pickle_faults() {
              opcodes("}q\0"s +
                      [] {
                        std::string out;
-                       for (uint64_t i = 1; i <= 1'000'000; ++i) out += "r" + number(i, 4);
+                       for (uint64_t i = 1; i <= 1'000'000; ++i) out.append("r").append(number(i, 4));
                        return out;
                      }()),
              "byte 5000000: more than 1000000 memo entries"),
