@@ -8,6 +8,7 @@ namespace fathom::cli {
 Action declare_bench(CLI::App& app);
 Action declare_inspect(CLI::App& app);
 Action declare_compare(CLI::App& app);
+Action declare_convert(CLI::App& app);
 Action declare_eval(CLI::App& app);
 Action declare_generate(CLI::App& app);
 Action declare_train(CLI::App& app);

@@ -61,11 +61,6 @@ Status check(const Flags& flags) {
   return {};
 }
 
-bool is_routed(const ModelPlan& plan) {
-  return std::ranges::any_of(plan.segments,
-                             [](const Segment& segment) { return segment.router.has_value(); });
-}
-
 class Evaluation {
  public:
   Evaluation(const Flags& flags, const LoadedModel& model)

@@ -1,8 +1,9 @@
-// fathom inspect: what is in a model directory or a safetensors file, without loading it.
+// fathom inspect: what is in a model directory or a file of tensors, without loading it.
 #include <algorithm>
 #include <filesystem>
 #include <iomanip>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <sstream>
 
@@ -60,6 +61,28 @@ ordered_json config_summary(const nlohmann::json& config) {
   return summary;
 }
 
+// The first name of each place in a file; further names of it are ties.
+using Places = std::map<std::pair<const uint8_t*, uint64_t>, std::string>;
+
+std::pair<const uint8_t*, uint64_t> place_of(const StoredTensor& stored) {
+  return {stored.bytes().data(), stored.info->bytes()};
+}
+
+Places places_of(const WeightFiles& weights) {
+  Places places;
+  for (const StoredTensor& stored : weights.tensors()) {
+    if (stored.info->bytes() > 0) places.emplace(place_of(stored), stored.info->name);
+  }
+  return places;
+}
+
+// The name that the tensor's place had before; empty for a tensor of its own.
+std::string tied_to(const Places& places, const StoredTensor& stored) {
+  const auto found = places.find(place_of(stored));
+  return found == places.end() || found->second == stored.info->name ? "" : found->second;
+}
+
+// Tied tensors count once.
 ordered_json totals_of(const WeightFiles& weights) {
   struct Sum {
     uint64_t tensors = 0, elements = 0, bytes = 0;
@@ -72,7 +95,9 @@ ordered_json totals_of(const WeightFiles& weights) {
   };
   Sum all;
   std::map<std::string, Sum> by_dtype;
+  const Places places = places_of(weights);
   for (const StoredTensor& stored : weights.tensors()) {
+    if (!tied_to(places, stored).empty()) continue;
     all.add(*stored.info);
     by_dtype[std::string(safetensors_name_of(stored.info->dtype))].add(*stored.info);
   }
@@ -104,7 +129,12 @@ ordered_json describe(const Inspected& inspected) {
   }
   out["totals"] = totals_of(inspected.weights);
   out["tensors"] = ordered_json::array();
-  for (const StoredTensor& stored : inspected.weights.tensors()) out["tensors"].push_back(describe(stored));
+  const Places places = places_of(inspected.weights);
+  for (const StoredTensor& stored : inspected.weights.tensors()) {
+    ordered_json& tensor = out["tensors"].emplace_back(describe(stored));
+    const std::string first = tied_to(places, stored);
+    if (!first.empty()) tensor["tied_to"] = first;
+  }
   return out;
 }
 
@@ -154,7 +184,9 @@ void print_tensors(const ordered_json& tensors) {
     std::cout << "  " << std::left << std::setw(static_cast<int>(name_width)) << printable(tensor["name"])
               << "  " << std::setw(4) << printable(tensor["dtype"]) << "  "
               << std::setw(static_cast<int>(shape_width)) << printable(tensor["shape"]) << "  " << std::right
-              << std::setw(12) << printable(tensor["bytes"]) << " bytes\n";
+              << std::setw(12) << printable(tensor["bytes"]) << " bytes"
+              << (tensor.contains("tied_to") ? ", tied to " + printable(tensor["tied_to"]) : std::string())
+              << "\n";
   }
 }
 
@@ -201,7 +233,9 @@ Result<int> inspect(const Flags& flags) {
 
 Action declare_inspect(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
-  app.add_option("path", flags->path, "a model directory or a .safetensors file")->required();
+  app.add_option("path", flags->path,
+                 "a model directory, a .safetensors file or an archive of torch (.bin, .pt, .pth)")
+      ->required();
   app.add_option("--tensor", flags->tensor, "statistics of this tensor's values");
   app.add_flag("--json", flags->json, "print JSON");
   return [flags] { return inspect(*flags); };

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "io/archive_testing.h"
 #include "io/model_directory.h"
 
 namespace fathom {
@@ -86,6 +87,22 @@ TEST_F(InspectCommand, StatisticsOfOneTensor) {
   EXPECT_EQ(report["min"], -3.0);
   EXPECT_EQ(report["max"], 1.0);
   EXPECT_NEAR(report["mean"].get<double>(), -2.0 / 3, 1e-12);
+}
+
+TEST_F(InspectCommand, TiedTensorsOfAnArchiveCountOnce) {
+  using namespace testing_archive;
+  const std::string file = path_ + "/pytorch_model.bin";
+  ASSERT_TRUE(write_file_atomic(file, archive(state_dict(small_tensors()), {small_storage()})).ok());
+  const Output output = run(file + " --json");
+  ASSERT_EQ(output.code, 0) << output.text;
+  const auto report = parse_json(output.text).value();
+  EXPECT_EQ(report["tensors"].size(), 3U);
+  EXPECT_EQ(report["tensors"][0].contains("tied_to"), false);
+  EXPECT_EQ(report["tensors"][1]["name"], "tied");
+  EXPECT_EQ(report["tensors"][1]["tied_to"], "a");
+  EXPECT_EQ(report["totals"]["tensors"], 2);
+  EXPECT_EQ(report["totals"]["bytes"], 32);  // the part counts beside the whole
+  EXPECT_NE(run(file).text.find("24 bytes, tied to a\n"), std::string::npos);
 }
 
 TEST_F(InspectCommand, FailuresAreOneSentence) {

@@ -4,9 +4,9 @@
 #include <filesystem>
 
 #include "io/model_directory.h"
-#include "plan/naming.h"
 #include "plan/spec_io.h"
 #include "weights/checkpoint.h"
+#include "weights/model_source.h"
 
 namespace fathom::cli {
 
@@ -14,10 +14,7 @@ namespace fs = std::filesystem;
 
 Result<std::string> resolve_model(const std::string& path) {
   if (!fs::is_directory(path)) return not_found(path + " is not a directory");
-  if (fs::exists(fs::path(path) / "model.safetensors") ||
-      fs::exists(fs::path(path) / "model.safetensors.index.json")) {
-    return path;
-  }
+  if (WeightFiles::are_in(path)) return path;
   int64_t last = -1;
   for (const auto& entry : fs::directory_iterator(path)) {
     const std::string name = entry.path().filename().string();
@@ -27,7 +24,7 @@ Result<std::string> resolve_model(const std::string& path) {
       continue;
     last = std::max<int64_t>(last, std::stoll(digits));
   }
-  if (last < 0) return not_found(path + " holds neither model.safetensors nor a checkpoint of a run");
+  if (last < 0) return not_found(path + " holds neither the weights of a model nor a checkpoint of a run");
   return (fs::path(path) / ("checkpoint-" + std::to_string(last))).string();
 }
 
@@ -35,12 +32,10 @@ Result<LoadedWeights> load_weights_of(const std::string& path, DType matrix_type
   LoadedWeights model;
   FATHOM_ASSIGN(model.path, resolve_model(path));
   FATHOM_ASSIGN(const ModelSpec spec, load_spec(model.path));
-  FATHOM_ASSIGN(model.plan, build_plan(spec));
-  FATHOM_TRY(check_executable(model.plan));
-  FATHOM_ASSIGN(WeightFiles files, WeightFiles::open(model.path));
-  FATHOM_ASSIGN(Weights weights,
-                load_weights(model.plan, naming_of(model.plan),
-                             std::make_shared<const WeightFiles>(std::move(files)), matrix_type));
+  FATHOM_ASSIGN(ModelSource source, open_model_source(spec, model.path));
+  FATHOM_TRY(check_executable(source.plan));
+  FATHOM_ASSIGN(Weights weights, load_weights(source.plan, source.scheme, source.files, matrix_type));
+  model.plan = std::move(source.plan);
   model.weights = std::make_unique<const Weights>(std::move(weights));
   return model;
 }

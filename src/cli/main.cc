@@ -8,9 +8,10 @@ int main(int argc, char** argv) {
       {
           {"bench", "how fast a model runs, and how near to the machine's limits", declare_bench},
           {"compare", "training runs side by side, and a text from each", declare_compare},
+          {"convert", "a checkpoint as a model directory", declare_convert},
           {"eval", "how well a model does on tasks and predicts text", declare_eval},
           {"generate", "text from a model", declare_generate},
-          {"inspect", "list the tensors and sizes of a model directory or a safetensors file",
+          {"inspect", "list the tensors and sizes of a model directory or a file of tensors",
            declare_inspect},
           {"plan", "print the layers of a model and what they cost", declare_plan},
           {"plot", "learning curves of training runs as a picture", declare_plot},

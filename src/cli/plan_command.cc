@@ -1,4 +1,5 @@
-// fathom plan: the layers of a model and what they cost, from its specification alone.
+// fathom plan: the layers of a model and what they cost, from its specification; of a model directory with
+// weights, also which of them are tied.
 #include <iostream>
 #include <memory>
 #include <string>
@@ -8,6 +9,7 @@
 #include "cli/model_specs.h"
 #include "plan/describe.h"
 #include "plan/model_plan.h"
+#include "weights/stored_ties.h"
 
 namespace fathom::cli {
 
@@ -46,7 +48,12 @@ Result<int> run_plan(const PlanFlags& flags) {
               << " specifications, expected one; with --iso-flops several stand side by side\n";
     return kExitUsage;
   }
-  FATHOM_ASSIGN(const ModelSpec spec, find_spec(flags.specs.front()));
+  const std::string& name = flags.specs.front();
+  FATHOM_ASSIGN(ModelSpec spec, find_spec(name));
+  if (WeightFiles::are_in(name)) {
+    FATHOM_ASSIGN(const WeightFiles files, WeightFiles::open(name));
+    FATHOM_ASSIGN(spec, with_stored_ties(spec, files));
+  }
   FATHOM_ASSIGN(const ModelPlan plan, build_plan(spec));
   if (flags.params || flags.tensors) {
     std::cout << (flags.params ? describe_params(plan) : describe_tensors(plan));

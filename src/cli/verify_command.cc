@@ -47,6 +47,8 @@ Status verify_model(const verify::CaseRequest& request, const Flags& flags, Repo
   FATHOM_ASSIGN(verify::ModelCase c, verify::open_model_case(directory, request.name));
   FATHOM_TRY(verify::apply_tolerance(flags.tolerance, c.limits));
   report = Report(request.name, c.limits);
+  FATHOM_TRY(verify::verify_checkpoint_files(c, report));
+  FATHOM_TRY(check_executable(c.plan));
   if (flags.only == "engine" && c.training_steps())
     return invalid(directory + ": recorded training steps are the trainer's; --only engine leaves nothing");
   if (flags.only != "train" && !c.training_steps()) {
@@ -109,8 +111,9 @@ Result<int> run(const Flags& flags) {
 Action declare_verify(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   app.add_option("DIR", flags->directories, "directories of recorded cases")->required();
-  app.add_option("--tolerance", flags->tolerance,
-                 "X for every limit, or NAME=X for logits, losses, gradients, states, modules, parameters or gates");
+  app.add_option(
+      "--tolerance", flags->tolerance,
+      "X for every limit, or NAME=X for logits, losses, gradients, states, modules, parameters or gates");
   app.add_option("--only", flags->only, "run one half: engine or train")
       ->check(CLI::IsMember({"engine", "train"}));
   app.add_flag("--json", flags->json, "print findings as JSON");

@@ -98,10 +98,7 @@ void LayerRunner::carve() {
 
 const LayerRunner::RopeTable& LayerRunner::rope_table(const Attention& attention) const {
   for (const RopeTable& table : rope_tables_) {
-    if (table.rope.theta == attention.rope->theta && table.rope.table_bf16 == attention.rope->table_bf16 &&
-        table.head_dim == attention.head_dim) {
-      return table;
-    }
+    if (table.rope == *attention.rope && table.head_dim == attention.head_dim) return table;
   }
   FATHOM_CHECK(false, "no rotary table for this layer");
   return rope_tables_.front();
@@ -113,15 +110,15 @@ void LayerRunner::build_rope_tables() {
       const auto* attention = std::get_if<Attention>(&layer.mixer);
       if (attention == nullptr || !attention->rope) continue;
       const bool known = std::any_of(rope_tables_.begin(), rope_tables_.end(), [&](const RopeTable& table) {
-        return table.rope.theta == attention->rope->theta &&
-               table.rope.table_bf16 == attention->rope->table_bf16 && table.head_dim == attention->head_dim;
+        return table.rope == *attention->rope && table.head_dim == attention->head_dim;
       });
       if (known) continue;
       const auto size = static_cast<size_t>(context_ * attention->head_dim / 2);
       RopeTable table{*attention->rope, attention->head_dim, std::vector<float>(size),
                       std::vector<float>(size)};
       kernels::rope_table(table.cos.data(), table.sin.data(), context_, attention->head_dim,
-                          attention->rope->theta, attention->rope->table_bf16);
+                          attention->rope->theta, attention->rope->table_bf16,
+                          attention->rope->frequencies_bf16);
       rope_tables_.push_back(std::move(table));
     }
   }

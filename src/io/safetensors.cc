@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <optional>
+#include <string_view>
+#include <vector>
 
-#include "base/check.h"
 #include "base/extents.h"
-#include "base/half.h"
 #include "base/json.h"
 #include "base/sentence.h"
 
@@ -17,18 +17,8 @@ namespace {
 using nlohmann::json;
 using Limits = SafetensorsLimits;
 
-struct DTypeName {
-  std::string_view name;
-  DType dtype;
-};
-constexpr std::array<DTypeName, 8> kReadable = {{{"F64", DType::kF64},
-                                                 {"I64", DType::kI64},
-                                                 {"F32", DType::kF32},
-                                                 {"I32", DType::kI32},
-                                                 {"BF16", DType::kBF16},
-                                                 {"F16", DType::kF16},
-                                                 {"U16", DType::kU16},
-                                                 {"U8", DType::kU8}}};
+constexpr std::array kReadable = {DType::kF64,  DType::kI64, DType::kF32, DType::kI32,
+                                  DType::kBF16, DType::kF16, DType::kU16, DType::kU8};
 // In the format, but nothing here computes with them.
 constexpr std::array<std::string_view, 14> kKnown = {
     "BOOL",    "I8",      "I16", "U32",         "U64",         "C64",     "F8_E4M3",
@@ -37,8 +27,8 @@ constexpr std::array<std::string_view, 14> kKnown = {
 Result<DType> dtype_from(const json& value) {
   if (!value.is_string()) return invalid("dtype is " + kind_of(value) + ", expected a string");
   const auto& name = value.get_ref<const std::string&>();
-  for (const DTypeName& entry : kReadable) {
-    if (entry.name == name) return entry.dtype;
+  for (const DType dtype : kReadable) {
+    if (safetensors_name_of(dtype) == name) return dtype;
   }
   if (std::find(kKnown.begin(), kKnown.end(), name) != kKnown.end()) {
     return not_supported("dtype " + name + " is not supported");
@@ -159,29 +149,7 @@ Result<std::string_view> header_of(std::span<const uint8_t> file) {
   return std::string_view(reinterpret_cast<const char*>(file.data()) + 8, static_cast<size_t>(length));
 }
 
-template <class Stored>
-void widen(const uint8_t* from, std::span<float> out) {
-  for (size_t i = 0; i < out.size(); ++i) {
-    Stored value;
-    std::memcpy(&value, from + i * sizeof value, sizeof value);
-    out[i] = to_float(value);
-  }
-}
-
 }  // namespace
-
-std::string_view safetensors_name_of(DType dtype) {
-  for (const DTypeName& entry : kReadable) {
-    if (entry.dtype == dtype) return entry.name;
-  }
-  return "?";
-}
-
-std::string shape_to_string(std::span<const int64_t> shape) {
-  std::string text = "[";
-  for (int64_t extent : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(extent);
-  return text + "]";
-}
 
 Status SafetensorsFile::read_header(std::span<const uint8_t> file) {
   FATHOM_ASSIGN(const std::string_view text, header_of(file));
@@ -195,6 +163,7 @@ Status SafetensorsFile::read_header(std::span<const uint8_t> file) {
     return invalid("the header names " + std::to_string(header->size()) +
                    " tensors, more than the limit of " + std::to_string(Limits::kTensors));
   }
+  std::vector<TensorInfo> tensors;
   for (const auto& [name, entry] : header->items()) {
     if (name == "__metadata__") {
       FATHOM_ASSIGN(metadata_, metadata_from(entry));
@@ -206,16 +175,11 @@ Status SafetensorsFile::read_header(std::span<const uint8_t> file) {
     }
     Result<TensorInfo> info = tensor_from(name, entry);
     if (!info.ok()) return at("tensor " + in_quotes(name), std::move(info).error());
-    tensors_.push_back(std::move(info).value());
+    tensors.push_back(std::move(info).value());
   }
-  std::sort(tensors_.begin(), tensors_.end(), [](const TensorInfo& a, const TensorInfo& b) {
-    return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
-  });
   const auto data = file.subspan(8 + text.size());
-  FATHOM_TRY(check_layout(tensors_, data.size()));
-  data_ = data;
-  for (size_t i = 0; i < tensors_.size(); ++i) index_.emplace(tensors_[i].name, i);
-  return {};
+  adopt(data, std::move(tensors));
+  return check_layout(this->tensors(), data.size());
 }
 
 Result<SafetensorsFile> SafetensorsFile::parse(std::span<const uint8_t> bytes) {
@@ -231,43 +195,6 @@ Result<SafetensorsFile> SafetensorsFile::open(const std::string& path) {
   Status status = file.read_header(file.mapping_.bytes());
   if (!status.ok()) return at(path, std::move(status).error());
   return file;
-}
-
-const TensorInfo* SafetensorsFile::find(std::string_view name) const {
-  const auto found = index_.find(std::string(name));
-  return found == index_.end() ? nullptr : &tensors_[found->second];
-}
-
-std::span<const uint8_t> SafetensorsFile::bytes(const TensorInfo& info) const {
-  FATHOM_CHECK(info.begin <= info.end && info.end <= data_.size(), info.name + " is not of this file");
-  return data_.subspan(info.begin, info.end - info.begin);
-}
-
-Status copy_as_f32(const SafetensorsFile& file, const TensorInfo& info, std::span<float> out) {
-  FATHOM_CHECK(out.size() == info.elements(), info.name + ": " + std::to_string(out.size()) + " places");
-  const auto from = file.bytes(info);
-  switch (info.dtype) {
-    case DType::kF32:
-      if (!from.empty()) std::memcpy(out.data(), from.data(), from.size());
-      return {};
-    case DType::kBF16:
-      widen<BFloat16>(from.data(), out);
-      return {};
-    case DType::kF16:
-      widen<Half>(from.data(), out);
-      return {};
-    default:
-      return invalid(file.path() + ": tensor " + in_quotes(info.name) + " has dtype " +
-                     std::string(safetensors_name_of(info.dtype)) + ", expected F32, BF16 or F16");
-  }
-}
-
-Result<std::vector<float>> read_as_f32(const SafetensorsFile& file, std::string_view name) {
-  const TensorInfo* info = file.find(name);
-  if (info == nullptr) return not_found(file.path() + ": no tensor " + in_quotes(name));
-  std::vector<float> values(info->elements());
-  FATHOM_TRY(copy_as_f32(file, *info, values));
-  return values;
 }
 
 }  // namespace fathom

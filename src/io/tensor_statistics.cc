@@ -47,7 +47,7 @@ TensorStatistics collect(std::span<const uint8_t> bytes) {
 
 }  // namespace
 
-TensorStatistics tensor_statistics(const SafetensorsFile& file, const TensorInfo& info) {
+TensorStatistics tensor_statistics(const TensorFile& file, const TensorInfo& info) {
   const auto bytes = file.bytes(info);
   switch (info.dtype) {
     case DType::kF64:

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "base/result.h"
-#include "io/safetensors.h"
+#include "io/tensor_file.h"
 
 namespace fathom {
 
@@ -17,6 +17,6 @@ struct TensorStatistics {
 };
 
 // Every dtype that can be read. One pass over the mapping; nothing is copied.
-TensorStatistics tensor_statistics(const SafetensorsFile& file, const TensorInfo& info);
+TensorStatistics tensor_statistics(const TensorFile& file, const TensorInfo& info);
 
 }  // namespace fathom

@@ -1,6 +1,8 @@
 #include "io/weight_files.h"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -8,13 +10,23 @@
 #include "base/extents.h"
 #include "base/json.h"
 #include "base/sentence.h"
+#include "io/safetensors.h"
+#include "io/torch_archive.h"
 
 namespace fathom {
 
 namespace {
 
-constexpr char kSingle[] = "model.safetensors";
-constexpr char kIndex[] = "model.safetensors.index.json";
+// Where the weights of a directory may lie, in the order of preference.
+struct Layout {
+  const char* single;
+  const char* index;
+};
+constexpr std::array<Layout, 2> kLayouts = {{{"model.safetensors", "model.safetensors.index.json"},
+                                             {"pytorch_model.bin", "pytorch_model.bin.index.json"}}};
+// What is written.
+constexpr const char* kSingle = kLayouts[0].single;
+constexpr const char* kIndex = kLayouts[0].index;
 
 bool exists(const std::string& path) {
   std::error_code code;
@@ -49,6 +61,18 @@ Result<std::map<std::string, std::string>> read_index(const std::string& path) {
   return promised;
 }
 
+template <class File>
+Result<std::unique_ptr<TensorFile>> open_as(const std::string& path) {
+  FATHOM_ASSIGN(File file, File::open(path));
+  return std::unique_ptr<TensorFile>(std::make_unique<File>(std::move(file)));
+}
+
+Result<std::unique_ptr<TensorFile>> open_file(const std::string& path) {
+  const std::string extension = std::filesystem::path(path).extension().string();
+  const bool archive = extension == ".bin" || extension == ".pt" || extension == ".pth";
+  return archive ? open_as<TorchArchive>(path) : open_as<SafetensorsFile>(path);
+}
+
 std::string shard_name(size_t number, size_t count) {
   const auto digits = [](size_t n) {
     const std::string text = std::to_string(n);
@@ -60,8 +84,8 @@ std::string shard_name(size_t number, size_t count) {
 }  // namespace
 
 Status WeightFiles::add(const std::string& file_path) {
-  FATHOM_ASSIGN(SafetensorsFile opened, SafetensorsFile::open(file_path));
-  const auto* file = files_.emplace_back(std::make_unique<SafetensorsFile>(std::move(opened))).get();
+  FATHOM_ASSIGN(std::unique_ptr<TensorFile> opened, open_file(file_path));
+  const TensorFile* file = files_.emplace_back(std::move(opened)).get();
   for (const TensorInfo& info : file->tensors()) {
     const auto [slot, added] = index_.emplace(info.name, tensors_.size());
     if (!added) {
@@ -74,6 +98,30 @@ Status WeightFiles::add(const std::string& file_path) {
   return {};
 }
 
+Status WeightFiles::add_shards(const std::string& index) {
+  FATHOM_ASSIGN(const auto promised, read_index(index));
+  std::set<std::string> shards;
+  for (const auto& [tensor, shard] : promised) shards.insert(shard);
+  for (const std::string& shard : shards) {
+    if (!exists(path_ + "/" + shard)) return not_found(index + ": names the absent file " + in_quotes(shard));
+    FATHOM_TRY(add(path_ + "/" + shard));
+  }
+  for (const auto& [tensor, shard] : promised) {
+    const StoredTensor* stored = find(tensor);
+    if (stored == nullptr || stored->file->path() != path_ + "/" + shard) {
+      return invalid(index + ": shard " + in_quotes(shard) + " lacks the tensor " + in_quotes(tensor) +
+                     " promised to be there");
+    }
+  }
+  for (const StoredTensor& stored : tensors_) {
+    if (!promised.contains(stored.info->name)) {
+      return invalid(stored.file->path() + ": holds the tensor " + in_quotes(stored.info->name) + ", which " +
+                     std::filesystem::path(index).filename().string() + " does not name");
+    }
+  }
+  return {};
+}
+
 Result<WeightFiles> WeightFiles::open(const std::string& path) {
   WeightFiles weights;
   weights.path_ = path;
@@ -82,34 +130,31 @@ Result<WeightFiles> WeightFiles::open(const std::string& path) {
     FATHOM_TRY(weights.add(path));
     return weights;
   }
-  const std::string single = path + "/" + kSingle, index = path + "/" + kIndex;
-  if (exists(single)) {
-    FATHOM_TRY(weights.add(single));
-    return weights;
+  for (const Layout& layout : kLayouts) {
+    const std::string single = path + "/" + layout.single, index = path + "/" + layout.index;
+    if (exists(single)) {
+      FATHOM_TRY(weights.add(single));
+      return weights;
+    }
+    if (exists(index)) {
+      FATHOM_TRY(weights.add_shards(index));
+      return weights;
+    }
   }
-  if (!exists(index)) return not_found(path + ": neither " + kSingle + " nor " + kIndex + " is there");
+  return not_found(path + ": no weights are there, neither " + kSingle + " nor " + kLayouts[1].single +
+                   " nor an index of shards");
+}
 
-  FATHOM_ASSIGN(const auto promised, read_index(index));
-  std::set<std::string> shards;
-  for (const auto& [tensor, shard] : promised) shards.insert(shard);
-  for (const std::string& shard : shards) {
-    if (!exists(path + "/" + shard)) return not_found(index + ": names the absent file " + in_quotes(shard));
-    FATHOM_TRY(weights.add(path + "/" + shard));
-  }
-  for (const auto& [tensor, shard] : promised) {
-    const StoredTensor* stored = weights.find(tensor);
-    if (stored == nullptr || stored->file->path() != path + "/" + shard) {
-      return invalid(index + ": shard " + in_quotes(shard) + " lacks the tensor " + in_quotes(tensor) +
-                     " promised to be there");
-    }
-  }
-  for (const StoredTensor& stored : weights.tensors_) {
-    if (!promised.contains(stored.info->name)) {
-      return invalid(stored.file->path() + ": holds the tensor " + in_quotes(stored.info->name) + ", which " +
-                     kIndex + " does not name");
-    }
-  }
-  return weights;
+bool WeightFiles::are_in(const std::string& directory) {
+  return std::ranges::any_of(kLayouts, [&](const Layout& layout) {
+    return exists(directory + "/" + layout.single) || exists(directory + "/" + layout.index);
+  });
+}
+
+bool same_values(const StoredTensor& a, const StoredTensor& b) {
+  if (a.info->dtype != b.info->dtype || a.info->shape != b.info->shape) return false;
+  const auto left = a.bytes(), right = b.bytes();
+  return left.data() == right.data() || std::memcmp(left.data(), right.data(), left.size()) == 0;
 }
 
 const StoredTensor* WeightFiles::find(std::string_view name) const {

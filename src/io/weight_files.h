@@ -1,5 +1,5 @@
-// The tensors of a model, wherever they lie: one safetensors file, or shards with
-// model.safetensors.index.json beside them.
+// The tensors of a model, wherever they lie: one file, or shards with an index beside them; safetensors, or
+// archives of torch.
 #pragma once
 
 #include <cstdint>
@@ -9,24 +9,31 @@
 #include <unordered_map>
 #include <vector>
 
-#include "io/safetensors.h"
 #include "io/safetensors_writer.h"
+#include "io/tensor_file.h"
 
 namespace fathom {
 
 // A tensor and the file that holds it. Points into the WeightFiles it came from.
 struct StoredTensor {
-  const SafetensorsFile* file = nullptr;
+  const TensorFile* file = nullptr;
   const TensorInfo* info = nullptr;
   std::span<const uint8_t> bytes() const { return file->bytes(*info); }
 };
 
+// Whether two names are of one tensor: one place in one file, or equal type, shape and bytes.
+bool same_values(const StoredTensor& a, const StoredTensor& b);
+
 class WeightFiles {
  public:
-  // `path` is a .safetensors file or a directory with model.safetensors or, without it,
-  // model.safetensors.index.json. Refused: shards named by anything but a plain file name, absent shards, an
-  // index that promises a tensor its shard lacks or lacks one that a shard holds, a tensor in two shards.
+  // `path` is a file or a directory. Files ending in .bin, .pt or .pth are archives of torch, others
+  // safetensors. In a directory the first of these counts: model.safetensors, model.safetensors.index.json,
+  // pytorch_model.bin, pytorch_model.bin.index.json. Refused: shards named by anything but a plain file name,
+  // absent shards, an index that promises a tensor its shard lacks or lacks one that a shard holds, a tensor
+  // in two shards.
   static Result<WeightFiles> open(const std::string& path);
+  // Whether one of those files is in the directory.
+  static bool are_in(const std::string& directory);
 
   // By file, then by position in it.
   const std::vector<StoredTensor>& tensors() const { return tensors_; }
@@ -34,12 +41,13 @@ class WeightFiles {
   Result<StoredTensor> require(std::string_view name) const;
   Result<std::vector<float>> read_as_f32(std::string_view name) const;
   // Stable addresses, one per file opened.
-  const std::vector<std::unique_ptr<SafetensorsFile>>& files() const { return files_; }
+  const std::vector<std::unique_ptr<TensorFile>>& files() const { return files_; }
   const std::string& path() const { return path_; }
 
  private:
   Status add(const std::string& file_path);
-  std::vector<std::unique_ptr<SafetensorsFile>> files_;
+  Status add_shards(const std::string& index_path);
+  std::vector<std::unique_ptr<TensorFile>> files_;
   std::vector<StoredTensor> tensors_;
   std::unordered_map<std::string, size_t> index_;
   std::string path_;

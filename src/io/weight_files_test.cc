@@ -70,7 +70,9 @@ TEST_F(WeightFilesTest, AFileAloneIsOpenedUnderAnyName) {
 }
 
 TEST_F(WeightFilesTest, AFolderWithoutWeightsIsRefused) {
-  EXPECT_EQ(open_error(), folder_ + ": neither model.safetensors nor model.safetensors.index.json is there");
+  EXPECT_EQ(open_error(), folder_ +
+                              ": no weights are there, neither model.safetensors nor pytorch_model.bin nor "
+                              "an index of shards");
 }
 
 }  // namespace

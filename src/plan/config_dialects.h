@@ -5,6 +5,7 @@
 
 #include "base/result.h"
 #include "plan/model_spec.h"
+#include "plan/spec_io.h"
 
 namespace fathom {
 
@@ -20,8 +21,6 @@ nlohmann::ordered_json write_relaxation(const RelaxationSpec& relaxation);
 // Hugging Face LlamaForCausalLM. Absent keys have the library's defaults.
 Result<ModelSpec> read_llama_config(const nlohmann::json& object);
 nlohmann::ordered_json write_llama_config(const ModelSpec& spec);
-// Whether the spec says nothing that a Llama configuration cannot.
-bool is_plain_llama(const ModelSpec& spec);
 
 // {"plain", "authors_config", "llama_config"}: the description of a reference case of
 // Mixture-of-Recursions.

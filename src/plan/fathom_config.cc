@@ -76,6 +76,7 @@ Result<ModelSpec> read_fathom_config(const nlohmann::json& object) {
     FATHOM_TRY(reader.number("rope_theta", *spec.rope_theta));
   }
   FATHOM_TRY(reader.boolean("rope_table_bf16", spec.rope_table_bf16));
+  FATHOM_TRY(reader.boolean("rope_frequencies_bf16", spec.rope_frequencies_bf16));
   if (reader.has("sliding_window")) {
     FATHOM_TRY(reader.integer("sliding_window", spec.sliding_window));
     if (spec.sliding_window < 1) {
@@ -127,6 +128,7 @@ nlohmann::ordered_json write_fathom_config(const ModelSpec& spec) {
   out["initializer_range"] = spec.initializer_range;
   if (spec.rope_theta) out["rope_theta"] = *spec.rope_theta;
   out["rope_table_bf16"] = spec.rope_table_bf16;
+  if (spec.rope_frequencies_bf16) out["rope_frequencies_bf16"] = true;
   if (spec.sliding_window > 0) out["sliding_window"] = spec.sliding_window;
   if (spec.attention_scale > 0) out["attention_scale"] = spec.attention_scale;
   out["attention_bias"] = spec.attention_bias;

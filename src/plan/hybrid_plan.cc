@@ -36,6 +36,8 @@ Status check_hybrid(const ModelSpec& spec, const Architecture& architecture) {
     return invalid("rope_theta: " + name + " has no positional encoding");
   if (!architecture.rope && spec.rope_table_bf16)
     return invalid("rope_table_bf16: " + name + " has no positional encoding");
+  if (!architecture.rope && spec.rope_frequencies_bf16)
+    return invalid("rope_frequencies_bf16: " + name + " has no positional encoding");
   if (architecture.differential) {
     if (spec.num_key_value_heads % 2 != 0) {
       return invalid("num_key_value_heads: found " + std::to_string(spec.num_key_value_heads) +
@@ -93,7 +95,8 @@ class HybridBuilder {
   Attention make_attention(const LayerPlace& place, bool cross) {
     Attention attention = builder_.attention(place, cross, architecture_.biases || spec_.attention_bias);
     if (architecture_.rope)
-      attention.rope = Rope{spec_.rope_theta.value_or(kDefaultTheta), spec_.rope_table_bf16};
+      attention.rope =
+          Rope{spec_.rope_theta.value_or(kDefaultTheta), spec_.rope_table_bf16, spec_.rope_frequencies_bf16};
     if (architecture_.differential) builder_.make_differential(place, attention);
     return attention;
   }

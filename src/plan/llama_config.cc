@@ -15,6 +15,22 @@ Status read_rope_parameters(const nlohmann::json& object, double& theta) {
   return reader.finish();
 }
 
+// What the published recursive models leave in their configuration when recursions share keys and values: the
+// only word there about their recursion.
+Status read_kv_sharing(const nlohmann::json& object, ModelSpec& spec) {
+  if (!object.is_object()) return invalid("kv_sharing: expected an object");
+  FieldReader reader(object, "kv_sharing.");
+  bool enabled = false, update = false;
+  FATHOM_TRY(reader.boolean("enable", enabled));
+  if (!enabled) return {};
+  FATHOM_TRY(reader.boolean("update_cache", update));
+  FATHOM_TRY(reader.word("sharing", spec.sharing));
+  FATHOM_TRY(reader.integer("num_recursion", spec.num_recursion, Presence::kRequired));
+  reader.ignore({"base_depth"});  // follows from the others
+  spec.kv = update ? KvMode::kHybrid : KvMode::kShared;
+  return reader.finish();
+}
+
 }  // namespace
 
 Result<ModelSpec> read_llama_config(const nlohmann::json& object) {
@@ -46,17 +62,19 @@ Result<ModelSpec> read_llama_config(const nlohmann::json& object) {
   FATHOM_TRY(reader.only("mlp_bias", false));
   FATHOM_TRY(reader.only("attention_dropout", 0.0));
   FATHOM_TRY(reader.only("pretraining_tp", 1));
+  if (!reader.raw("kv_sharing").is_null()) FATHOM_TRY(read_kv_sharing(reader.raw("kv_sharing"), spec));
   reader.ignore({"model_type", "architectures", "_name_or_path", "transformers_version", "torch_dtype",
                  "dtype", "use_cache", "bos_token_id", "eos_token_id", "pad_token_id", "is_llama_config",
-                 "transformers.js_config"});
+                 "_attn_implementation_autoset", "transformers.js_config"});
   FATHOM_TRY(reader.finish());
   return spec;
 }
 
 bool is_plain_llama(const ModelSpec& spec) {
   return spec.architecture == "llama" && spec.sharing == Sharing::kNone &&
-         spec.kv == KvMode::kRecursionWise && !spec.rope_table_bf16 && spec.sliding_window == 0 &&
-         spec.attention_scale == 0 && spec.parametrisation == Parametrisation::kStandard;
+         spec.kv == KvMode::kRecursionWise && !spec.rope_table_bf16 && !spec.rope_frequencies_bf16 &&
+         spec.sliding_window == 0 && spec.attention_scale == 0 &&
+         spec.parametrisation == Parametrisation::kStandard;
 }
 
 nlohmann::ordered_json write_llama_config(const ModelSpec& spec) {

@@ -13,7 +13,8 @@ Layer make_layer(PlanBuilder& builder, const LayerPlace& place, int32_t kv_copie
   layer.index = place.index;
   layer.norm1 = builder.norm(place, "norm1", NormKind::kRmsNorm);
   Attention attention = builder.attention(place, /*cross=*/false, spec.attention_bias);
-  attention.rope = Rope{spec.rope_theta.value_or(kDefaultTheta), spec.rope_table_bf16};
+  attention.rope =
+      Rope{spec.rope_theta.value_or(kDefaultTheta), spec.rope_table_bf16, spec.rope_frequencies_bf16};
   layer.mixer = attention;
   layer.norm2 = builder.norm(place, "norm2", NormKind::kRmsNorm);
   layer.mlp = builder.mlp(place);

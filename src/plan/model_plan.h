@@ -95,11 +95,13 @@ struct Norm {
   double eps = 1e-5;
 };
 
-// Rotary embedding, half-split layout over the whole head. Tables are computed in float; rounded to bfloat16
-// if asked.
+// Rotary embedding, half-split layout over the whole head. Tables are computed in float; they, or the inverse
+// frequencies before them, are rounded to bfloat16 if asked.
 struct Rope {
   double theta = 10000;
   bool table_bf16 = false;
+  bool frequencies_bf16 = false;
+  bool operator==(const Rope&) const = default;
 };
 
 // Differential attention (arXiv 2410.05258) with heads paired even/odd; lambda_init = 0.8 - 0.6 exp(-0.3

@@ -111,6 +111,8 @@ struct ModelSpec {
   double initializer_range = 0.02;
   std::optional<double> rope_theta;  // unset: the architecture's default (none for the NoPE hybrids)
   bool rope_table_bf16 = false;      // cos and sin rounded to bfloat16, as the published SambaY code does
+  bool rope_frequencies_bf16 =
+      false;                   // the inverse frequencies rounded, as in a model turned to bfloat16 whole
   int64_t sliding_window = 0;  // keys a windowed layer sees, itself included; 0: the architecture's default
   double attention_scale = 0;  // 0: 1 / sqrt(head_dim)
   bool attention_bias = false;

@@ -52,6 +52,17 @@ Result<ModelSpec> read_dialect(const nlohmann::json& object) {
                        " (supported: \"llama\", \"phi4flash\", \"fathom\")");
 }
 
+std::vector<std::string> field_names(const nlohmann::json& object, const std::string& prefix) {
+  std::vector<std::string> names;
+  for (const auto& [key, value] : object.items()) {
+    names.push_back(prefix + key);
+    if (!value.is_object()) continue;
+    const std::vector<std::string> inner = field_names(value, prefix + key + ".");
+    names.insert(names.end(), inner.begin(), inner.end());
+  }
+  return names;
+}
+
 Result<ModelSpec> named(const std::string& name, Result<ModelSpec> spec) {
   if (!spec.ok()) return at(name, spec.error());
   return spec;
@@ -75,6 +86,20 @@ Result<ModelSpec> parse_config_json(std::string_view text, const std::string& na
     return read_dialect(object);
   };
   return named(name, read());
+}
+
+Result<ModelSpec> load_spec_over(const ModelSpec& base, const std::string& path,
+                                 std::vector<std::string>* fields) {
+  FATHOM_ASSIGN(const std::string text, read_file(path, TomlLimits::kBytes));
+  const auto read = [&]() -> Result<ModelSpec> {
+    FATHOM_ASSIGN(const toml::table table, parse_toml(text));
+    FATHOM_ASSIGN(const nlohmann::json said, to_json(table, ""));
+    nlohmann::json object = nlohmann::json::parse(write_fathom_config(base).dump());
+    object.update(said, /*merge_objects=*/true);
+    if (fields != nullptr) *fields = field_names(said, "");
+    return read_fathom_config(object);
+  };
+  return named(path, read());
 }
 
 std::string write_config_json(const ModelSpec& spec) {

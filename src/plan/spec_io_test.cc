@@ -59,6 +59,7 @@ TEST(SpecIo, EveryFieldSurvivesConfigJson) {
   spec.initializer_range = 0.03;
   spec.rope_theta = 640000;
   spec.rope_table_bf16 = true;
+  spec.rope_frequencies_bf16 = true;
   spec.sliding_window = 7;
   spec.attention_scale = 0.25;
   spec.attention_bias = true;
@@ -115,6 +116,25 @@ TEST(SpecIo, ReadsAHuggingFaceLlama) {
   const Result<ModelSpec> spec = parse_config_json(text, "config.json");
   ASSERT_TRUE(spec.ok()) << spec.error().message;
   EXPECT_EQ(count_parameters(*build_plan(*spec)).unique, 134515008);
+}
+
+TEST(SpecIo, AllThatAPublishedConfigurationSaysOfARecursionIsItsSharedKeys) {
+  const std::string head = R"({"model_type": "llama", "vocab_size": 97, "hidden_size": 32,
+    "intermediate_size": 64, "num_hidden_layers": 8, "num_attention_heads": 4, "kv_sharing": )";
+  const Result<ModelSpec> off =
+      parse_config_json(head + R"({"enable": false, "sharing": null}})", "config.json");
+  ASSERT_TRUE(off.ok()) << off.error().message;
+  EXPECT_EQ(off->sharing, Sharing::kNone);
+  const Result<ModelSpec> on = parse_config_json(
+      head + R"({"enable": true, "base_depth": 2, "num_recursion": 3, "sharing": "middle_cycle",
+        "update_cache": true}})",
+      "config.json");
+  ASSERT_TRUE(on.ok()) << on.error().message;
+  EXPECT_EQ(on->sharing, Sharing::kMiddleCycle);
+  EXPECT_EQ(on->num_recursion, 3);
+  EXPECT_EQ(on->kv, KvMode::kHybrid);
+  EXPECT_EQ(parse_config_json(head + R"({"enable": true}})", "config.json").error().message,
+            "config.json: kv_sharing.num_recursion: absent, expected an integer");
 }
 
 TEST(SpecIo, ReadsPhi4FlashWithAWindowPerLayer) {

@@ -69,6 +69,7 @@ struct Executor::Pass {
     int64_t positions = 1;
     for (int32_t position : *rows.positions) positions = std::max<int64_t>(positions, position + 1);
     const std::string key = std::to_string(attention.rope->theta) + (attention.rope->table_bf16 ? "b" : "f") +
+                            (attention.rope->frequencies_bf16 ? "b" : "f") +
                             std::to_string(attention.head_dim);
     std::shared_ptr<const RopeTables>& tables = rope_tables[key];
     if (tables == nullptr || tables->positions < positions) {
@@ -77,7 +78,8 @@ struct Executor::Pass {
       made->head_dim = attention.head_dim;
       made->cos.resize(static_cast<size_t>(made->positions * attention.head_dim / 2));
       made->sin.resize(made->cos.size());
-      fill_rope_tables(*made, attention.rope->theta, attention.rope->table_bf16);
+      fill_rope_tables(*made, attention.rope->theta, attention.rope->table_bf16,
+                       attention.rope->frequencies_bf16);
       tables = std::move(made);
     }
     return rope(x, tables, rows.positions, heads);

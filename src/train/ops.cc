@@ -97,9 +97,9 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, dou
       });
 }
 
-void fill_rope_tables(RopeTables& tables, double theta, bool round_to_bf16) {
+void fill_rope_tables(RopeTables& tables, double theta, bool round_to_bf16, bool round_frequencies_to_bf16) {
   kernels::rope_table(tables.cos.data(), tables.sin.data(), tables.positions, tables.head_dim, theta,
-                      round_to_bf16);
+                      round_to_bf16, round_frequencies_to_bf16);
 }
 
 Tensor rope(const Tensor& x, const std::shared_ptr<const RopeTables>& tables,

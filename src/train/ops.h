@@ -54,7 +54,8 @@ struct RopeTables {
   int64_t positions = 0, head_dim = 0;
 };
 // Fills cos and sin, which have their sizes already.
-void fill_rope_tables(RopeTables& tables, double theta, bool round_to_bf16);
+void fill_rope_tables(RopeTables& tables, double theta, bool round_to_bf16,
+                      bool round_frequencies_to_bf16 = false);
 // x [rows, heads * head_dim] rotated by each row's position.
 Tensor rope(const Tensor& x, const std::shared_ptr<const RopeTables>& tables,
             const std::shared_ptr<const std::vector<int32_t>>& positions, int64_t heads);

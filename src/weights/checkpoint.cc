@@ -12,35 +12,9 @@ namespace {
 
 int64_t row_elements(const Param& param) { return elements_of(param) / param.shape.front(); }
 
-// The stored tensor of a table entry, under whichever of its names; all names present must hold the same
-// bytes.
-Result<StoredTensor> find_tensor(const FileTensor& wanted, const WeightFiles& files) {
-  const StoredTensor* found = files.find(wanted.name);
-  std::string found_name = wanted.name;
-  for (const std::string& alias : wanted.aliases) {
-    const StoredTensor* other = files.find(alias);
-    if (other == nullptr) continue;
-    if (found == nullptr) {
-      found = other;
-      found_name = alias;
-    } else if (found->info->dtype != other->info->dtype ||
-               !std::ranges::equal(found->bytes(), other->bytes())) {
-      return invalid(files.path() + ": tensors " + found_name + " and " + alias +
-                     " are one parameter in this model but hold different values");
-    }
-  }
-  if (found == nullptr) {
-    return invalid(files.path() + ": tensor " + wanted.name + " is missing, expected with shape " +
-                   shape_to_string(wanted.shape));
-  }
-  if (found->info->shape != wanted.shape) {
-    return invalid(files.path() + ": tensor " + found_name + " has shape " +
-                   shape_to_string(found->info->shape) + ", expected " + shape_to_string(wanted.shape));
-  }
-  return *found;
-}
+}  // namespace
 
-Status refuse_unknown(const std::vector<FileTensor>& table, const WeightFiles& files) {
+Status refuse_unknown_tensors(const std::vector<FileTensor>& table, const WeightFiles& files) {
   std::unordered_set<std::string> known;
   for (const FileTensor& tensor : table) {
     known.insert(tensor.name);
@@ -55,12 +29,36 @@ Status refuse_unknown(const std::vector<FileTensor>& table, const WeightFiles& f
   return {};
 }
 
-}  // namespace
+Result<StoredTensor> find_tensor(const FileTensor& wanted, const WeightFiles& files) {
+  const StoredTensor* found = nullptr;
+  const auto look = [&](const std::string& name) -> Status {
+    const StoredTensor* stored = files.find(name);
+    if (stored == nullptr) return {};
+    if (stored->info->shape != wanted.shape) {
+      return invalid(files.path() + ": tensor " + name + " has shape " +
+                     shape_to_string(stored->info->shape) + ", expected " + shape_to_string(wanted.shape));
+    }
+    if (found == nullptr) {
+      found = stored;
+    } else if (!same_values(*found, *stored)) {
+      return invalid(files.path() + ": tensors " + found->info->name + " and " + name +
+                     " are one parameter in this model but hold different values");
+    }
+    return {};
+  };
+  FATHOM_TRY(look(wanted.name));
+  for (const std::string& alias : wanted.aliases) FATHOM_TRY(look(alias));
+  if (found == nullptr) {
+    return invalid(files.path() + ": tensor " + wanted.name + " is missing, expected with shape " +
+                   shape_to_string(wanted.shape));
+  }
+  return *found;
+}
 
 Status visit_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightFiles& files,
                         const ParameterVisit& visit) {
   const std::vector<FileTensor> table = checkpoint_tensors(plan, scheme);
-  FATHOM_TRY(refuse_unknown(table, files));
+  FATHOM_TRY(refuse_unknown_tensors(table, files));
   std::vector<float> values;
   for (const FileTensor& tensor : table) {
     FATHOM_ASSIGN(const StoredTensor stored, find_tensor(tensor, files));
@@ -87,7 +85,7 @@ Status read_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightF
 Result<Weights> load_weights(const ModelPlan& plan, NamingScheme scheme,
                              const std::shared_ptr<const WeightFiles>& files, DType matrix_type) {
   const std::vector<FileTensor> table = checkpoint_tensors(plan, scheme);
-  FATHOM_TRY(refuse_unknown(table, *files));
+  FATHOM_TRY(refuse_unknown_tensors(table, *files));
   Weights weights(plan.params.size());
   std::vector<void*> memory(plan.params.size(), nullptr);
   std::vector<float> values;

@@ -16,6 +16,12 @@
 
 namespace fathom {
 
+// The stored tensor of a table entry, under whichever of its names. All of them that are there must hold the
+// same values in the same shape, so ties may be stored once, aliased or repeated. Errors name the tensor.
+Result<StoredTensor> find_tensor(const FileTensor& wanted, const WeightFiles& files);
+
+// An error names a stored tensor that is in no entry of the table.
+Status refuse_unknown_tensors(const std::vector<FileTensor>& table, const WeightFiles& files);
 // Calls visit(parameter, first, values) for every run of values in the files, in the order of the model:
 // values[0] is element `first` of the parameter. Each element comes once. Errors as read_parameters().
 using ParameterVisit = std::function<void(int32_t parameter, int64_t first, std::span<const float> values)>;

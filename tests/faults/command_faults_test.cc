@@ -68,7 +68,7 @@ TEST(CommandFaults, OneLineOnStandardErrorAndNothingElse) {
        at + "tokens/tokenizer.json: model.vocab: id 0 is given to both "
             "\"a\" and \"b\""},
       {"generate " + at + "model --prompt hello",
-       at + "model holds neither model.safetensors nor a checkpoint of a run"},
+       at + "model holds neither the weights of a model nor a checkpoint of a run"},
   };
   const auto before = contents(folder.path());
   for (const auto& row : rows) {

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "plan/spec_io.h"
+#include "weights/model_source.h"
 
 namespace fathom::cli::verify {
 
@@ -38,13 +39,10 @@ Limits limits_of(Family family, const nlohmann::json& record) {
   return limits;
 }
 
-// The first public release of MoR left the attention of the recursions untied. config.json is the same then:
-// the names of shared weights tell.
-bool shares_attention(const nlohmann::json& record) {
-  if (!record.contains("aliases") || !record["aliases"].is_object()) return true;
-  const auto& names = record["aliases"].items();
-  return std::any_of(names.begin(), names.end(),
-                     [](const auto& entry) { return entry.key().find(".self_attn.") != std::string::npos; });
+// A checkpoint as it was saved, where the case is about one; else the case's own weights.
+std::string weights_file(const std::string& directory) {
+  const std::string archive = directory + "/pytorch_model.bin";
+  return std::filesystem::exists(archive) ? archive : directory + "/weights.safetensors";
 }
 
 }  // namespace
@@ -55,18 +53,14 @@ Result<ModelCase> open_model_case(const std::string& directory, const std::strin
   c.name = name;
   FATHOM_ASSIGN(c.record, read_json_file(directory + "/case.json"));
   FATHOM_ASSIGN(ModelSpec spec, load_spec(directory));
-  if (spec.router && !shares_attention(c.record)) spec.share_attention = false;
-  FATHOM_ASSIGN(c.plan, build_plan(spec));
-  FATHOM_TRY(check_executable(c.plan));
-  c.scheme = naming_of(c.plan);
+  // Recorded in float from a model that was bfloat16 as a whole, its rotary frequencies too.
+  spec.rope_frequencies_bf16 = c.record.value("saved_precision", std::string()) == "bf16";
+  FATHOM_ASSIGN(ModelSource source, open_model_source(spec, weights_file(directory)));
+  c.plan = std::move(source.plan);
+  c.scheme = source.scheme;
+  c.weights = std::move(source.files);
   c.family = c.scheme == NamingScheme::kLlama || c.scheme == NamingScheme::kMor ? Family::kRecursions
                                                                                 : Family::kHybrid;
-  if (const std::string archive = directory + "/pytorch_model.bin";
-      !std::filesystem::exists(directory + "/weights.safetensors") && std::filesystem::exists(archive)) {
-    return not_supported("not supported yet: weights in a PyTorch archive, " + archive);
-  }
-  FATHOM_ASSIGN(WeightFiles files, WeightFiles::open(directory + "/weights.safetensors"));
-  c.weights = std::make_shared<const WeightFiles>(std::move(files));
   FATHOM_ASSIGN(c.io, RecordedTensors::read(directory + "/io.safetensors"));
   c.limits = limits_of(c.family, c.record);
   return c;

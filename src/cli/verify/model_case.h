@@ -34,8 +34,9 @@ struct ModelCase {
   bool warmup_calls() const { return record.contains("calls"); }
 };
 
-// Reads a case. kNotSupported ("not supported yet: X") for what no executor runs. Limits are those of the
-// family's README, or the case's own `suggested_tolerance`.
+// Reads a case. kNotSupported ("not supported yet: X") for what has no plan; whether an executor runs it is
+// for check_executable() to say. Limits are those of the family's README, or the case's own
+// `suggested_tolerance`.
 Result<ModelCase> open_model_case(const std::string& directory, const std::string& name);
 
 // Micro-batches of the step that the case is one of.
@@ -78,6 +79,11 @@ class RowComparison {
 // The engine's half: logits of one forward call and token by token, what the trace shows, caches, the mean
 // loss.
 Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel);
+
+// The files of a checkpoint case, pytorch_model.bin and model.safetensors, as the published code saved them:
+// how many names and storages there are, which of them are tied, and the values against the case's own
+// weights. Other cases have none.
+Status verify_checkpoint_files(const ModelCase& c, Report& report);
 
 // Names of recorded tensors that only the training executor answers for: gradients, training losses.
 bool belongs_to_training(const std::string& tensor);

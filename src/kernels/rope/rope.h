@@ -3,8 +3,9 @@
 //   angle[p, i] = p * theta^(-2 i / c)                       (computed in float, as the published code does)
 //   (x_i, x_{i + c/2}) <- (x_i cos - x_{i + c/2} sin, x_{i + c/2} cos + x_i sin)
 //
-// Tables hold cos and sin of every position; the published SambaY code rounds them to bfloat16, a field of
-// the plan. The backward pass is the rotation by the opposite angle (inverse = true).
+// Tables hold cos and sin of every position; the published SambaY code rounds them to bfloat16, and a
+// model turned to bfloat16 as a whole has rounded frequencies theta^(-2 i / c): fields of the plan. The
+// backward pass is the rotation by the opposite angle (inverse = true).
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,8 @@
 namespace fathom::kernels {
 
 // Fills cos and sin, [positions, head_dim / 2] each.
-void rope_table(float* cos, float* sin, int64_t positions, int64_t head_dim, double theta,
-                bool round_to_bf16);
+void rope_table(float* cos, float* sin, int64_t positions, int64_t head_dim, double theta, bool round_to_bf16,
+                bool round_frequencies_to_bf16 = false);
 
 struct RopeFwd {
   float* x = nullptr;                  // [rows, heads, head_dim], rotated in place, rows x_stride apart

@@ -7,12 +7,13 @@
 
 namespace fathom::kernels {
 
-void rope_table(float* cos, float* sin, int64_t positions, int64_t head_dim, double theta,
-                bool round_to_bf16) {
+void rope_table(float* cos, float* sin, int64_t positions, int64_t head_dim, double theta, bool round_to_bf16,
+                bool round_frequencies_to_bf16) {
   const int64_t half = head_dim / 2;
   for (int64_t i = 0; i < half; ++i) {
     const float power = static_cast<float>(2 * i) / static_cast<float>(head_dim);
-    const float frequency = 1.0F / std::pow(static_cast<float>(theta), power);
+    const float exact = 1.0F / std::pow(static_cast<float>(theta), power);
+    const float frequency = round_frequencies_to_bf16 ? round_to_bfloat16(exact) : exact;
     for (int64_t p = 0; p < positions; ++p) {
       const float angle = static_cast<float>(p) * frequency;
       const auto c = static_cast<float>(std::cos(double{angle})),

@@ -44,6 +44,16 @@ TEST(Rope, TablesCanBeRounded) {
   for (int64_t i = 0; i < cos.size(); ++i) EXPECT_EQ(cos[i], round_to_bfloat16(c.cos[i]));
 }
 
+TEST(Rope, FrequenciesCanBeRounded) {
+  Buffer cos(32 * 4), sin(32 * 4);
+  rope_table(cos.data(), sin.data(), 32, 8, 10000.0, false, true);
+  const float frequency = round_to_bfloat16(0.1F);  // of the second pair: 10000^(-2/8)
+  EXPECT_NE(frequency, 0.1F);
+  for (int64_t p = 0; p < 32; ++p) {
+    EXPECT_FLOAT_EQ(sin[p * 4 + 1], std::sin(static_cast<float>(p) * frequency));
+  }
+}
+
 TEST(Rope, ScoresDependOnTheDifferenceOfPositionsOnly) {
   const Buffer q = Buffer::normal(8, 3), k = Buffer::normal(8, 4);
   const auto score = [&](int32_t at_q, int32_t at_k) {

@@ -1,0 +1,32 @@
+// What the names of tensors alone say about a published Mixture-of-Recursions checkpoint, whose config.json
+// says nothing about its recursion (Mixture-of-Recursions, 8.2 and 8.3).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "plan/model_spec.h"
+
+namespace fathom {
+
+struct PublishedRecursion {
+  RouterKind kind = RouterKind::kExpertChoice;
+  RouterNetwork network = RouterNetwork::kLinear;  // kMlp for the two MLP networks, which are one in the code
+  bool aux_router = false;
+  bool middle = false;  // a layer of its own before and behind the recursions
+  int64_t num_recursion = 0;
+  int64_t block_layers = 0;  // of each recursion
+};
+
+// Nothing if no name is one of a routed block.
+std::optional<PublishedRecursion> published_recursion(const std::vector<std::string>& names);
+
+// "expert choice, 3 recursions of 10 layers".
+std::string to_sentence(const PublishedRecursion& recursion);
+
+// `spec`, which knows of no recursion, with what the names say: sharing, recursions, layers, kind and network
+// of the router. Its score function and alpha are in no name.
+ModelSpec with_recursion(const ModelSpec& spec, const PublishedRecursion& recursion);
+
+}  // namespace fathom

@@ -1,0 +1,29 @@
+#include "weights/model_source.h"
+
+#include "plan/published_names.h"
+#include "weights/stored_ties.h"
+
+namespace fathom {
+
+std::vector<std::string> names_in(const WeightFiles& files) {
+  std::vector<std::string> names;
+  for (const StoredTensor& stored : files.tensors()) names.push_back(stored.info->name);
+  return names;
+}
+
+Result<ModelSource> open_model_source(const ModelSpec& spec, const std::string& weights) {
+  ModelSource source;
+  FATHOM_ASSIGN(WeightFiles files, WeightFiles::open(weights));
+  if (const auto recursion = published_recursion(names_in(files)); recursion && !spec.router) {
+    return invalid(
+        files.path() + ": the tensors are those of a routed model (" + to_sentence(*recursion) +
+        "), of which its configuration says nothing; `fathom convert --spec` adds what is missing");
+  }
+  FATHOM_ASSIGN(const ModelSpec tied, with_stored_ties(spec, files));
+  FATHOM_ASSIGN(source.plan, build_plan(tied));
+  source.scheme = naming_of(source.plan);
+  source.files = std::make_shared<const WeightFiles>(std::move(files));
+  return source;
+}
+
+}  // namespace fathom

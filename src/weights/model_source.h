@@ -1,0 +1,28 @@
+// A model where it lies: the plan of its configuration, with the ties that its weights show, and the weights.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "io/weight_files.h"
+#include "plan/model_plan.h"
+#include "plan/naming.h"
+
+namespace fathom {
+
+struct ModelSource {
+  ModelPlan plan;
+  NamingScheme scheme = NamingScheme::kLlama;
+  std::shared_ptr<const WeightFiles> files;
+};
+
+std::vector<std::string> names_in(const WeightFiles& files);
+
+// The model that `spec` describes, with weights in `weights`: a directory or a file (io/weight_files.h).
+// Nothing is compared with the plan's tensors yet; reading them does (weights/checkpoint.h). Errors: the
+// files' or the plan's, and tensors of a routed model where the spec has no router (plan/published_names.h).
+Result<ModelSource> open_model_source(const ModelSpec& spec, const std::string& weights);
+
+}  // namespace fathom

@@ -1,0 +1,138 @@
+// Checkpoints whose tensors are not those of the model: each change of a good file, and the sentence that
+// names the tensor.
+#include "weights/checkpoint.h"
+
+#include <map>
+
+#include "base/file.h"
+#include "base/random.h"
+#include "faults/faults.h"
+#include "faults/temporary_folder.h"
+#include "plan/naming.h"
+#include "plan/testing.h"
+#include "weights/model_source.h"
+
+namespace fathom::faults {
+namespace {
+
+struct Stored {
+  std::vector<int64_t> shape;
+  std::vector<float> values;
+};
+using Tensors = std::map<std::string, Stored>;
+
+ModelSpec model() { return testing_plan::tiny_mor(Sharing::kMiddleCycle, 2); }
+
+// Every name, tied ones as copies.
+Tensors good_tensors() {
+  const ModelPlan plan = *build_plan(model());
+  Tensors tensors;
+  uint64_t stream = 0;
+  for (const FileTensor& tensor : checkpoint_tensors(plan, naming_of(plan))) {
+    int64_t elements = 1;
+    for (const int64_t extent : tensor.shape) elements *= extent;
+    Stored stored = {tensor.shape, std::vector<float>(static_cast<size_t>(elements))};
+    for (size_t i = 0; i < stored.values.size(); ++i) stored.values[i] = normal(5, stream, i);
+    ++stream;
+    for (const std::string& alias : tensor.aliases) tensors[alias] = stored;
+    tensors[tensor.name] = stored;
+  }
+  return tensors;
+}
+
+class Checkpoints {
+ public:
+  std::string file_of(const Tensors& tensors) const {
+    std::vector<TensorView> views;
+    for (const auto& [name, stored] : tensors)
+      views.push_back(view_of(name, DType::kF32, stored.shape, stored.values));
+    const std::string path = folder_.path() + "/made.safetensors";
+    EXPECT_TRUE(write_safetensors(path, views).ok());
+    return *read_file(path);
+  }
+  // The sentence without the path.
+  std::string read(const std::string& file) const {
+    const std::string path = folder_.write("model.safetensors", file);
+    const auto sentence = [&]() -> Status {
+      FATHOM_ASSIGN(const ModelSource source, open_model_source(model(), path));
+      FATHOM_TRY(load_weights(source.plan, source.scheme, source.files, DType::kF32));
+      return {};
+    }();
+    if (sentence.ok()) return "accepted";
+    EXPECT_EQ(sentence.error().message.find(path + ": "), 0U);
+    return sentence.error().message.substr(path.size() + 2);
+  }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+TEST(CheckpointFaults, EachIsRefusedWithItsSentence) {
+  const Checkpoints checkpoints;
+  const Tensors good = good_tensors();
+  const auto changed = [&](const std::function<void(Tensors&)>& change) {
+    Tensors tensors = good;
+    change(tensors);
+    return checkpoints.file_of(tensors);
+  };
+  const std::string first = "model.layers.1.block.0.", second = "model.layers.2.block.0.";
+  const auto differs = [&](const std::string& name) {
+    return Fault{"another value of " + name,
+                 changed([&](Tensors& t) { t.at(second + name).values.back() += 1; }),
+                 "tensors " + first + name + " and " + second + name +
+                     " are one parameter in this model but hold different values"};
+  };
+  const auto lost = [&](const std::string& name, const std::string& shape) {
+    return Fault{"no " + name, changed([&](Tensors& t) { t.erase(name); }),
+                 "tensor " + name + " is missing, expected with shape " + shape};
+  };
+  const auto reshaped = [&](const std::string& name, const std::vector<int64_t>& shape,
+                            const std::string& expected) {
+    return Fault{
+        name + " in another shape", changed([&](Tensors& t) {
+          t.at(name).shape = shape;
+          t.at(name).values.resize(static_cast<size_t>(shape[0] * (shape.size() > 1 ? shape[1] : 1)));
+        }),
+        "tensor " + name + " has shape " + shape_to_string(shape) + ", expected " + expected};
+  };
+  const auto extra = [&](const std::string& name) {
+    return Fault{"a tensor " + name, changed([&](Tensors& t) {
+                   t[name] = {{2}, {1, 2}};
+                 }),
+                 "tensor " + name + " belongs to no parameter of this model"};
+  };
+  const std::vector<Fault> faults = {
+      differs("mlp.gate_proj.weight"),
+      differs("mlp.up_proj.weight"),
+      differs("mlp.down_proj.weight"),
+      differs("input_layernorm.weight"),
+      differs("post_attention_layernorm.weight"),
+      lost("model.norm.weight", "[32]"),
+      lost("model.layers.0.mlp.up_proj.weight", "[64, 32]"),
+      lost("model.layers.2.mor_router.router.weight", "[1, 32]"),
+      {"no copy of a shared tensor", changed([&](Tensors& t) {
+         t.erase(first + "mlp.up_proj.weight");
+         t.erase(second + "mlp.up_proj.weight");
+       }),
+       "tensor " + first + "mlp.up_proj.weight is missing, expected with shape [64, 32]"},
+      {"neither embedding nor head", changed([&](Tensors& t) {
+         t.erase("model.embed_tokens.weight");
+         t.erase("lm_head.weight");
+       }),
+       "tensor model.embed_tokens.weight is missing, expected with shape [97, 32]"},
+      reshaped("model.norm.weight", {31}, "[32]"),
+      reshaped("model.embed_tokens.weight", {96, 32}, "[97, 32]"),
+      reshaped("model.layers.1.mor_router.router.weight", {32}, "[1, 32]"),
+      reshaped(first + "mlp.up_proj.weight", {32, 64}, "[64, 32]"),
+      // The bytes are those of the other copy.
+      reshaped(second + "mlp.up_proj.weight", {32, 64}, "[64, 32]"),
+      extra("model.layers.1.block.0.mlp.bias"),
+      extra("model.layers.5.block.0.mlp.up_proj.weight"),
+      extra("optimizer.step"),
+  };
+  const auto reader = [&](const std::string& file) { return checkpoints.read(file); };
+  expect_refusals(checkpoints.file_of(good), faults, reader, 18);
+}
+
+}  // namespace
+}  // namespace fathom::faults
