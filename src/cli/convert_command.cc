@@ -12,6 +12,7 @@
 #include "plan/published_names.h"
 #include "plan/spec_io.h"
 #include "weights/converted_tensors.h"
+#include "weights/uptraining.h"
 
 namespace fathom::cli {
 
@@ -82,9 +83,9 @@ Result<ModelSpec> unrolled(const ModelPlan& plan) {
     return invalid("--unroll: a routed model is no stack of layers, expected a plain recursion");
   if (spec.kv != KvMode::kRecursionWise)
     return invalid("--unroll: recursions that share keys and values are no stack of layers");
-  spec.sharing = Sharing::kNone;
-  spec.num_recursion = 1;
-  spec.share_norms = spec.share_attention = true;
+  if (spec.relaxation)
+    return invalid("--unroll: a relaxed model is no stack of layers, expected one without relaxation");
+  spec = vanilla_spec(spec, spec.tie_word_embeddings);
   spec.num_hidden_layers = plan.num_unrolled_layers();
   return spec;
 }

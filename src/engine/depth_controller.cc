@@ -1,6 +1,7 @@
 #include "engine/depth_controller.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/check.h"
 
@@ -10,7 +11,8 @@ namespace {
 
 constexpr double kPerPass = 0.5;     // steps a pass too many is worth
 constexpr double kPerTime = 0.5;     // steps for a token that took twice its time
-constexpr double kMostSteps = 60;    // beyond any logit; a shift past it would take long to come back
+constexpr double kMostSteps = 1e4;   // beyond any logit
+constexpr double kMostDebt = 6;      // passes that decoded tokens may be off the target, all together
 constexpr size_t kRowsOfPrompt = 8;  // tokens that the rows of a longer call count as
 
 }  // namespace
@@ -36,18 +38,38 @@ void DepthController::aim_at_latency(double seconds) {
   target_seconds_ = seconds;
 }
 
+float DepthController::shift() const {
+  return static_cast<float>(forced_ != 0 ? forced_ * kMostSteps * unit_ : shift_);
+}
+
+void DepthController::move(double steps) {
+  shift_ = std::clamp(shift_ + unit_ * steps, -kMostSteps * unit_, kMostSteps * unit_);
+}
+
 void DepthController::note(std::span<const uint8_t> depths, double seconds) {
   if (depths.empty()) return;
-  double step = 0;
+  const bool decoded = depths.size() == 1;
   if (target_depth_ > 0) {
     double sum = 0;
     for (uint8_t depth : depths) sum += depth;
     const double over = sum / static_cast<double>(depths.size()) - target_depth_;
-    step = kPerPass * over * static_cast<double>(std::min(depths.size(), kRowsOfPrompt));
-  } else if (target_seconds_ > 0 && depths.size() == 1) {
-    step = kPerTime * std::clamp(seconds / target_seconds_ - 1, -1.0, 1.0);
+    if (decoded) debt_ += over;
+    if (forced_ != 0) {
+      if (forced_ * debt_ <= kMostDebt / 2) forced_ = 0;
+      return;
+    }
+    move(kPerPass * over * static_cast<double>(std::min(depths.size(), kRowsOfPrompt)));
+    if (std::fabs(debt_) > kMostDebt) force(debt_ > 0 ? 1 : -1);
+  } else if (target_seconds_ > 0 && decoded) {
+    move(kPerTime * std::clamp(seconds / target_seconds_ - 1, -1.0, 1.0));
   }
-  shift_ = std::clamp(shift_ + unit_ * step, -kMostSteps * unit_, kMostSteps * unit_);
+}
+
+void DepthController::force(int direction) {
+  // The shift was too small for scores like these: it strides on, further each time.
+  stride_ = direction == last_forced_ ? 2 * stride_ : 1;
+  last_forced_ = forced_ = direction;
+  move(direction * stride_);
 }
 
 }  // namespace fathom

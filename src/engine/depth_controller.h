@@ -1,10 +1,10 @@
 // Real-time control of how much a routed model computes: the router's decisions are shifted so that the mean
 // depth of tokens, or the time that a token takes, meets a target.
 //
-// The controller integrates: after each token the shift moves by a constant times (what was spent - the
-// target). So the mean over T tokens differs from the target by |shift after - shift before| / (constant T):
-// it is met the better the longer the text, whatever the router's scores look like, unless no shift can meet
-// it.
+// The shift integrates: after each token it moves by a constant times (what was spent - the target). For a
+// budget of passes, tokens that are off it by more than a few passes together are followed by some that make
+// the least, or the most, until the debt is paid. So over T decoded tokens the mean is off by a few passes / T
+// at the most, whatever the router's scores look like.
 #pragma once
 
 #include <cstdint>
@@ -29,17 +29,24 @@ class DepthController {
   double target_depth() const { return target_depth_; }
 
   // What ForwardOptions::depth_shift of the next call should be.
-  float shift() const { return static_cast<float>(shift_); }
+  float shift() const;
 
   // After a call: depths of its rows, and the time it took. Rows of a prompt count together as a few tokens,
   // as they were decided with one shift; their time counts only where the prompt is one token.
   void note(std::span<const uint8_t> depths, double seconds);
 
  private:
+  void move(double steps);
+  // The least (1) or the most (-1) from now on, until the debt is half paid.
+  void force(int direction);
+
   double most_ = 1;  // passes
   double unit_ = 1;  // one step of the shift, in what scores are measured in
   double target_depth_ = 0, target_seconds_ = 0;
   double shift_ = 0;
+  double debt_ = 0;  // passes of decoded tokens beyond the target
+  int forced_ = 0, last_forced_ = 0;
+  double stride_ = 1;
 };
 
 }  // namespace fathom

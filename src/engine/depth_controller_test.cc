@@ -29,7 +29,7 @@ double mean_depth(DepthController& controller, int tokens, float scale, float of
 }
 
 TEST(DepthController, MeetsABudgetWhateverTheScoresLookLike) {
-  for (float scale : {0.3F, 1.0F, 5.0F}) {
+  for (float scale : {0.3F, 1.0F, 5.0F, 25.0F}) {
     for (float offset : {-4.0F, 0.0F, 4.0F}) {
       for (double budget : {0.4, 0.6, 0.8, 0.95, 1.0}) {
         const ModelPlan plan = plan_of("mor-middle_cycle-nr3");

@@ -70,6 +70,7 @@ std::optional<PublishedRecursion> published_recursion(const std::vector<std::str
   for (const std::string& name : names) {
     look_at(name, seen);
     if (name.ends_with(".mor_router.router.0.weight")) out.network = RouterNetwork::kMlp;
+    out.loss_free |= name.ends_with(".router_bias");
     out.aux_router |= name.find(".mlp_router.router.") != std::string::npos;
   }
   if (seen.last_module < 0) return std::nullopt;
@@ -91,10 +92,10 @@ ModelSpec with_recursion(const ModelSpec& given, const PublishedRecursion& recur
   spec.sharing = recursion.middle ? Sharing::kMiddleCycle : Sharing::kCycle;
   spec.num_recursion = recursion.num_recursion;
   spec.num_hidden_layers = recursion.num_recursion * recursion.block_layers + (recursion.middle ? 2 : 0);
-  RouterSpec router;
-  router.kind = recursion.kind;
+  RouterSpec router = default_router(recursion.kind);
   router.network = recursion.network;
   if (recursion.aux_router) router.loss = RouterLoss::kAuxRouter;
+  if (recursion.loss_free) router.loss = RouterLoss::kLossFree;
   spec.router = router;
   return spec;
 }

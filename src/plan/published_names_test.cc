@@ -32,8 +32,9 @@ TEST(PublishedNames, GiveTheRecursionOfARoutedModel) {
     specs.back().share_attention = false;
   }
   specs.push_back(tiny_mor(Sharing::kMiddleCycle, 3));
-  specs.back().router->kind = RouterKind::kTokenChoice;
-  specs.back().router->score = ScoreFunction::kSoftmax;
+  specs.back().router = default_router(RouterKind::kTokenChoice);
+  specs.push_back(specs.back());
+  specs.back().router->loss = RouterLoss::kLossFree;
   for (const ModelSpec& spec : specs) {
     const auto recursion = published_recursion(names_of(spec));
     ASSERT_TRUE(recursion.has_value());

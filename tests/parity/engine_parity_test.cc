@@ -118,6 +118,45 @@ TEST(EngineParity, ReplayedDepthsGiveTheSameBits) {
   });
 }
 
+// With a capacity of one for every pass, or thresholds that all reach, the router weighs and excludes nobody:
+// every rule runs the recursion in full.
+TEST(EngineParity, AtFullCapacityEveryRuleIsTheWholeRecursion) {
+  SerialParallel serial;
+  int routed = 0;
+  testing::for_each_tiny_model([&](const TinyModel& given) {
+    TinyModel model = given;
+    if (!is_routed(model.plan)) return;
+    for (Segment& segment : model.plan.segments) {
+      if (!segment.router) continue;
+      std::ranges::fill(segment.router->spec.capacity, 1.0);
+      std::ranges::fill(segment.router->spec.threshold, -1e30);
+    }
+    const Weights weights = weights_of(model, DType::kF32);
+    const std::vector<int32_t> tokens = testing::random_tokens(40, model.plan.dims.vocab_size, 3);
+    const std::vector<uint8_t> all(40, static_cast<uint8_t>(most_passes(model.plan)));
+    Executor executor(model.plan, weights, 40, 40, serial);
+    const auto logits = [&](RoutingMode routing, float shift) {
+      SequenceState state = executor.make_state(DType::kF32);
+      ForwardOptions options;
+      options.routing = routing;
+      options.all_logits = true;
+      options.depth_shift = shift;
+      if (routing == RoutingMode::kReplay) options.replay_depths = all;
+      const ForwardResult result = executor.forward(state, tokens, options);
+      EXPECT_TRUE(std::ranges::equal(result.depths, all));
+      return std::vector<float>(result.logits, result.logits + 40 * model.plan.dims.vocab_size);
+    };
+    const std::vector<float> expected = logits(RoutingMode::kReplay, 0);
+    EXPECT_EQ(logits(RoutingMode::kThreshold, -100), expected);  // token choice: each further pass gains
+    const bool expert = model.plan.spec.router->kind == RouterKind::kExpertChoice;
+    if (expert) {
+      EXPECT_EQ(logits(RoutingMode::kTopK, 0), expected);
+    }
+    ++routed;
+  });
+  EXPECT_GE(routed, 12);
+}
+
 TEST(EngineParity, TooManyRowsOrTokensEndTheCall) {
   SerialParallel serial;
   testing::for_each_tiny_model([&](const TinyModel& model) {

@@ -6,6 +6,7 @@
 #include "train/executor.h"
 #include "train/svd_start.h"
 #include "weights/checkpoint.h"
+#include "weights/uptraining.h"
 
 namespace fathom::cli::verify {
 
@@ -107,12 +108,7 @@ void compare_router(ModelCase& c, Report& report, const std::vector<CaseSequence
 // B A of every adapter, computed from the model that the case started from. Singular vectors have no sign, so
 // A and B are not compared.
 Status compare_svd_start(ModelCase& c, const train::Parameters& recorded, Report& report) {
-  ModelSpec spec = c.plan.spec;
-  spec.sharing = Sharing::kNone;
-  spec.num_recursion = 1;
-  spec.tie_word_embeddings = true;
-  spec.relaxation.reset();
-  FATHOM_ASSIGN(const ModelPlan vanilla, build_plan(spec));
+  FATHOM_ASSIGN(const ModelPlan vanilla, build_plan(vanilla_spec(c.plan.spec, /*tied=*/true)));
   FATHOM_ASSIGN(const WeightFiles files, WeightFiles::open(c.path + "/source.safetensors"));
   train::Parameters source(vanilla), started(c.plan);
   FATHOM_TRY(train::load_parameters(vanilla, naming_of(vanilla), files, source));

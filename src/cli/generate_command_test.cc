@@ -1,0 +1,188 @@
+// fathom generate as a user runs it: depths of routed models, what steers them, and what is refused.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/parallel.h"
+#include "io/model_directory.h"
+#include "plan/naming.h"
+#include "plan/spec_io.h"
+#include "plan/testing.h"
+#include "weights/checkpoint.h"
+#include "weights/random_weights.h"
+
+namespace fathom {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+struct Outcome {
+  int code = -1;
+  std::string text;
+};
+
+class GenerateCommand : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    fs::create_directories(path_);
+    write_model("llama", testing_plan::tiny());
+    write_model("mor", testing_plan::tiny_mor(Sharing::kMiddleCycle, 3));
+    ModelSpec token = testing_plan::tiny_mor(Sharing::kMiddleCycle, 3);
+    token.router = default_router(RouterKind::kTokenChoice);
+    write_model("token", token);
+  }
+  void TearDown() override { fs::remove_all(path_); }
+
+  void put(const std::string& name, const std::string& content) const {
+    std::ofstream(path_ + "/" + name, std::ios::binary) << content;
+  }
+
+  // Bytes are its tokens.
+  void write_model(const std::string& name, ModelSpec spec) const {
+    spec.vocab_size = 257;
+    spec.initializer_range = 0.3;
+    const ModelPlan plan = *build_plan(spec);
+    SerialParallel serial;
+    const Weights weights = random_weights(plan, 5, DType::kF32, serial);
+    std::vector<std::vector<uint8_t>> storage;
+    ModelDirectoryContent content;
+    content.config = nlohmann::ordered_json::parse(write_config_json(plan.spec));
+    content.tensors = checkpoint_views(
+        plan, naming_of(plan), DType::kF32,
+        [&](int32_t p) {
+          return std::span(static_cast<const float*>(weights.at(p).data),
+                           static_cast<size_t>(elements_of(plan.params[static_cast<size_t>(p)])));
+        },
+        storage);
+    ASSERT_TRUE(write_model_directory(path_ + "/" + name, content).ok());
+  }
+
+  // Words that begin with @ are paths in the test's folder.
+  Outcome generate(std::string arguments, const std::string& streams = "2>&1") const {
+    for (size_t at = 0; (at = arguments.find('@', at)) != std::string::npos;)
+      arguments.replace(at, 1, path_ + "/");
+    Outcome outcome;
+    FILE* pipe = ::popen((FATHOM_BIN_DIR "/fathom generate " + arguments + " " + streams).c_str(), "r");
+    std::array<char, 4096> buffer;
+    for (size_t got; (got = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+      outcome.text.append(buffer.data(), got);
+    const int status = ::pclose(pipe);
+    outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return outcome;
+  }
+  json json_of(const std::string& arguments) const {
+    const Outcome outcome =
+        generate(arguments + " --prompt 'a prompt of some length' --json --ignore-eos --seed 3");
+    EXPECT_EQ(outcome.code, 0) << outcome.text;
+    return json::parse(outcome.text, nullptr, false);
+  }
+
+  std::string path_ =
+      (fs::temp_directory_path() / ("fathom-generate-test-" + std::to_string(::getpid()))).string();
+};
+
+std::vector<int> ids_of(const json& text) {
+  std::vector<int> ids;
+  for (const json& token : text["tokens"]) ids.push_back(token["id"]);
+  return ids;
+}
+
+TEST_F(GenerateCommand, JsonSaysWhatEachTokenTook) {
+  const json text = json_of("@mor -n 12 --return-depths");
+  EXPECT_EQ(text["routing"], "threshold");
+  double depths = 0;
+  double cheapest = 1e300, dearest = 0;
+  int least = 9, most = 0;
+  for (const json& token : text["tokens"]) {
+    const int depth = token["depth"];
+    depths += depth;
+    if (depth < least) least = depth, cheapest = token["flops"];
+    if (depth > most) most = depth, dearest = token["flops"];
+    EXPECT_TRUE(token["score"].is_number());
+  }
+  ASSERT_GT(most, least);
+  EXPECT_GT(dearest, cheapest);
+  EXPECT_NEAR(text["mean_depth"], depths / 12, 1e-9);
+  EXPECT_LT(text["flops_share"], 1);
+  EXPECT_FALSE(json_of("@llama -n 3").contains("mean_depth"));
+}
+
+TEST_F(GenerateCommand, MeanDepthFollowsTheBudget) {
+  for (const char* model : {"@mor", "@token"}) {
+    for (double budget : {0.4, 0.6, 0.8, 1.0}) {
+      const json text = json_of(std::string(model) + " -n 250 --context 300 --compute-budget " + std::to_string(budget));
+      EXPECT_NEAR(text["mean_depth"], 3 * budget, 0.1) << model << " " << budget;
+    }
+  }
+}
+
+TEST_F(GenerateCommand, ReplayedDepthsGiveTheSameText) {
+  for (const char* model : {"@mor", "@token"}) {
+    const json text = json_of(std::string(model) + " -n 60 --compute-budget 0.6 --return-depths");
+    put("depths.json", text.dump());
+    const json again = json_of(std::string(model) + " -n 60 --replay-depths @depths.json --return-depths");
+    EXPECT_EQ(again["routing"], "replay");
+    EXPECT_EQ(again["text"], text["text"]);
+    EXPECT_EQ(again["tokens"], text["tokens"]);
+    // It ends where the known depths end, but for the token that the last of them draws.
+    put("depths.json", again["prompt_depths"].dump());
+    EXPECT_EQ(ids_of(json_of(std::string(model) + " -n 60 --replay-depths @depths.json")).size(), 1U);
+  }
+}
+
+TEST_F(GenerateCommand, PublishedRoutingTakesEveryPassForATokenAlone) {
+  const json text = json_of("@mor -n 10 --routing topk --return-depths");
+  EXPECT_EQ(text["mean_depth"], 3);
+  const std::vector<int> prompt = text["prompt_depths"];
+  // 23 tokens at capacities 1, 2/3 and 1/3.
+  EXPECT_EQ(std::count(prompt.begin(), prompt.end(), 3), 7);
+  EXPECT_EQ(std::count(prompt.begin(), prompt.end(), 2), 15 - 7);
+}
+
+TEST_F(GenerateCommand, ATimeThatCannotBeMetTakesTheLeast) {
+  const json text = json_of("@mor -n 150 --target-latency-ms 0.000001");
+  EXPECT_LT(text["mean_depth"], 1.3);
+}
+
+TEST_F(GenerateCommand, RefusesInOneSentence) {
+  put("zero.json", "[1, 0]");
+  put("few.json", "[1, 2]");
+  put("other.json", "{\"text\": \"\"}");
+  const struct {
+    std::string arguments, sentence;
+  } rows[] = {
+      {"@llama --compute-budget 0.5", "--compute-budget: this model has no routed recursion"},
+      {"@llama --routing topk", "--routing: this model has no routed recursion"},
+      {"@llama --replay-depths @few.json", "--replay-depths: this model has no routed recursion"},
+      {"@llama --target-latency-ms 5", "--target-latency-ms: this model has no routed recursion"},
+      {"@mor --compute-budget 0.5 --target-latency-ms 5",
+       "--compute-budget and --target-latency-ms exclude each other"},
+      {"@mor --routing topk --compute-budget 0.5", "--routing topk and --compute-budget exclude each other"},
+      {"@mor --compute-budget 0.5 --max-depth 2", "--compute-budget and --max-depth exclude each other"},
+      {"@mor --routing topk --chunk 4",
+       "--routing topk decides over all rows of a prompt, which cannot be cut: it has 5 tokens, --chunk is "
+       "4"},
+      {"@mor --replay-depths @zero.json",
+       "@zero.json: depths[1]: found 0, expected a number of passes from 1 to 3"},
+      {"@mor --replay-depths @few.json",
+       "@few.json: holds 2 depths, expected one of each of the 5 tokens of the prompt"},
+      {"@mor --replay-depths @other.json",
+       "@other.json: expected what `fathom generate --json` prints of a routed model, or a list of depths"},
+  };
+  for (const auto& row : rows) {
+    const Outcome outcome = generate(row.arguments + " --prompt hello", "2>&1 >/dev/null");
+    EXPECT_EQ(outcome.code, 1) << row.arguments;
+    std::string sentence = row.sentence;
+    if (sentence.starts_with("@")) sentence = path_ + "/" + sentence.substr(1);
+    EXPECT_EQ(outcome.text, "fathom: " + sentence + "\n") << row.arguments;
+  }
+}
+
+}  // namespace
+}  // namespace fathom
