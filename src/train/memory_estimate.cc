@@ -70,6 +70,25 @@ int64_t head_bytes(const ModelPlan& plan, const MemoryShape& shape) {
          (4 * vocab + product_input(std::min(vocab, head_slice()) + plan.dims.hidden_size, shape.bf16));
 }
 
+// Keys and values of a row, which attention keeps.
+int64_t key_bytes(const Layer& layer) {
+  const auto* attention = std::get_if<Attention>(&layer.mixer);
+  return attention == nullptr ? 0 : 4 * 2 * attention->num_kv_heads * attention->head_dim;
+}
+
+// What MLP routers keep of a row, over all passes: their hidden layer before and after its activation.
+double router_bytes(const ModelPlan& plan, const Segment& segment) {
+  const Router& router = *segment.router;
+  if (!router.hidden.present()) return 0;
+  const auto one = static_cast<double>(2 * 4 * router.spec.mlp_ratio * plan.dims.hidden_size);
+  const double networks = router.aux_hidden.present() ? 2 : 1;
+  if (router.spec.kind == RouterKind::kTokenChoice) return networks * one;
+  double asked = 1;  // rows that each pass chooses from
+  for (int32_t depth = 1; depth < segment.repeat; ++depth)
+    asked += router.spec.capacity[static_cast<size_t>(depth) - 1];
+  return networks * one * asked;
+}
+
 // What a layer leaves for those after it, beside its rows: slots that others read.
 int64_t passed_on_bytes(const ModelPlan& plan, const Layer& layer) {
   int64_t floats = 0;
@@ -102,13 +121,21 @@ int64_t activation_bytes(const ModelPlan& plan, const MemoryShape& shape) {
   double most_backward = 0;                   // of one layer, which with checkpointing runs again first
   for_each_unrolled_layer(plan, [&](const Segment& segment, const Layer& layer, int32_t depth) {
     const double share = segment.router ? segment.router->spec.capacity[static_cast<size_t>(depth)] : 1.0;
-    const int64_t kept = layer_bytes(plan, layer, shape.bf16);
+    const KeySource source = key_source(segment, layer, depth);
+    const bool reads_first = source == KeySource::kFirstDepth || source == KeySource::kMerged;
+    const int64_t keys = key_bytes(layer);
+    const int64_t kept = layer_bytes(plan, layer, shape.bf16) - (reads_first ? keys : 0);
     const int64_t backward = layer_backward_bytes(plan, layer);
     most_backward = std::max(
         most_backward,
         share * static_cast<double>(backward + (shape.gradient_checkpointing ? kept - 4 * hidden : 0)));
     per_row += share * static_cast<double>(
                            shape.gradient_checkpointing ? 4 * hidden + passed_on_bytes(plan, layer) : kept);
+    // Merged keys are a list of all rows. Of those that later depths read a checkpoint keeps one.
+    const bool read_later =
+        source == KeySource::kOwn && segment.repeat > 1 && segment.kv != KvMode::kRecursionWise;
+    if (shape.gradient_checkpointing ? read_later : source == KeySource::kMerged)
+      per_row += static_cast<double>(keys);
   });
   for (const Segment& segment : plan.segments) {
     if (!segment.router) continue;
@@ -116,6 +143,7 @@ int64_t activation_bytes(const ModelPlan& plan, const MemoryShape& shape) {
     // all.
     for (double capacity : segment.router->spec.capacity)
       per_row += (1.0 + (capacity < 1 ? 2.0 * capacity : 0.0)) * 4.0 * static_cast<double>(hidden);
+    per_row += router_bytes(plan, segment);
   }
   const auto rows = static_cast<double>(shape.rows);
   return static_cast<int64_t>(per_row * rows) +
