@@ -116,7 +116,8 @@ TEST_F(GenerateCommand, JsonSaysWhatEachTokenTook) {
 TEST_F(GenerateCommand, MeanDepthFollowsTheBudget) {
   for (const char* model : {"@mor", "@token"}) {
     for (double budget : {0.4, 0.6, 0.8, 1.0}) {
-      const json text = json_of(std::string(model) + " -n 250 --context 300 --compute-budget " + std::to_string(budget));
+      const json text =
+          json_of(std::string(model) + " -n 250 --context 300 --compute-budget " + std::to_string(budget));
       EXPECT_NEAR(text["mean_depth"], 3 * budget, 0.1) << model << " " << budget;
     }
   }

@@ -3,8 +3,8 @@
 //
 // The shift integrates: after each token it moves by a constant times (what was spent - the target). For a
 // budget of passes, tokens that are off it by more than a few passes together are followed by some that make
-// the least, or the most, until the debt is paid. So over T decoded tokens the mean is off by a few passes / T
-// at the most, whatever the router's scores look like.
+// the least, or the most, until the debt is paid. So over T decoded tokens the mean is off by a few passes /
+// T at the most, whatever the router's scores look like.
 #pragma once
 
 #include <cstdint>

@@ -15,7 +15,7 @@ struct PublishedRecursion {
   RouterNetwork network = RouterNetwork::kLinear;  // kMlp for the two MLP networks, which are one in the code
   bool aux_router = false;
   bool loss_free = false;  // a bias balances the loads of token choice
-  bool middle = false;  // a layer of its own before and behind the recursions
+  bool middle = false;     // a layer of its own before and behind the recursions
   int64_t num_recursion = 0;
   int64_t block_layers = 0;  // of each recursion
 };
