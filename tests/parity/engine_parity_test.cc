@@ -1,5 +1,7 @@
 // The engine gives the same bits for a prompt in one call, in any chunks, token by token, and with any number
 // of threads, for every model and both precisions.
+#include <map>
+
 #include "base/half.h"
 #include "base/isa.h"
 #include "engine/executor.h"
@@ -155,6 +157,68 @@ TEST(EngineParity, AtFullCapacityEveryRuleIsTheWholeRecursion) {
     ++routed;
   });
   EXPECT_GE(routed, 12);
+}
+
+// The residual streams of one call by their names in the trace.
+std::map<std::string, std::vector<float>> streams_of(const TinyModel& model,
+                                                     const std::vector<int32_t>& tokens,
+                                                     const std::vector<uint8_t>& depths) {
+  SerialParallel serial;
+  const Weights weights = weights_of(model, DType::kF32);
+  const auto count = static_cast<int64_t>(tokens.size());
+  Executor executor(model.plan, weights, count, count, serial);
+  std::map<std::string, std::vector<float>> streams;
+  executor.set_trace([&](std::string_view name, const float* data, int64_t rows, int64_t columns) {
+    streams[std::string(name)].assign(data, data + rows * columns);
+  });
+  SequenceState state = executor.make_state(DType::kF32);
+  ForwardOptions options;
+  if (is_routed(model.plan)) {
+    options.routing = RoutingMode::kReplay;
+    options.replay_depths = depths;
+  }
+  executor.forward(state, tokens, options);
+  return streams;
+}
+
+// With every row in every pass, what a router weighs is what the plain recursion of the same weights
+// computes: of expert choice the first pass, of token choice all of them.
+TEST(EngineParity, AtFullDepthTheRecursionIsThePlainOne) {
+  for (const char* name : {"mor-middle_cycle-nr3", "mor-token", "mor-token-kv-shared"}) {
+    SCOPED_TRACE(name);
+    const ModelSpec spec =
+        *load_spec(FATHOM_SOURCE_DIR "/configs/models/tiny/" + std::string(name) + ".toml");
+    ModelSpec plain_spec = spec;
+    plain_spec.router.reset();
+    TinyModel routed{name, *build_plan(spec), {}}, plain{name, *build_plan(plain_spec), {}};
+    std::map<std::string, std::vector<float>> by_name;
+    for (size_t p = 0; p < routed.plan.params.size(); ++p) {
+      routed.values.push_back(testing::random_values(routed.plan.params[p], p));
+      by_name[routed.plan.params[p].name] = routed.values.back();
+    }
+    for (const Param& param : plain.plan.params) plain.values.push_back(by_name.at(param.name));
+
+    const std::vector<int32_t> tokens = testing::random_tokens(30, spec.vocab_size, 7);
+    const int32_t repeat = most_passes(routed.plan);
+    const std::vector<uint8_t> all(30, static_cast<uint8_t>(repeat));
+    auto from_routed = streams_of(routed, tokens, all), from_plain = streams_of(plain, tokens, all);
+    const bool expert = spec.router->kind == RouterKind::kExpertChoice;
+    const std::vector<float>& before = from_routed.at("layer.0");
+    const std::vector<float>& after = from_routed.at(expert ? "pass.0" : "routed");
+    const std::vector<float>& weight = from_routed.at(expert ? "router.0.weights" : "router.weights");
+    const size_t block = routed.plan.segments[1].layers.size();
+    const size_t last = block * static_cast<size_t>(expert ? 1 : repeat);
+    const std::vector<float>& recursion = from_plain.at("layer." + std::to_string(last));
+    const size_t outputs = weight.size() / tokens.size(), dim = before.size() / tokens.size();
+    double worst = 0, largest = 0;
+    for (size_t i = 0; i < before.size(); ++i) {
+      const double w = weight[i / dim * outputs + outputs - 1];
+      worst = std::max(worst, std::fabs(after[i] - before[i] - w * recursion[i]));
+      largest = std::max(largest, std::fabs(w * recursion[i]));
+    }
+    EXPECT_GT(largest, 0.01);
+    EXPECT_LE(worst, 1e-5 * std::max(1.0, largest));
+  }
 }
 
 TEST(EngineParity, TooManyRowsOrTokensEndTheCall) {
