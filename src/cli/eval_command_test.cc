@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
@@ -13,26 +12,17 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "base/parallel.h"
-#include "io/model_directory.h"
-#include "plan/naming.h"
-#include "plan/spec_io.h"
+#include "cli/command_testing.h"
 #include "plan/testing.h"
-#include "weights/checkpoint.h"
-#include "weights/random_weights.h"
 
 namespace fathom {
 namespace {
 
 namespace fs = std::filesystem;
+using cli::testing::Outcome;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
-
-struct Outcome {
-  int code = -1;
-  std::string text;
-};
 
 class EvalCommand : public ::testing::Test {
  protected:
@@ -65,37 +55,13 @@ class EvalCommand : public ::testing::Test {
     std::ofstream(path_ + "/" + name, std::ios::binary) << content;
   }
 
-  // Bytes are its tokens.
-  void write_model(const std::string& name, ModelSpec spec) const {
-    spec.vocab_size = 257;
-    const ModelPlan plan = *build_plan(spec);
-    SerialParallel serial;
-    const Weights weights = random_weights(plan, 5, DType::kF32, serial);
-    std::vector<std::vector<uint8_t>> storage;
-    ModelDirectoryContent content;
-    content.config = nlohmann::ordered_json::parse(write_config_json(plan.spec));
-    content.tensors = checkpoint_views(
-        plan, naming_of(plan), DType::kF32,
-        [&](int32_t p) {
-          return std::span(static_cast<const float*>(weights.at(p).data),
-                           static_cast<size_t>(elements_of(plan.params[static_cast<size_t>(p)])));
-        },
-        storage);
-    ASSERT_TRUE(write_model_directory(path_ + "/" + name, content).ok());
+  void write_model(const std::string& name, const ModelSpec& spec) const {
+    cli::testing::write_random_model(path_ + "/" + name, spec);
   }
 
   // Words that begin with @ are paths in the test's folder. `streams` chooses what is caught.
-  Outcome eval(std::string arguments, const std::string& streams = "2>&1") const {
-    for (size_t at = 0; (at = arguments.find('@', at)) != std::string::npos;)
-      arguments.replace(at, 1, path_ + "/");
-    Outcome outcome;
-    FILE* pipe = ::popen((FATHOM_BIN_DIR "/fathom eval " + arguments + " " + streams).c_str(), "r");
-    std::array<char, 4096> buffer;
-    for (size_t got; (got = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
-      outcome.text.append(buffer.data(), got);
-    const int status = ::pclose(pipe);
-    outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    return outcome;
+  Outcome eval(const std::string& arguments, const std::string& streams = "2>&1") const {
+    return cli::testing::run_fathom("eval " + cli::testing::in_folder(arguments, path_), streams);
   }
   nlohmann::json json(const std::string& name) const {
     std::ifstream file(path_ + "/" + name);
