@@ -133,14 +133,13 @@ class QueueOfTinyRuns(unittest.TestCase):
             self.assertTrue((study.out / "main.svg").read_text().startswith("<svg"))
             self.assertFalse((study.out / "rest.svg").exists())
 
+            self.assert_refused(study.call("--cpu-hours", "1"), study.out / "text.json")
             study.study.write_text(STUDY.replace("4.4e6", "8.8e6"))
-            other = study.call("--table")
-            self.assertEqual(other.returncode, 1)
-            self.assertEqual(
-                other.stderr,
-                f"mor-small: {study.out}/study.json says that the runs there were made with something else; choose "
-                "another --out\n",
-            )
+            self.assert_refused(study.call("--table"), study.out / "study.json")
+
+    def assert_refused(self, called: subprocess.CompletedProcess, file: Path):
+        sentence = "says that the runs there were made with something else; choose another --out"
+        self.assertEqual((called.returncode, called.stderr), (1, f"mor-small: {file} {sentence}\n"))
 
 
 class Verdicts(unittest.TestCase):
@@ -175,6 +174,12 @@ class HeldOutText(unittest.TestCase):
         self.assertTrue(valid.startswith(b"line 09"))
         self.assertEqual(len(valid), len(lines) * 5 // 100)
 
+    def test_one_line_cannot_be_split(self):
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "one.txt").write_text("a line without an end")
+            with self.assertRaisesRegex(Refusal, "one.txt holds no end of a line before its last 5%"):
+                text.hold_out(Path(folder), Path(folder, "out"))
+
 
 # (what is written instead of what, what the sentence says)
 REFUSED = [
@@ -188,6 +193,8 @@ REFUSED = [
     ('name = "rest"', 'name = "mor"', "groups[1] is called 'mor', as another group or model is"),
     ('lower = "mor"', 'lower = "nobody"', "comparisons[0] names 'nobody', which is no model of the study"),
     ("[1.0, 2.0]", "[2.0, 1.0]", "published is [2.0, 1.0], expected the first to be the lower"),
+    ("num_key_value_heads = 2", "x = 2026-01-01", "models.other holds a value that no model has: Object of type date "
+     "is not JSON serializable"),
     ("[1.0, 2.0]", "[1.0, nan]", "published is [1.0, nan], expected two losses"),
     ('setting = "nowhere"', "", "comparisons[0]: setting is missing, expected a text"),
     ('"recipe.toml"', '"nothing.toml"', "nothing.toml: No such file or directory"),

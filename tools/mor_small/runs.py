@@ -68,9 +68,10 @@ def list_runs(groups: list[list[str]], seeds: list[int], out: Path, lengths: dic
     return list(runs.values())
 
 
-def write_atomic(path: Path, text: str) -> None:
+def write_atomic(path: Path, contents: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + f".tmp-{os.getpid()}")
-    beside.write_text(text)
+    beside.write_bytes(contents)
     beside.replace(path)
 
 
@@ -85,8 +86,7 @@ def is_pinned(path: Path, values) -> bool:
 
 def pin(path: Path, values) -> None:
     if not is_pinned(path, values):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, pinned_text(values))
+        write_atomic(path, pinned_text(values).encode())
 
 
 def pinned_text(values) -> str:

@@ -83,8 +83,8 @@ class Table:
             raise Refusal(f"{where} is not a table")
         self.values, self.where = dict(values), where
 
-    def take(self, key: str, kind, expected: str):
-        value = self.values.pop(key, None)
+    def take(self, key: str, kind, expected: str, absent=None):
+        value = self.values.pop(key, absent)
         if not isinstance(value, kind) or isinstance(value, bool):
             found = "missing" if value is None else repr(value)
             raise Refusal(f"{self.where}: {key} is {found}, expected {expected}")
@@ -93,7 +93,7 @@ class Table:
     def names(self, key: str, known) -> list[str]:
         names = self.take(key, list, "a list of models")
         for name in names:
-            if name not in known:
+            if not isinstance(name, str) or name not in known:
                 raise Refusal(f"{self.where}: {key} names {name!r}, which is no model of the study")
         return names
 
@@ -142,6 +142,10 @@ def read_study(path: Path) -> Study:
         if not NAME.fullmatch(name):
             raise Refusal(f"{path}: models.{name} is not made of letters, digits, '.', '_' and '-'")
         models[name] = base | Table(differences, f"{path}: models.{name}").values | {"model_type": "fathom"}
+        try:
+            json.dumps(models[name])
+        except TypeError as error:
+            raise Refusal(f"{path}: models.{name} holds a value that no model has: {error}") from error
     groups = {}
     for i, values in enumerate(table.take("groups", list, "a list of tables")):
         group = Table(values, f"{path}: groups[{i}]")
@@ -158,5 +162,6 @@ def read_study(path: Path) -> Study:
     data = Table(shared.get("data"), f"{recipe}: data")
     train = Table(shared.get("train"), f"{recipe}: train")
     sequence_length = data.take("sequence_length", int, "a number of tokens")
-    batch = train.take("rows", int, "a number of rows") * train.values.get("accumulation", 1) * sequence_length
-    return Study(recipe, budget, models, groups, comparisons, sequence_length, batch)
+    rows = train.take("rows", int, "a number of rows")
+    batches = train.take("accumulation", int, "a number of micro-batches", absent=1)
+    return Study(recipe, budget, models, groups, comparisons, sequence_length, rows * batches * sequence_length)

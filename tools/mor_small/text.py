@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from mor_small import Refusal
-from mor_small.runs import pin
+from mor_small.runs import pin, write_atomic
 
 HELD_OUT = 0.05  # of each file: its end
 
@@ -21,17 +21,16 @@ def hold_out(folder: Path, out: Path) -> list[str]:
     if not files:
         raise Refusal(f"{folder} holds no .txt file")
     parts = [out / "text" / "train", out / "text" / "valid"]
-    for part in parts:
-        part.mkdir(parents=True, exist_ok=True)
     for file in files:
-        for part, text in zip(parts, split(file.read_bytes())):
-            path = part / file.name
+        train, valid = split(file.read_bytes())
+        if not train:
+            raise Refusal(f"{file} holds no end of a line before its last {HELD_OUT:.0%}")
+        for part, text in zip(parts, (train, valid)):
             # Left alone where it is there: younger text would be turned into tokens again.
-            if not path.exists():
-                with open(path.with_suffix(".writing"), "wb") as written:
-                    written.write(text)
-                path.with_suffix(".writing").replace(path)
-    return [f"--data.{part.name}={json.dumps(str(part))}" for part in parts]
+            if not (part / file.name).exists():
+                write_atomic(part / file.name, text)
+    # The recipe's separator is one of its own text; here a file is a document.
+    return [f"--data.{part.name}={json.dumps(str(part))}" for part in parts] + ['--data.document_separator=""']
 
 
 def recipe_words(folder: Path | None, out: Path) -> list[str]:

@@ -19,7 +19,10 @@ class Costs:
         if path.exists():
             # A last line without its end was being written when the queue was killed.
             whole = path.read_text().rpartition("\n")[0]
-            self._lines = [json.loads(line) for line in whole.splitlines()]
+            try:
+                self._lines = [json.loads(line) for line in whole.splitlines()]
+            except ValueError as error:
+                raise Refusal(f"{path}: {error}; without this file costs are estimated anew") from error
 
     def note(self, model: str, steps: int, seconds: float) -> None:
         if steps <= 0:
