@@ -1,0 +1,103 @@
+"""The runs of a study in a folder: a directory each, which says by itself how far the run is."""
+
+import json
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mor_small import Refusal
+from mor_small.study import Length, Study
+
+
+@dataclass
+class Result:
+    """Validation losses after the last step, in nats a token."""
+
+    nll: float  # routing as in training, as the paper measures
+    nll_threshold: float  # causal routing
+
+
+@dataclass
+class Run:
+    model: str
+    seed: int
+    directory: Path
+    length: Length
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}-seed{self.seed}"
+
+    def steps_done(self) -> int:
+        """Steps of the last checkpoint."""
+        found = [re.fullmatch(r"checkpoint-(\d+)", path.name) for path in self.directory.glob("checkpoint-*")]
+        return max((int(match[1]) for match in found if match), default=0)
+
+    def result(self) -> Result | None:
+        """None while the run is not finished: its last step has no checkpoint or no evaluation."""
+        if self.steps_done() < self.length.steps:
+            return None
+        return final_result(self.directory / "metrics.jsonl", self.length.steps)
+
+
+def final_result(log: Path, steps: int) -> Result | None:
+    try:
+        entries = [json.loads(line) for line in log.read_text().splitlines() if '"evaluation"' in line]
+    except OSError as error:
+        raise Refusal(f"{log}: {error.strerror}") from error
+    except ValueError as error:
+        raise Refusal(f"{log}: {error}") from error
+    for entry in reversed(entries):
+        if entry.get("kind") == "evaluation" and entry.get("step") == steps:
+            # A loss that is no number is null in the log.
+            losses = [entry.get(key) for key in ("nll", "nll_threshold")]
+            return Result(*(math.nan if loss is None else float(loss) for loss in losses))
+    return None
+
+
+def list_runs(groups: list[list[str]], seeds: list[int], out: Path, lengths: dict[str, Length]) -> list[Run]:
+    """Group by group, seed by seed; each run once."""
+    runs: dict[tuple[str, int], Run] = {}
+    for models in groups:
+        for seed in seeds:
+            for model in models:
+                directory = out / f"{model}-seed{seed}"
+                runs.setdefault((model, seed), Run(model, seed, directory, lengths[model]))
+    return list(runs.values())
+
+
+def write_atomic(path: Path, contents: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + f".tmp-{os.getpid()}")
+    beside.write_bytes(contents)
+    beside.replace(path)
+
+
+def is_pinned(path: Path, values) -> bool:
+    """Whether a folder says that its runs were made with `values`; one that says something else is refused."""
+    if not path.exists():
+        return False
+    if path.read_text() != pinned_text(values):
+        raise Refusal(f"{path} says that the runs there were made with something else; choose another --out")
+    return True
+
+
+def pin(path: Path, values) -> None:
+    if not is_pinned(path, values):
+        write_atomic(path, pinned_text(values).encode())
+
+
+def pinned_text(values) -> str:
+    return json.dumps(values, indent=2, sort_keys=True) + "\n"
+
+
+def study_pins(out: Path, study: Study, models: list[str]) -> dict[Path, dict]:
+    """What is pinned of a study, by file: its budget and recipe, and its models as specifications."""
+    pins = {spec_path(out, name): study.models[name] for name in models}
+    return pins | {out / "study.json": {"budget": study.budget, "recipe": study.recipe.read_text()}}
+
+
+def spec_path(out: Path, model: str) -> Path:
+    return out / "models" / f"{model}.json"

@@ -1,0 +1,167 @@
+"""A study: models that differ in a few keys, their order, and what is expected of them (study.toml)."""
+
+import json
+import math
+import re
+import tempfile
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from mor_small import Refusal, fathom
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass
+class Comparison:
+    """The loss of `lower` was below that of `higher`."""
+
+    lower: str
+    higher: str
+    source: str  # where the paper says so
+    published: tuple[float, float]  # the loss of `lower`, of `higher`
+    setting: str  # of the published experiment
+
+
+@dataclass
+class Length:
+    """What a model gets for the budget, of `fathom plan --iso-flops --json`."""
+
+    parameters: int
+    non_embedding: int
+    flops_per_token: float
+    steps: int
+    warmup_steps: int
+    decay_steps: int
+    tokens: int
+
+
+@dataclass
+class Study:
+    recipe: Path
+    budget: float  # operations of forward passes
+    models: dict[str, dict]  # whole specifications, by name
+    groups: dict[str, list[str]]
+    comparisons: list[Comparison]
+    sequence_length: int
+    batch_tokens: int
+
+    def choose(self, words: list[str]) -> list[list[str]]:
+        """The models of each group named; a model named by itself is a group. No words: all groups."""
+        chosen = []
+        for word in words or list(self.groups):
+            if word in self.groups:
+                chosen.append(self.groups[word])
+            elif word in self.models:
+                chosen.append([word])
+            else:
+                known = ", ".join([*self.groups, *self.models])
+                raise Refusal(f"there is no model or group '{word}', expected one of {known}")
+        return chosen
+
+    def lengths(self, program: Path, names: list[str]) -> dict[str, Length]:
+        """Steps of each model by `fathom plan`."""
+        with tempfile.TemporaryDirectory() as folder:
+            specs = [Path(folder, f"{name}.json") for name in names]
+            for spec, name in zip(specs, names):
+                spec.write_text(json.dumps(self.models[name]))
+            words = [
+                *("--iso-flops", repr(self.budget), "--smallest-budget", repr(self.budget)),
+                *("--sequence-length", str(self.sequence_length), "--batch-tokens", str(self.batch_tokens)),
+            ]
+            planned = json.loads(fathom.ask(program, ["plan", *map(str, specs), *words, "--json"]))
+        keys = Length.__dataclass_fields__
+        return {name: Length(**{key: row[key] for key in keys}) for name, row in zip(names, planned["models"])}
+
+
+class Table:
+    """A table of a TOML file, whose keys are taken one by one; those left over are refused."""
+
+    def __init__(self, values, where: str):
+        if not isinstance(values, dict):
+            raise Refusal(f"{where} is not a table")
+        self.values, self.where = dict(values), where
+
+    def take(self, key: str, kind, expected: str, absent=None):
+        value = self.values.pop(key, absent)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            found = "missing" if value is None else repr(value)
+            raise Refusal(f"{self.where}: {key} is {found}, expected {expected}")
+        return value
+
+    def names(self, key: str, known) -> list[str]:
+        names = self.take(key, list, "a list of models")
+        for name in names:
+            if not isinstance(name, str) or name not in known:
+                raise Refusal(f"{self.where}: {key} names {name!r}, which is no model of the study")
+        return names
+
+    def finish(self) -> None:
+        for key in self.values:
+            raise Refusal(f"{self.where}: unknown key {key}")
+
+
+def read_toml(path: Path) -> dict:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise Refusal(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Refusal(f"{path}: {error}") from error
+
+
+def read_comparison(values, where: str, models) -> Comparison:
+    table = Table(values, where)
+    lower, higher = (table.take(key, str, "the name of a model") for key in ("lower", "higher"))
+    for name in (lower, higher):
+        if name not in models:
+            raise Refusal(f"{where} names {name!r}, which is no model of the study")
+    source = table.take("source", str, "a text")
+    losses = table.take("published", list, "two losses")
+    if len(losses) != 2 or not all(isinstance(loss, float) and math.isfinite(loss) for loss in losses):
+        raise Refusal(f"{where}: published is {losses}, expected two losses")
+    if not losses[0] < losses[1]:
+        raise Refusal(f"{where}: published is {losses}, expected the first to be the lower")
+    setting = table.take("setting", str, "a text")
+    table.finish()
+    return Comparison(lower, higher, source, (losses[0], losses[1]), setting)
+
+
+def read_study(path: Path) -> Study:
+    """Reads `path` and the recipe that it names, which lies beside it."""
+    table = Table(read_toml(path), str(path))
+    recipe = path.parent / table.take("recipe", str, "the file name of a recipe")
+    budget = float(table.take("budget", (int, float), "a number of operations"))
+    if not (math.isfinite(budget) and budget >= 1):
+        raise Refusal(f"{path}: budget is {budget:g}, expected at least 1")
+    shared = read_toml(recipe)
+    base = Table(shared.get("model"), f"{recipe}: model").values
+    models = {}
+    for name, differences in table.take("models", dict, "a table of models").items():
+        if not NAME.fullmatch(name):
+            raise Refusal(f"{path}: models.{name} is not made of letters, digits, '.', '_' and '-'")
+        models[name] = base | Table(differences, f"{path}: models.{name}").values | {"model_type": "fathom"}
+        try:
+            json.dumps(models[name])
+        except TypeError as error:
+            raise Refusal(f"{path}: models.{name} holds a value that no model has: {error}") from error
+    groups = {}
+    for i, values in enumerate(table.take("groups", list, "a list of tables")):
+        group = Table(values, f"{path}: groups[{i}]")
+        name = group.take("name", str, "a text")
+        if name in groups or name in models:
+            raise Refusal(f"{path}: groups[{i}] is called {name!r}, as another group or model is")
+        groups[name] = group.names("models", models)
+        group.finish()
+    comparisons = [
+        read_comparison(values, f"{path}: comparisons[{i}]", models)
+        for i, values in enumerate(table.take("comparisons", list, "a list of tables"))
+    ]
+    table.finish()
+    data = Table(shared.get("data"), f"{recipe}: data")
+    train = Table(shared.get("train"), f"{recipe}: train")
+    sequence_length = data.take("sequence_length", int, "a number of tokens")
+    rows = train.take("rows", int, "a number of rows")
+    batches = train.take("accumulation", int, "a number of micro-batches", absent=1)
+    return Study(recipe, budget, models, groups, comparisons, sequence_length, rows * batches * sequence_length)
