@@ -11,6 +11,7 @@
 #include "base/extents.h"
 #include "base/file.h"
 #include "base/parallel.h"
+#include "cli/budget_chart.h"
 #include "cli/commands.h"
 #include "cli/eval_progress.h"
 #include "cli/figures.h"
@@ -33,6 +34,10 @@ struct Flags {
   std::string separator, text_field = "text";
   int64_t limit = 0, shots = 0, context = 0, chunk = 256, sequence_length = 0;
   int threads = 0;
+  std::vector<double> budgets;
+  std::string plot;
+  int64_t calibration_rows = 0;
+  bool agreement = false;
   bool keep_apart = false, label_inside = false, quiet = false;
   bool has_shots = false, has_routing = false;
 };
@@ -58,6 +63,16 @@ Status check(const Flags& flags) {
     return invalid("--tasks needs --data, the folder that holds a folder for each task");
   if (flags.has_shots && flags.tasks.empty()) return invalid("--num-fewshot is for --tasks");
   if (!flags.samples.empty() && flags.tasks.empty()) return invalid("--log-samples is for --tasks");
+  const std::pair<const char*, bool> for_packed[] = {{"--compute-budget", !flags.budgets.empty()},
+                                                     {"--routing-agreement", flags.agreement}};
+  for (const auto& [flag, given] : for_packed) {
+    if (given && flags.perplexity.empty()) return invalid(std::string(flag) + " is for --perplexity");
+  }
+  const std::pair<const char*, bool> for_budgets[] = {{"--plot", !flags.plot.empty()},
+                                                      {"--calibration-rows", flags.calibration_rows > 0}};
+  for (const auto& [flag, given] : for_budgets) {
+    if (given && flags.budgets.empty()) return invalid(std::string(flag) + " is for --compute-budget");
+  }
   return {};
 }
 
@@ -89,12 +104,20 @@ class Evaluation {
     if (packed_) {
       FATHOM_ASSIGN(report.packed, score_packed());
     }
+    if (!flags_.budgets.empty() || flags_.agreement) {
+      FATHOM_ASSIGN(report.depths, study_depths());
+      report.agreement = flags_.agreement;
+    }
     if (!flags_.rolling.empty()) {
       FATHOM_ASSIGN(report.rolling, score_rolling());
     }
     if (samples_) FATHOM_TRY(samples_->close());
     progress_.end();
     add_work(report, clock_.seconds() - start);
+    if (!flags_.plot.empty()) {
+      FATHOM_TRY(write_file_atomic(flags_.plot,
+                                   draw_budget_chart(*report.depths, "Loss and compute of " + model_.path)));
+    }
     if (!flags_.json.empty())
       FATHOM_TRY(write_file_atomic(flags_.json, eval::to_json(report).dump(2) + "\n"));
     std::cout << eval::to_table(report) << std::flush;
@@ -118,7 +141,7 @@ class Evaluation {
         .routing = flags_.routing == "topk" ? RoutingMode::kTopK : RoutingMode::kThreshold,
         .max_inputs = std::max<int64_t>(1, longest_),
         .chunk = flags_.chunk,
-        .kv_type = flags_.kv_type == "bf16" ? DType::kBF16 : DType::kF32};
+        .kv_type = kv_type()};
     scorer_.emplace(model_.plan, *model_.weights, settings, pool_);
     const int64_t bytes = weight_bytes() + scorer_->state_bytes() + scorer_->scratch_bytes();
     progress_.say(model_.path + ": requests of up to " + std::to_string(longest_) + " tokens, " +
@@ -184,8 +207,43 @@ class Evaluation {
         });
   }
 
+  int64_t packed_rows() const {
+    return flags_.limit > 0 ? std::min(flags_.limit, packed_->rows()) : packed_->rows();
+  }
+
+  // The first rows calibrate the budgets, if there are any: a quarter, but not more than are needed.
+  Result<int64_t> calibration_rows() const {
+    constexpr int64_t kEnough = 16;
+    if (flags_.budgets.empty()) return 0;
+    const int64_t rows = packed_rows();
+    if (rows < 2)
+      return invalid("--compute-budget: one packed row, expected another one to find the thresholds on");
+    if (flags_.calibration_rows >= rows) {
+      return invalid("--calibration-rows: found " + std::to_string(flags_.calibration_rows) +
+                     ", expected fewer than the " + std::to_string(rows) + " packed rows");
+    }
+    return flags_.calibration_rows > 0 ? flags_.calibration_rows : std::clamp<int64_t>(rows / 4, 1, kEnough);
+  }
+
+  Result<eval::DepthStudy> study_depths() {
+    FATHOM_ASSIGN(const int64_t calibration, calibration_rows());
+    const int64_t rows = packed_rows() - calibration;
+    progress_.say("depths: " + std::to_string(flags_.budgets.size()) + " budgets, thresholds found on " +
+                  std::to_string(calibration) + " rows, " + std::to_string(rows) + " rows scored");
+    int64_t done = 0;
+    eval::RoutedRows routed(
+        model_.plan, *model_.weights, *packed_,
+        {.packing = packing_, .chunk = flags_.chunk, .kv_type = kv_type()}, pool_, [&]() -> Status {
+          ++done;
+          if (!stopping.load()) return {};
+          return Error{"stopped after " + std::to_string(done) + " rows of the budgets; nothing is reported",
+                       ErrorKind::kCancelled};
+        });
+    return eval::study_depths(routed, calibration, rows, flags_.budgets);
+  }
+
   Result<eval::PackedResult> score_packed() {
-    const int64_t rows = flags_.limit > 0 ? std::min(flags_.limit, packed_->rows()) : packed_->rows();
+    const int64_t rows = packed_rows();
     progress_.begin("perplexity", rows, "rows");
     return eval::score_packed(*packed_, rows, packing_, *scorer_,
                               [&](const eval::PackedResult& so_far) -> Status {
@@ -214,6 +272,7 @@ class Evaluation {
   }
 
   int64_t weight_bytes() const { return count_weight_bytes(model_.plan, matrix_type()); }
+  DType kv_type() const { return flags_.kv_type == "bf16" ? DType::kBF16 : DType::kF32; }
   DType matrix_type() const { return flags_.dtype == "bf16" ? DType::kBF16 : DType::kF32; }
 
   eval::Report head_of_report() const {
@@ -264,8 +323,13 @@ Result<int> run(const Flags& flags) {
   }
   FATHOM_ASSIGN(const LoadedModel model,
                 load_model(flags.model, flags.dtype == "bf16" ? DType::kBF16 : DType::kF32));
-  if (flags.has_routing && !is_routed(model.plan))
-    return invalid("--routing: this model has no routed recursion");
+  const std::pair<const char*, bool> routed_only[] = {{"--routing", flags.has_routing},
+                                                      {"--compute-budget", !flags.budgets.empty()},
+                                                      {"--routing-agreement", flags.agreement}};
+  for (const auto& [flag, given] : routed_only) {
+    if (given && !is_routed(model.plan))
+      return invalid(std::string(flag) + ": this model has no routed recursion");
+  }
   if (model.codec.vocab_size() > model.plan.dims.vocab_size) {
     return invalid(model.path + ": the tokenizer has " + std::to_string(model.codec.vocab_size()) +
                    " tokens, the model's vocab_size is " + std::to_string(model.plan.dims.vocab_size));
@@ -308,6 +372,18 @@ Action declare_eval(CLI::App& app) {
       app.add_option("--routing", flags->routing,
                      "of recursion: threshold is causal, topk as published (each request one call)")
           ->check(CLI::IsMember({"threshold", "topk"}));
+  app.add_option("--compute-budget", flags->budgets,
+                 "of --perplexity: mean passes a token as shares of the most, with commas between; all "
+                 "thresholds are shifted to meet each")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Range(1e-6, 1.0));
+  app.add_option("--calibration-rows", flags->calibration_rows,
+                 "the first packed rows, on which the shifts are found (default: a quarter, at most 16)")
+      ->check(at_least(1));
+  app.add_option("--plot", flags->plot, "draw loss over compute as an SVG file");
+  app.add_flag("--routing-agreement", flags->agreement,
+               "of --perplexity: how often topk and threshold give a token the same depth");
   app.add_option("--context,-c,--max-length,--max_length", flags->context,
                  "tokens fed of a request at most (default: the model's longest)")
       ->check(at_least(1));

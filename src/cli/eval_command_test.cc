@@ -159,6 +159,30 @@ TEST_F(EvalCommand, PredictsText) {
   EXPECT_EQ(json("out.json")["perplexity"]["rows"], 1);
 }
 
+TEST_F(EvalCommand, DrawsLossOverCompute) {
+  const Outcome outcome = eval(
+      "@mor --perplexity @text.txt --sequence-length 16 --compute-budget 0.4,1 --routing-agreement "
+      "--plot @curve.svg --json @out.json",
+      "2>/dev/null");
+  ASSERT_EQ(outcome.code, 0) << outcome.text;
+  for (const char* part :
+       {"| routing | shift | mean depth |", "| budget 0.40 |", "| budget 1.00 |", "| threshold | 0 |",
+        "| topk |", "3 rows, 48 predictions; shifts found on the 1 rows",
+        "topk and threshold agree on the depth of"}) {
+    EXPECT_THAT(outcome.text, HasSubstr(part));
+  }
+  const nlohmann::json depths = json("out.json")["depths"];
+  ASSERT_EQ(depths["budgets"].size(), 2U);
+  EXPECT_EQ(depths["budgets"][1]["mean_depth"], 3);
+  EXPECT_EQ(depths["budgets"][1]["flops_share"], 1);
+  EXPECT_LT(depths["budgets"][0]["flops_share"], 1);
+  std::ifstream file(path_ + "/curve.svg");
+  const std::string svg((std::istreambuf_iterator<char>(file)), {});
+  EXPECT_THAT(svg, StartsWith("<svg"));
+  for (const char* part : {"budgets", "threshold", "topk", "share of the FLOPs of full depth"})
+    EXPECT_THAT(svg, HasSubstr(part));
+}
+
 TEST_F(EvalCommand, RefusesInOneSentence) {
   put("bad/piqa/val.jsonl", "{\"goal\": \"x\"}\n");
   const struct {
@@ -178,6 +202,17 @@ TEST_F(EvalCommand, RefusesInOneSentence) {
       {"@llama --tasks piqa --data @data -c 3", 1, "the context is limited to 3"},
       {"@llama --perplexity @none", 1, "/none: neither a file nor a directory"},
       {"@llama --perplexity @text.txt --sequence-length 500", 1, "not even one row of 501"},
+      {"@llama --perplexity @text.txt --compute-budget 0.5", 1,
+       "--compute-budget: this model has no routed recursion"},
+      {"@llama --perplexity @text.txt --routing-agreement", 1,
+       "--routing-agreement: this model has no routed recursion"},
+      {"@mor --rolling @text.txt --compute-budget 0.5", 1, "--compute-budget is for --perplexity"},
+      {"@mor --perplexity @text.txt --plot @x.svg", 1, "--plot is for --compute-budget"},
+      {"@mor --perplexity @text.txt --compute-budget 0.5,1.5", 2, "1.5"},
+      {"@mor --perplexity @text.txt --sequence-length 16 --compute-budget 0.5 --calibration-rows 4 --quiet",
+       1, "--calibration-rows: found 4, expected fewer than the 4 packed rows"},
+      {"@mor --perplexity @text.txt --sequence-length 16 --compute-budget 0.5 -L 1 --quiet", 1,
+       "--compute-budget: one packed row, expected another one to find the thresholds on"},
       {"@llama --rolling @text.txt --log-samples @x", 1, "--log-samples is for --tasks"},
       {"@none --rolling @text.txt", 1, "/none is not a directory"},
       {"@llama --tasks piqa --data @data -L -1", 2, "-1"},

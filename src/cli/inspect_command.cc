@@ -1,4 +1,5 @@
-// fathom inspect: what is in a model directory or a file of tensors, without loading it.
+// fathom inspect: what is in a model directory or a file of tensors, without loading it; with --depths how
+// deep the tokens of a text go.
 #include <algorithm>
 #include <filesystem>
 #include <iomanip>
@@ -7,7 +8,9 @@
 #include <memory>
 #include <sstream>
 
+#include "base/file.h"
 #include "cli/commands.h"
+#include "cli/inspect_depths.h"
 #include "io/model_directory.h"
 #include "io/tensor_statistics.h"
 #include "io/weight_files.h"
@@ -21,6 +24,8 @@ using nlohmann::ordered_json;
 struct Flags {
   std::string path, tensor;
   bool json = false;
+  std::string depths, prompt, file, routing = "threshold";
+  bool has_prompt = false, has_routing = false;
 };
 
 struct Inspected {
@@ -210,7 +215,28 @@ void print_report(const ordered_json& report) {
   print_totals(report["totals"]);
 }
 
+Result<int> show_depths(const Flags& flags) {
+  if (!flags.tensor.empty() || flags.json)
+    return invalid(std::string("--depths and ") + (flags.json ? "--json" : "--tensor") +
+                   " exclude each other");
+  if (flags.has_prompt == !flags.file.empty())
+    return invalid("--depths needs a text: either --prompt or --file");
+  DepthsRequest request{
+      .model = flags.path, .text = flags.prompt, .top_k = flags.routing == "topk", .out = flags.depths};
+  if (!flags.has_prompt) {
+    FATHOM_ASSIGN(request.text, read_file(flags.file, uint64_t{64} << 20));
+  }
+  FATHOM_TRY(inspect_depths(request));
+  return kExitOk;
+}
+
 Result<int> inspect(const Flags& flags) {
+  if (!flags.depths.empty()) return show_depths(flags);
+  const std::pair<const char*, bool> for_depths[] = {
+      {"--prompt", flags.has_prompt}, {"--file", !flags.file.empty()}, {"--routing", flags.has_routing}};
+  for (const auto& [flag, given] : for_depths) {
+    if (given) return invalid(std::string(flag) + " is for --depths");
+  }
   FATHOM_ASSIGN(const Inspected inspected, open(flags.path));
   ordered_json report;
   if (flags.tensor.empty()) {
@@ -238,7 +264,18 @@ Action declare_inspect(CLI::App& app) {
       ->required();
   app.add_option("--tensor", flags->tensor, "statistics of this tensor's values");
   app.add_flag("--json", flags->json, "print JSON");
-  return [flags] { return inspect(*flags); };
+  app.add_option("--depths", flags->depths,
+                 "write an HTML page of a text with each token coloured by its recursion depth");
+  auto* prompt = app.add_option("--prompt,-p", flags->prompt, "the text of --depths");
+  app.add_option("--file,-f", flags->file, "read the text of --depths from a file");
+  auto* routing = app.add_option("--routing", flags->routing,
+                                 "of --depths: threshold is causal, topk as published, the text one call")
+                      ->check(CLI::IsMember({"threshold", "topk"}));
+  return [flags, prompt, routing] {
+    flags->has_prompt = prompt->count() > 0;
+    flags->has_routing = routing->count() > 0;
+    return inspect(*flags);
+  };
 }
 
 }  // namespace fathom::cli

@@ -13,6 +13,11 @@
 #include "base/json.h"
 #include "io/archive_testing.h"
 #include "io/model_directory.h"
+#include "plan/naming.h"
+#include "plan/spec_io.h"
+#include "plan/testing.h"
+#include "weights/checkpoint.h"
+#include "weights/random_weights.h"
 
 namespace fathom {
 namespace {
@@ -103,6 +108,67 @@ TEST_F(InspectCommand, TiedTensorsOfAnArchiveCountOnce) {
   EXPECT_EQ(report["totals"]["tensors"], 2);
   EXPECT_EQ(report["totals"]["bytes"], 32);  // the part counts beside the whole
   EXPECT_NE(run(file).text.find("24 bytes, tied to a\n"), std::string::npos);
+}
+
+// Bytes are its tokens.
+void write_model(const std::string& path, ModelSpec spec) {
+  spec.vocab_size = 257;
+  const ModelPlan plan = *build_plan(spec);
+  SerialParallel serial;
+  const Weights weights = random_weights(plan, 5, DType::kF32, serial);
+  std::vector<std::vector<uint8_t>> storage;
+  ModelDirectoryContent content;
+  content.config = nlohmann::ordered_json::parse(write_config_json(plan.spec));
+  content.tensors = checkpoint_views(
+      plan, naming_of(plan), DType::kF32,
+      [&](int32_t p) {
+        return std::span(static_cast<const float*>(weights.at(p).data),
+                         static_cast<size_t>(elements_of(plan.params[static_cast<size_t>(p)])));
+      },
+      storage);
+  ASSERT_TRUE(write_model_directory(path, content).ok());
+}
+
+TEST_F(InspectCommand, DrawsTheDepthsOfAText) {
+  const std::string model = path_ + "/mor", page = path_ + "/page.html";
+  write_model(model, testing_plan::tiny_mor(Sharing::kMiddleCycle, 3));
+  for (const std::string rule : {"threshold", "topk"}) {
+    const Output output = run(model + " --depths " + page + " --prompt 'a <b> & c' --routing " + rule);
+    ASSERT_EQ(output.code, 0) << output.text;
+    const std::string html = *read_file(page, 1 << 20);
+    EXPECT_NE(html.find("9 tokens, routing " + rule), std::string::npos) << html;
+    EXPECT_NE(html.find("&lt;</span>"), std::string::npos);
+    EXPECT_EQ(html.find("<b>"), std::string::npos);
+    EXPECT_EQ(html.find(", margin ") != std::string::npos, rule == "threshold");
+  }
+  // Under topk the depths follow from the capacities: 9, 6 and 3 of 9 tokens.
+  const std::string html = *read_file(page, 1 << 20);
+  EXPECT_NE(html.find("mean depth 2.000 of 3"), std::string::npos) << html;
+}
+
+TEST_F(InspectCommand, DepthsThatCannotBeShownAreRefused) {
+  const std::string model = path_ + "/mor", plain = path_ + "/llama", page = path_ + "/page.html";
+  ModelSpec spec = testing_plan::tiny_mor(Sharing::kMiddleCycle, 3);
+  spec.max_position_embeddings = 8;
+  write_model(model, spec);
+  write_model(plain, testing_plan::tiny());
+  const std::string depths = " --depths " + page;
+  const struct {
+    std::string arguments, message;
+  } cases[] = {
+      {plain + depths + " --prompt a", "--depths: this model has no routed recursion"},
+      {model + depths + " --prompt ''", "--depths: the text holds no token"},
+      {model + depths + " --prompt 123456789", "--depths: the text has 9 tokens, the model's context is 8"},
+      {model + depths, "--depths needs a text: either --prompt or --file"},
+      {model + depths + " --prompt a --json", "--depths and --json exclude each other"},
+      {model + " --prompt a", "--prompt is for --depths"},
+  };
+  for (const auto& c : cases) {
+    const Output output = run(c.arguments);
+    EXPECT_EQ(output.code, 1);
+    EXPECT_EQ(output.text, "fathom: " + c.message + "\n");
+  }
+  EXPECT_FALSE(fs::exists(page));
 }
 
 TEST_F(InspectCommand, FailuresAreOneSentence) {

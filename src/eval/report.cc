@@ -156,7 +156,10 @@ void add_task(const TaskReport& task, Json& json) {
 
 }  // namespace
 
-std::string to_table(const Report& report) { return table_of(rows_of(report)) + "\n" + lines_about(report); }
+std::string to_table(const Report& report) {
+  return table_of(rows_of(report)) + "\n" + lines_about(report) +
+         (report.depths ? "\n" + to_table(*report.depths, report.agreement) : "");
+}
 
 Json to_json(const Report& report) {
   Json json = {{"results", Json::object()}, {"n-shot", Json::object()}, {"versions", Json::object()}};
@@ -168,6 +171,7 @@ Json to_json(const Report& report) {
                           {"rows", report.packed->rows},
                           {"sequence_length", report.sequence_length}};
   }
+  if (report.depths) json["depths"] = to_json(*report.depths);
   if (report.rolling) {
     const RollingResult& rolling = *report.rolling;
     json["rolling"] = {{"word_perplexity,none", number_or_null(rolling.word_perplexity())},

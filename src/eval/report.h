@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "eval/depth_study.h"
 #include "eval/evaluate.h"
 #include "eval/perplexity.h"
 
@@ -18,7 +19,9 @@ struct Report {
   std::string dtype, kv_type;
   std::vector<TaskReport> tasks;
   std::optional<PackedResult> packed;
-  int64_t sequence_length = 0;  // of packed rows
+  int64_t sequence_length = 0;       // of packed rows
+  std::optional<DepthStudy> depths;  // of the same rows
+  bool agreement = false;            // the table says how far the routing rules agree
   std::optional<RollingResult> rolling;
   int64_t max_inputs = 0;  // rows of the longest request
   // What it took.

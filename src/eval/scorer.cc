@@ -80,6 +80,13 @@ std::vector<Score> Scorer::score(std::span<const Request> requests) {
   return scores;
 }
 
+void Scorer::set_depth_shift(float shift) {
+  depth_shift_ = shift;
+  // What was kept was decided otherwise.
+  kept_tokens_.clear();
+  last_common_.clear();
+}
+
 std::vector<Scorer::Batch> Scorer::batches_of(std::span<const Request> requests, std::span<Score> scores) {
   std::vector<Batch> batches;
   for (size_t i = 0; i < requests.size(); ++i) {
@@ -133,10 +140,12 @@ ForwardResult Scorer::forward(SequenceState& state, std::span<const int32_t> row
   ForwardOptions options;
   options.routing = settings_.routing;
   options.all_logits = all_logits;
+  options.depth_shift = depth_shift_;
   const int64_t begin = state.position();
   const ForwardResult result = executor_.forward(state, rows, options);
   const auto count = static_cast<int64_t>(rows.size());
   spent_.add(begin, count, all_logits ? count : 1, result.depths);
+  if (depth_watcher_) depth_watcher_(result.depths);
   return result;
 }
 

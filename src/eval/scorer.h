@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
@@ -37,6 +38,14 @@ class Scorer {
   // A score each. Requests of one call are expected to have much in common.
   std::vector<Score> score(std::span<const Request> requests);
 
+  // Of the calls to come (ForwardOptions::depth_shift); from 0.
+  void set_depth_shift(float shift);
+  // Sees the passes of the rows of each call of the model, in order; null for nobody. Rows whose state is
+  // shared are run once.
+  void set_depth_watcher(std::function<void(std::span<const uint8_t>)> watcher) {
+    depth_watcher_ = std::move(watcher);
+  }
+
   const WorkSpent& spent() const { return spent_; }
   int64_t state_bytes() const;  // of all states it holds
   int64_t scratch_bytes() const;
@@ -67,6 +76,8 @@ class Scorer {
   std::optional<SequenceState> kept_;    // what calls had in common; not under top-k
   std::vector<int32_t> kept_tokens_;     // what kept_ has seen
   std::vector<int32_t> last_common_;     // what the requests of the last call had in common
+  float depth_shift_ = 0;
+  std::function<void(std::span<const uint8_t>)> depth_watcher_;
   WorkSpent spent_;
 };
 

@@ -26,6 +26,7 @@ Result<RouterSpec> read_router(const nlohmann::json& object) {
   FATHOM_TRY(reader.integer("balance_warmup_steps", router.balance_warmup_steps));
   FATHOM_TRY(reader.boolean("random", router.random));
   FATHOM_TRY(reader.numbers("capacity", router.capacity));
+  FATHOM_TRY(reader.numbers("capacity_low", router.capacity_low));
   FATHOM_TRY(reader.numbers("threshold", router.threshold));
   FATHOM_TRY(reader.finish());
   return router;
@@ -49,6 +50,7 @@ nlohmann::ordered_json write_router(const RouterSpec& router) {
   out["balance_warmup_steps"] = router.balance_warmup_steps;
   out["random"] = router.random;
   if (!router.capacity.empty()) out["capacity"] = router.capacity;
+  if (!router.capacity_low.empty()) out["capacity_low"] = router.capacity_low;
   if (!router.threshold.empty()) out["threshold"] = router.threshold;
   return out;
 }

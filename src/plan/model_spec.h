@@ -46,9 +46,12 @@ struct RouterSpec {
   double z_coefficient = 0.0;         // of the router z-loss; 0 is off
   int64_t capacity_warmup_steps = 0;  // expert choice, forward calls; 0 is off
   int64_t balance_warmup_steps =
-      0;                          // token choice: forward calls before this one go the deepest way; 0: none
-  bool random = false;            // scores drawn uniformly instead of computed
-  std::vector<double> capacity;   // share of tokens per recursion, non-increasing; empty: (Nr - r + 1) / Nr
+      0;                         // token choice: forward calls before this one go the deepest way; 0: none
+  bool random = false;           // scores drawn uniformly instead of computed
+  std::vector<double> capacity;  // share of tokens per recursion, non-increasing; empty: (Nr - r + 1) / Nr
+  // Not empty: each forward call of training draws its capacities between these and `capacity`, so that one
+  // model serves many budgets; non-increasing, none above its capacity.
+  std::vector<double> capacity_low;
   std::vector<double> threshold;  // causal rule: active at r > 1 iff logit >= threshold[r]; empty: 0
   bool operator==(const RouterSpec&) const = default;
 };

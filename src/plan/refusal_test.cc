@@ -167,6 +167,23 @@ TEST(Refusal, OfRouters) {
         [](auto& s) {
           s.router->capacity = {1, 0.5, 0};
         }},
+       {"router.capacity_low: found 1 entries, expected 3, one per recursion",
+        [](auto& s) { s.router->capacity_low = {0.5}; }},
+       {"router.capacity_low: entry 2 is 0.5, which is more than the 0.25 before it",
+        [](auto& s) {
+          s.router->capacity_low = {1, 0.25, 0.5};
+        }},
+       {"router.capacity_low: entry 1 is 0.75, which is more than the capacity of 0.5",
+        [](auto& s) {
+          s.router->capacity = {1, 0.5, 0.25};
+          s.router->capacity_low = {1, 0.75, 0.25};
+        }},
+       {"router.capacity_low: entry 0 is 0.75, expected 1: the first recursion writes the keys and values of "
+        "all tokens for the others",
+        [](auto& s) {
+          s.router->capacity_low = {0.75, 0.5, 0.25};
+          s.kv = KvMode::kShared;
+        }},
        {"router.threshold: found 1 entries, expected 3, one per recursion",
         [](auto& s) { s.router->threshold = {0}; }},
        {"router.alpha: found 0, expected a positive number", [](auto& s) { s.router->alpha = 0; }},
@@ -207,6 +224,10 @@ TEST(Refusal, OfRouters) {
               {"router.random: defined for expert choice only", [](auto& s) { s.router->random = true; }},
               {"router.capacity_warmup_steps: defined for expert choice only, expected 0",
                [](auto& s) { s.router->capacity_warmup_steps = 3; }},
+              {"router.capacity_low: defined for expert choice only",
+               [](auto& s) {
+                 s.router->capacity_low = {1, 0.5, 0.25};
+               }},
               {"kv: found \"hybrid\", which is defined for expert choice only",
                [](auto& s) { s.kv = KvMode::kHybrid; }},
               {"router.bias_update: found -1, expected zero or a positive number",

@@ -87,6 +87,12 @@ bool is_middle(Sharing sharing) {
   return sharing == Sharing::kMiddleCycle || sharing == Sharing::kMiddleSequence;
 }
 
+Status check_first_is_whole(const char* field, const std::vector<double>& shares) {
+  if (shares.empty() || shares.front() == 1) return {};
+  return invalid(std::string(field) + ": entry 0 is " + text(shares.front()) +
+                 ", expected 1: the first recursion writes the keys and values of all tokens for the others");
+}
+
 // `outside` layers are not repeated.
 Status check_shared_keys(const ModelSpec& spec, int64_t outside) {
   FATHOM_TRY(in_range("num_recursion", spec.num_recursion, 2, kMaxRecursion));
@@ -97,12 +103,9 @@ Status check_shared_keys(const ModelSpec& spec, int64_t outside) {
         " repeated layers are not a multiple of num_recursion = " + std::to_string(spec.num_recursion) +
         ", and shared keys and values are undefined for layers that are dropped");
   }
-  if (spec.router && !spec.router->capacity.empty() && spec.router->capacity.front() != 1) {
-    return invalid(
-        "router.capacity: entry 0 is " + text(spec.router->capacity.front()) +
-        ", expected 1: the first recursion writes the keys and values of all tokens for the others");
-  }
-  return {};
+  if (!spec.router) return {};
+  FATHOM_TRY(check_first_is_whole("router.capacity", spec.router->capacity));
+  return check_first_is_whole("router.capacity_low", spec.router->capacity_low);
 }
 
 // num_recursion = 1 with base_depth: fewer layers, and nothing that only recursions have.
@@ -198,6 +201,28 @@ Status check_token_choice(const RouterSpec& router, const ModelSpec& spec) {
   if (router.random) return invalid("router.random: defined for expert choice only");
   if (router.capacity_warmup_steps != 0)
     return invalid("router.capacity_warmup_steps: defined for expert choice only, expected 0");
+  if (!router.capacity_low.empty()) return invalid("router.capacity_low: defined for expert choice only");
+  return {};
+}
+
+// Shares of tokens, each of which takes part in the one before.
+Status check_shares(const char* field, const std::vector<double>& shares) {
+  for (size_t r = 0; r < shares.size(); ++r) {
+    const std::string entry = std::string(field) + ": entry " + std::to_string(r) + " is " + text(shares[r]);
+    if (!(shares[r] > 0 && shares[r] <= 1)) return invalid(entry + ", expected above 0 and at most 1");
+    if (r > 0 && shares[r] > shares[r - 1])
+      return invalid(entry + ", which is more than the " + text(shares[r - 1]) + " before it");
+  }
+  return {};
+}
+
+Status check_capacity_low(const RouterSpec& router) {
+  FATHOM_TRY(check_shares("router.capacity_low", router.capacity_low));
+  for (size_t r = 0; r < router.capacity_low.size(); ++r) {
+    if (router.capacity_low[r] <= router.capacity[r]) continue;
+    return invalid("router.capacity_low: entry " + std::to_string(r) + " is " + text(router.capacity_low[r]) +
+                   ", which is more than the capacity of " + text(router.capacity[r]));
+  }
   return {};
 }
 
@@ -217,16 +242,10 @@ Status check_router(RouterSpec& router, const ModelSpec& spec) {
       router.capacity.push_back(static_cast<double>(depths - r) / static_cast<double>(depths));
   }
   FATHOM_TRY(check_length("router.capacity", router.capacity));
-  for (size_t r = 0; r < depths; ++r) {
-    const double share = router.capacity[r];
-    if (!(share > 0 && share <= 1)) {
-      return invalid("router.capacity: entry " + std::to_string(r) + " is " + text(share) +
-                     ", expected above 0 and at most 1");
-    }
-    if (r > 0 && share > router.capacity[r - 1]) {
-      return invalid("router.capacity: entry " + std::to_string(r) + " is " + text(share) +
-                     ", which is more than the " + text(router.capacity[r - 1]) + " before it");
-    }
+  FATHOM_TRY(check_shares("router.capacity", router.capacity));
+  if (!router.capacity_low.empty()) {
+    FATHOM_TRY(check_length("router.capacity_low", router.capacity_low));
+    FATHOM_TRY(check_capacity_low(router));
   }
   if (router.threshold.empty()) router.threshold.assign(depths, 0.0);
   FATHOM_TRY(check_length("router.threshold", router.threshold));

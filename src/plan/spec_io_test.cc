@@ -89,6 +89,7 @@ TEST(SpecIo, EveryFieldSurvivesConfigJson) {
                            .balance_warmup_steps = 12,
                            .random = true,
                            .capacity = {1.0, 2.0 / 3.0},
+                           .capacity_low = {1.0, 0.25},
                            .threshold = {0, -0.125}};
   const Result<ModelSpec> read = parse_config_json(write_config_json(spec), "config.json");
   ASSERT_TRUE(read.ok()) << read.error().message;

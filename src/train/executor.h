@@ -34,6 +34,7 @@ struct ForwardOptions {
                              // RouterSpec::loss_per_step
   std::optional<AdapterDropout> dropout;  // in training; nothing: nothing is dropped
   double capacity_warmup = 1;  // part of the capacity warm-up done, 0..1 (1: the plan's capacities)
+  double capacity_draw = 0;    // how far capacities are on the way to RouterSpec::capacity_low, [0, 1)
   bool force_deepest = false;  // token choice: every row makes all passes (balance warm-up)
   // Scores of a random router: given, in [0, 1), [depth, rows]; else drawn by (draw_seed, draw_call), the
   // number of the forward call from 1; or, with 0, by depth and position as the engine draws them.

@@ -314,7 +314,10 @@ class Run {
     for (const Batch& batch : batches) {
       ++state_.forward_calls;
       options.draw_call = static_cast<uint64_t>(state_.forward_calls);
-      if (request_.rehearsal == 0) set_warmups(plan_, state_.forward_calls, options);
+      if (request_.rehearsal == 0) {
+        set_warmups(plan_, state_.forward_calls, options);
+        draw_capacities(plan_, train.seed, state_.forward_calls, options);
+      }
       balancer_.begin_call(options);
       options.dropout = AdapterDropout{train.seed, static_cast<uint64_t>(state_.forward_calls)};
       const ForwardResult result = executor_.forward(batch, options);

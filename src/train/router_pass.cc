@@ -224,7 +224,7 @@ std::vector<int32_t> RouterPass::top_k(const RouterSpec& spec, int32_t depth, co
   std::vector<int64_t> keep;
   int64_t total = 0, longest = 0;
   const double capacity =
-      warmed_capacity(spec.capacity[static_cast<size_t>(depth)], options_.capacity_warmup);
+      warmed_capacity(drawn_capacity(spec, depth, options_.capacity_draw), options_.capacity_warmup);
   for (size_t s = 0; s < candidates.rows.sequences.size(); ++s) {
     const int64_t here = candidates.rows.sequences[s].size();
     keep.push_back(here == 0 ? 0 : kernels::router_capacity(capacity, everything.sequences[s].size(), here));

@@ -2,7 +2,16 @@
 
 #include <algorithm>
 
+#include "base/random.h"
+
 namespace fathom::train {
+
+namespace {
+
+// Far from the streams of parameters, of random scores and of dropout, which count from 0.
+constexpr uint64_t kCapacityStream = uint64_t{0xca9ac17e} << 32;
+
+}  // namespace
 
 void set_warmups(const ModelPlan& plan, int64_t call, ForwardOptions& options) {
   options.capacity_warmup = 1;
@@ -15,6 +24,14 @@ void set_warmups(const ModelPlan& plan, int64_t call, ForwardOptions& options) {
           std::min(1.0, static_cast<double>(call) / static_cast<double>(spec.capacity_warmup_steps));
     }
     options.force_deepest = call < spec.balance_warmup_steps;
+  }
+}
+
+void draw_capacities(const ModelPlan& plan, uint64_t seed, int64_t call, ForwardOptions& options) {
+  options.capacity_draw = 0;
+  for (const Segment& segment : plan.segments) {
+    if (segment.router && !segment.router->spec.capacity_low.empty())
+      options.capacity_draw = uniform(seed, kCapacityStream, static_cast<uint64_t>(call));
   }
 }
 

@@ -1,5 +1,6 @@
-// What changes about routing while a model trains: warm-ups, which count forward calls (micro-batches), and
-// the bias of loss-free balancing (Mixture-of-Recursions, sections 3.2 and 4).
+// What changes about routing while a model trains: warm-ups, which count forward calls (micro-batches),
+// capacities that each call draws, and the bias of loss-free balancing (Mixture-of-Recursions, sections 3.2
+// and 4).
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,10 @@ namespace fathom::train {
 // Sets the warm-ups of forward call number `call`, from 1. Capacities go from 1 to the plan's in
 // capacity_warmup_steps calls; calls 1 .. balance_warmup_steps - 1 take the deepest way.
 void set_warmups(const ModelPlan& plan, int64_t call, ForwardOptions& options);
+
+// Draws where forward call number `call`, from 1, has its capacities: between `capacity_low` and `capacity`,
+// all recursions the same part of the way. A function of (seed, call), so that a resumed run draws the same.
+void draw_capacities(const ModelPlan& plan, uint64_t seed, int64_t call, ForwardOptions& options);
 
 // Moves the bias of token choice without a gradient: after a step, every depth that had less than its share
 // of the tokens gains `bias_update`, every other one loses it. Between steps it remembers nothing but the

@@ -21,6 +21,7 @@ std::string model_of(const std::string& family) {
   FATHOM_CHECK(at != std::string::npos, "no tiny model " + family);
   spec.replace(at, vocab.size(), "vocab_size = 257");  // of bytes
   if (family == "mor" || family == "mor-aux-router") spec += "capacity_warmup_steps = 9\n";
+  if (family == "mor-random") spec += "capacity_low = [1.0, 0.1]\n";
   if (family == "mor-token") spec += "balance_warmup_steps = 4\nbias_update = 0.05\n";
   return spec;
 }

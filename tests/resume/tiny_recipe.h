@@ -1,6 +1,6 @@
 // Runs of some steps that go through everything a checkpoint must hold: warm-up and decay, accumulation, a
 // router whose capacity or balance warms up, a router with an optimizer of its own, a bias without gradient,
-// random scores, a mixture of texts, evaluations, checkpoints that are pruned.
+// random scores and capacities, a mixture of texts, evaluations, checkpoints that are pruned.
 #pragma once
 
 #include <filesystem>
