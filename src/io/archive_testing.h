@@ -11,7 +11,9 @@ namespace fathom::testing_archive {
 
 inline std::string number(uint64_t value, int width) {
   std::string out;
-  for (int i = 0; i < width; ++i) out += static_cast<char>(value >> (8 * i) & 0xff);
+  for (int i = 0; i < width; ++i) {
+    out += static_cast<char>(i < 8 ? value >> (8 * i) & 0xff : 0);
+  }
   return out;
 }
 
