@@ -75,14 +75,6 @@ void print_table(const std::vector<std::vector<std::string>>& rows) {
   }
 }
 
-int most_depth(const ModelPlan& plan) {
-  int most = 0;
-  for (const Segment& segment : plan.segments) {
-    if (segment.router) most = std::max(most, static_cast<int>(segment.repeat));
-  }
-  return most;
-}
-
 // A text from the model; tokens of routed models in the colour of their depth.
 std::string sample_text(const LoadedModel& model, const std::string& prompt, int64_t tokens, uint64_t seed,
                         bool color) {
@@ -93,7 +85,7 @@ std::string sample_text(const LoadedModel& model, const std::string& prompt, int
   Executor executor(model.plan, *model.weights, rows, rows + tokens, pool);
   Generator generator(executor, model.plan, rows);
   SequenceState state = executor.make_state(DType::kF32);
-  const int most = most_depth(model.plan);
+  const int most = most_passes(model.plan);
   GenerateRequest request;
   request.prompt = ids;
   request.max_tokens = tokens;

@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/random.h"
+#include "cli/command_testing.h"
 #include "io/archive_testing.h"
 #include "io/model_directory.h"
 #include "plan/naming.h"
@@ -23,23 +24,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Output {
-  std::string text;  // both streams
-  int code = -1;
-};
+using cli::testing::Outcome;
 
-Output run(const std::string& arguments) {
-  Output output;
-  FILE* pipe = ::popen((FATHOM_BIN_DIR "/fathom " + arguments + " 2>&1").c_str(), "r");
-  if (pipe == nullptr) return output;
-  std::array<char, 4096> buffer;
-  size_t got = 0;
-  while ((got = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0)
-    output.text.append(buffer.data(), got);
-  const int status = ::pclose(pipe);
-  output.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return output;
-}
+Outcome run(const std::string& arguments) { return cli::testing::run_fathom(arguments); }
 
 using Bytes = std::map<std::string, std::string>;  // by the tensor's name
 
@@ -126,7 +113,7 @@ TEST_F(ConvertCommand, AVanillaArchiveSurvivesEveryConversion) {
          {std::tuple{"source", "ours", ""}, std::tuple{"ours", "hf", " --to hf"},
           std::tuple{"hf", "again", ""}, std::tuple{"ours/model.safetensors", "file", ""}}) {
       const std::string spec = std::string(to) == "file" ? " --spec " + at("ours/config.json") : "";
-      const Output output = run("convert " + at(from) + " --out " + at(to) + flags + spec);
+      const Outcome output = run("convert " + at(from) + " --out " + at(to) + flags + spec);
       ASSERT_EQ(output.code, 0) << output.text;
       EXPECT_EQ(output.text.find(at(to) + ": 74 tensors"), 0U) << output.text;
       const Bytes got = tensors_in(at(to));
@@ -166,7 +153,7 @@ TEST_F(ConvertCommand, APublishedMixtureNeedsWhatNoNameSays) {
             "fathom: " + at("source") + ": " + routed +
                 "of which its configuration says nothing; `fathom convert --spec` adds what is missing\n");
   write("router.toml", "[router]\nscore = \"tanh\"\nalpha = 0.25\n");
-  const Output output = run(convert + " --spec " + at("router.toml"));
+  const Outcome output = run(convert + " --spec " + at("router.toml"));
   ASSERT_EQ(output.code, 0) << output.text;
   ModelSpec expected = build_plan(expert())->spec;
   expected.router->score = ScoreFunction::kTanh;

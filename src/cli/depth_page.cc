@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "cli/figures.h"
+#include "cli/markup.h"
 
 namespace fathom::cli {
 
@@ -33,40 +34,6 @@ const char* color_of(int depth, int most) {
   const int steps = static_cast<int>(kPalette.size()) - 1;
   const int place = most > 1 ? (std::clamp(depth, 1, most) - 1) * steps / (most - 1) : 0;
   return kPalette[static_cast<size_t>(place)];
-}
-
-// Characters that mean something to HTML as text; control characters, which it does not allow, as U+FFFD.
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\n':
-      case '\t':
-        out += c;
-        break;
-      default: {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte < 0x20 || byte == 0x7f) {
-          out += "\xEF\xBF\xBD";
-        } else {
-          out += c;
-        }
-      }
-    }
-  }
-  return out;
 }
 
 // As a tooltip shows it: on one line.

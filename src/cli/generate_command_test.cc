@@ -1,4 +1,4 @@
-// fathom generate as a user runs it: depths of routed models, what steers them, and what is refused.
+// fathom generate as a user runs it: depths of routed models, what controls them, and what is refused.
 #include <gtest/gtest.h>
 #include <unistd.h>
 

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "cli/command_testing.h"
 #include "io/archive_testing.h"
 #include "io/model_directory.h"
 #include "plan/naming.h"
@@ -24,23 +25,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Output {
-  std::string text;  // both streams
-  int code = -1;
-};
+using cli::testing::Outcome;
 
-Output run(const std::string& arguments) {
-  Output output;
-  FILE* pipe = ::popen((FATHOM_BIN_DIR "/fathom inspect " + arguments + " 2>&1").c_str(), "r");
-  if (pipe == nullptr) return output;
-  std::array<char, 4096> buffer;
-  size_t got = 0;
-  while ((got = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0)
-    output.text.append(buffer.data(), got);
-  const int status = ::pclose(pipe);
-  output.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return output;
-}
+Outcome run(const std::string& arguments) { return cli::testing::run_fathom("inspect " + arguments); }
 
 class InspectCommand : public ::testing::Test {
  protected:
@@ -59,7 +46,7 @@ class InspectCommand : public ::testing::Test {
 };
 
 TEST_F(InspectCommand, ListsTensorsTotalsAndConfig) {
-  const Output output = run(path_ + " --json");
+  const Outcome output = run(path_ + " --json");
   ASSERT_EQ(output.code, 0) << output.text;
   const auto report = parse_json(output.text);
   ASSERT_TRUE(report.ok()) << report.error().message;
@@ -75,7 +62,7 @@ TEST_F(InspectCommand, ListsTensorsTotalsAndConfig) {
 }
 
 TEST_F(InspectCommand, PrintsForPeople) {
-  const Output output = run(path_);
+  const Outcome output = run(path_);
   EXPECT_EQ(output.code, 0);
   for (const char* part :
        {"model_type  test", "layer.a  F32   [2,2]", "16 bytes", "2 tensors", "6 elements"}) {
@@ -84,7 +71,7 @@ TEST_F(InspectCommand, PrintsForPeople) {
 }
 
 TEST_F(InspectCommand, StatisticsOfOneTensor) {
-  const Output output = run(path_ + " --tensor layer.a --json");
+  const Outcome output = run(path_ + " --tensor layer.a --json");
   ASSERT_EQ(output.code, 0) << output.text;
   const auto report = parse_json(output.text).value();
   EXPECT_EQ(report["nan"], 1);
@@ -98,7 +85,7 @@ TEST_F(InspectCommand, TiedTensorsOfAnArchiveCountOnce) {
   using namespace testing_archive;
   const std::string file = path_ + "/pytorch_model.bin";
   ASSERT_TRUE(write_file_atomic(file, archive(state_dict(small_tensors()), {small_storage()})).ok());
-  const Output output = run(file + " --json");
+  const Outcome output = run(file + " --json");
   ASSERT_EQ(output.code, 0) << output.text;
   const auto report = parse_json(output.text).value();
   EXPECT_EQ(report["tensors"].size(), 3U);
@@ -110,30 +97,11 @@ TEST_F(InspectCommand, TiedTensorsOfAnArchiveCountOnce) {
   EXPECT_NE(run(file).text.find("24 bytes, tied to a\n"), std::string::npos);
 }
 
-// Bytes are its tokens.
-void write_model(const std::string& path, ModelSpec spec) {
-  spec.vocab_size = 257;
-  const ModelPlan plan = *build_plan(spec);
-  SerialParallel serial;
-  const Weights weights = random_weights(plan, 5, DType::kF32, serial);
-  std::vector<std::vector<uint8_t>> storage;
-  ModelDirectoryContent content;
-  content.config = nlohmann::ordered_json::parse(write_config_json(plan.spec));
-  content.tensors = checkpoint_views(
-      plan, naming_of(plan), DType::kF32,
-      [&](int32_t p) {
-        return std::span(static_cast<const float*>(weights.at(p).data),
-                         static_cast<size_t>(elements_of(plan.params[static_cast<size_t>(p)])));
-      },
-      storage);
-  ASSERT_TRUE(write_model_directory(path, content).ok());
-}
-
 TEST_F(InspectCommand, DrawsTheDepthsOfAText) {
   const std::string model = path_ + "/mor", page = path_ + "/page.html";
-  write_model(model, testing_plan::tiny_mor(Sharing::kMiddleCycle, 3));
+  cli::testing::write_random_model(model, testing_plan::tiny_mor(Sharing::kMiddleCycle, 3));
   for (const std::string rule : {"threshold", "topk"}) {
-    const Output output = run(model + " --depths " + page + " --prompt 'a <b> & c' --routing " + rule);
+    const Outcome output = run(model + " --depths " + page + " --prompt 'a <b> & c' --routing " + rule);
     ASSERT_EQ(output.code, 0) << output.text;
     const std::string html = *read_file(page, 1 << 20);
     EXPECT_NE(html.find("9 tokens, routing " + rule), std::string::npos) << html;
@@ -150,8 +118,8 @@ TEST_F(InspectCommand, DepthsThatCannotBeShownAreRefused) {
   const std::string model = path_ + "/mor", plain = path_ + "/llama", page = path_ + "/page.html";
   ModelSpec spec = testing_plan::tiny_mor(Sharing::kMiddleCycle, 3);
   spec.max_position_embeddings = 8;
-  write_model(model, spec);
-  write_model(plain, testing_plan::tiny());
+  cli::testing::write_random_model(model, spec);
+  cli::testing::write_random_model(plain, testing_plan::tiny());
   const std::string depths = " --depths " + page;
   const struct {
     std::string arguments, message;
@@ -164,7 +132,7 @@ TEST_F(InspectCommand, DepthsThatCannotBeShownAreRefused) {
       {model + " --prompt a", "--prompt is for --depths"},
   };
   for (const auto& c : cases) {
-    const Output output = run(c.arguments);
+    const Outcome output = run(c.arguments);
     EXPECT_EQ(output.code, 1);
     EXPECT_EQ(output.text, "fathom: " + c.message + "\n");
   }
@@ -172,7 +140,7 @@ TEST_F(InspectCommand, DepthsThatCannotBeShownAreRefused) {
 }
 
 TEST_F(InspectCommand, FailuresAreOneSentence) {
-  Output output = run(path_ + " --tensor none");
+  Outcome output = run(path_ + " --tensor none");
   EXPECT_EQ(output.code, 1);
   EXPECT_EQ(output.text, "fathom: " + path_ + ": no tensor \"none\"\n");
   ASSERT_TRUE(write_file_atomic(path_ + "/bad", "12345678").ok());

@@ -11,26 +11,28 @@ namespace {
 
 constexpr double kPerPass = 0.5;     // steps a pass too many is worth
 constexpr double kPerTime = 0.5;     // steps for a token that took twice its time
-constexpr double kMostSteps = 1e4;   // beyond any logit
 constexpr double kMostDebt = 6;      // passes that decoded tokens may be off the target, all together
 constexpr size_t kRowsOfPrompt = 8;  // tokens that the rows of a longer call count as
 
 }  // namespace
 
-DepthController::DepthController(const ModelPlan& plan) : most_(most_passes(plan)) {
+double depth_shift_unit(const ModelPlan& plan) {
   for (const Segment& segment : plan.segments) {
-    if (!segment.router) continue;
     // Logits of expert choice were taught as log-odds. Scores of token choice lie within alpha.
-    const RouterSpec& spec = segment.router->spec;
-    unit_ = spec.kind == RouterKind::kExpertChoice ? 1.0 : 0.1 * spec.alpha;
+    if (segment.router && segment.router->spec.kind == RouterKind::kTokenChoice)
+      return 0.1 * segment.router->spec.alpha;
   }
+  return 1;
 }
+
+DepthController::DepthController(const ModelPlan& plan)
+    : most_(most_passes(plan)), unit_(depth_shift_unit(plan)) {}
 
 void DepthController::aim_at_budget(double share) {
   FATHOM_CHECK(share > 0 && share <= 1, "a budget is a share of the full depth, above 0 and at most 1");
   target_depth_ = std::max(1.0, share * most_);
   // What is lost before the shift has got there could not be made up for.
-  if (target_depth_ >= most_) shift_ = -kMostSteps * unit_;
+  if (target_depth_ >= most_) shift_ = -kMostShiftSteps * unit_;
 }
 
 void DepthController::aim_at_latency(double seconds) {
@@ -39,11 +41,11 @@ void DepthController::aim_at_latency(double seconds) {
 }
 
 float DepthController::shift() const {
-  return static_cast<float>(forced_ != 0 ? forced_ * kMostSteps * unit_ : shift_);
+  return static_cast<float>(forced_ != 0 ? forced_ * kMostShiftSteps * unit_ : shift_);
 }
 
 void DepthController::move(double steps) {
-  shift_ = std::clamp(shift_ + unit_ * steps, -kMostSteps * unit_, kMostSteps * unit_);
+  shift_ = std::clamp(shift_ + unit_ * steps, -kMostShiftSteps * unit_, kMostShiftSteps * unit_);
 }
 
 void DepthController::note(std::span<const uint8_t> depths, double seconds) {

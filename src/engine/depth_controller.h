@@ -14,6 +14,11 @@
 
 namespace fathom {
 
+// One step of a shift of the router's decisions, in what its scores are measured in.
+double depth_shift_unit(const ModelPlan& plan);
+// Steps beyond any score: so far shifted, every token makes the least passes, or the most.
+constexpr double kMostShiftSteps = 1e4;
+
 class DepthController {
  public:
   // For a plan with a router, which outlives it. Inactive (shift 0) until a target is set.

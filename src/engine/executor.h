@@ -48,9 +48,9 @@ struct ForwardOptions {
 // "layer.{i}", the residual stream after unrolled layer i outside routed segments; "memory", what gated
 // memory units will read; of each pass r of expert choice "router.{r}.logits", "router.{r}.aux_logits" and
 // "router.{r}.weights" of its candidates, "router.{r}.candidates" and "router.{r}.kept" (rows of the call, as
-// floats), "pass.{r}", the residual stream after it; of token choice "router.logits" and "router.weights",
-// [rows, Nr], "router.depth_index" (passes less one), "routed", the residual stream after the last pass;
-// "final_norm".
+// floats), "pass.{r}", the residual stream after it; of token choice "router.logits", "router.weights" and
+// "router.scores_for_argmax" (with biases), [rows, Nr], "router.depth_index" (passes less one), "routed", the
+// residual stream after the last pass; "final_norm".
 using Trace = std::function<void(std::string_view name, const float* data, int64_t rows, int64_t columns)>;
 
 struct ForwardResult {

@@ -121,7 +121,7 @@ void RoutedSegment::run_expert_choice(const Call& call) {
             aux_logits_, aux_weights_);
     }
     const int64_t num_kept = choose(call, depth, num_active);
-    watch_choice(depth, num_active, num_kept);
+    watch_choice(call, depth, num_active, num_kept);
     for (int64_t i = 0; i < num_kept; ++i) {
       const int32_t row = active_[kept_[i]];
       kept_rows_[i] = row;
@@ -274,6 +274,9 @@ void RoutedSegment::choose_depths(const Call& call) {
   if (!watched()) return;
   watch("router.logits", logits_, rows, outputs);
   watch("router.weights", weights_of_rows_, rows, outputs);
+  std::vector<float> deciding(weights_of_rows_, weights_of_rows_ + rows * outputs);
+  for (size_t i = 0; i < deciding.size(); ++i) deciding[i] += biases_[i % static_cast<size_t>(outputs)];
+  watch("router.scores_for_argmax", deciding.data(), rows, outputs);
   const std::vector<float> numbers(chosen_, chosen_ + rows);
   watch("router.depth_index", numbers.data(), rows, 1);
 }
@@ -303,11 +306,13 @@ void RoutedSegment::watch(const char* name, const float* data, int64_t rows, int
   if (watched()) (*trace_)(name, data, rows, columns);
 }
 
-void RoutedSegment::watch_choice(int32_t depth, int64_t num_active, int64_t num_kept) const {
+void RoutedSegment::watch_choice(const Call& call, int32_t depth, int64_t num_active,
+                                 int64_t num_kept) const {
   if (!watched()) return;
   const std::string name = "router." + std::to_string(depth);
   watch((name + ".logits").c_str(), logits_, num_active, 1);
-  watch((name + ".aux_logits").c_str(), aux_logits_, num_active, 1);
+  if (call.segment.router->aux_weight.present())
+    watch((name + ".aux_logits").c_str(), aux_logits_, num_active, 1);
   watch((name + ".weights").c_str(), weights_of_rows_, num_active, 1);
   std::vector<float> numbers(active_, active_ + num_active);
   watch((name + ".candidates").c_str(), numbers.data(), num_active, 1);

@@ -56,7 +56,7 @@ class RoutedSegment {
   // hidden[rows] += weight * from, for `count` rows of the call.
   void join(const Call& call, const float* from, const int32_t* rows, const float* weights, int64_t count);
   void watch(const char* name, const float* data, int64_t rows, int64_t columns) const;
-  void watch_choice(int32_t depth, int64_t num_active, int64_t num_kept) const;
+  void watch_choice(const Call& call, int32_t depth, int64_t num_active, int64_t num_kept) const;
 
   const ModelPlan& plan_;
   const Weights& weights_;

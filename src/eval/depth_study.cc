@@ -5,24 +5,16 @@
 #include <cstdio>
 #include <utility>
 
+#include "engine/depth_controller.h"
+
 namespace fathom::eval {
 
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kMostHalvings = 24;
+constexpr int kMostHalvings = 32;
 constexpr double kCloseEnough = 0.002;  // passes
-constexpr double kFurthest = 60;        // steps; beyond any logit
-
-// A step of a shift, in what scores are measured in.
-double unit_of(const ModelPlan& plan) {
-  for (const Segment& segment : plan.segments) {
-    if (segment.router && segment.router->spec.kind == RouterKind::kTokenChoice)
-      return 0.1 * segment.router->spec.alpha;
-  }
-  return 1;
-}
 
 struct Found {
   float depth_shift = 0;
@@ -32,7 +24,7 @@ struct Found {
 // Fewer passes are made the higher the shift is; strictly so only if what a row sees did not depend on the
 // passes of others, so of all shifts tried the one that came closest is taken.
 Result<Found> find_shift(RoutedRows& rows, int64_t count, double target) {
-  double low = -kFurthest * unit_of(rows.plan()), high = -low;
+  double low = -kMostShiftSteps * depth_shift_unit(rows.plan()), high = -low;
   Found best;
   double closest = INFINITY;
   const auto attempt = [&](double shift) -> Result<double> {

@@ -157,8 +157,10 @@ void add_task(const TaskReport& task, Json& json) {
 }  // namespace
 
 std::string to_table(const Report& report) {
-  return table_of(rows_of(report)) + "\n" + lines_about(report) +
-         (report.depths ? "\n" + to_table(*report.depths, report.agreement) : "");
+  std::string text = table_of(rows_of(report));
+  text += '\n' + lines_about(report);
+  if (report.depths) text += '\n' + to_table(*report.depths, report.agreement);
+  return text;
 }
 
 Json to_json(const Report& report) {

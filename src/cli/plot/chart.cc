@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "base/check.h"
+#include "cli/markup.h"
 
 namespace fathom::cli::plot {
 
@@ -30,29 +31,6 @@ std::string number(double value) {
   std::string out = text;
   if (out.ends_with(".0")) out.resize(out.size() - 2);
   return out == "-0" ? "0" : out;
-}
-
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        if (static_cast<unsigned char>(c) >= 0x20) out += c;
-    }
-  }
-  return out;
 }
 
 // Four digits.

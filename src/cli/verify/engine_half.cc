@@ -75,7 +75,8 @@ struct RouterTensors {
       const std::vector<float>& candidates = watched.values.at(name + ".candidates");
       const std::vector<float>& kept = watched.values.at(name + ".kept");
       append(name + ".logits", found->second);
-      append(name + ".aux_logits", watched.values.at(name + ".aux_logits"));
+      if (const auto aux = watched.values.find(name + ".aux_logits"); aux != watched.values.end())
+        append(name + ".aux_logits", aux->second);
       size_t next = 0;
       for (size_t i = 0; i < candidates.size(); ++i) {
         got[name + ".candidates"].push_back(place(sequence, candidates[i]));
@@ -88,21 +89,9 @@ struct RouterTensors {
     }
   }
   // Token choice: [batch, rows, depths], all decided at once.
-  void add_choice(const ModelCase& c, const Watched& watched) {
-    const std::vector<float>& weights = watched.values.at("router.weights");
-    append("router.logits", watched.values.at("router.logits"));
-    append("router.scores_for_argmax", weights);
-    append("router.depth_index", watched.values.at("router.depth_index"));
-    std::vector<float>& scores = got["router.scores_for_argmax"];
-    for (const Segment& segment : c.plan.segments) {
-      if (!segment.router || !segment.router->bias.present()) continue;
-      // The bias as the file holds it: the trace shows weights, which have none.
-      const StoredTensor* bias = c.weights->find("model.layers.1.router_bias");
-      std::vector<float> values(static_cast<size_t>(segment.repeat));
-      if (bias == nullptr || !copy_as_f32(*bias->file, *bias->info, values).ok()) continue;
-      for (size_t i = scores.size() - weights.size(); i < scores.size(); ++i)
-        scores[i] += values[i % values.size()];
-    }
+  void add_choice(const Watched& watched) {
+    for (const char* name : {"router.logits", "router.scores_for_argmax", "router.depth_index"})
+      append(name, watched.values.at(name));
   }
   void report(ModelCase& c, Report& report) const {
     for (const auto& [tensor, values] : got) {
@@ -278,7 +267,7 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
       if (segment.router->spec.kind == RouterKind::kExpertChoice) {
         router.add(watched, sequence, segment.repeat);
       } else {
-        router.add_choice(c, watched);
+        router.add_choice(watched);
       }
     }
 
