@@ -33,7 +33,6 @@ Result<LoadedWeights> load_weights_of(const std::string& path, DType matrix_type
   FATHOM_ASSIGN(model.path, resolve_model(path));
   FATHOM_ASSIGN(const ModelSpec spec, load_spec(model.path));
   FATHOM_ASSIGN(ModelSource source, open_model_source(spec, model.path));
-  FATHOM_TRY(check_executable(source.plan));
   FATHOM_ASSIGN(Weights weights, load_weights(source.plan, source.scheme, source.files, matrix_type));
   model.plan = std::move(source.plan);
   model.weights = std::make_unique<const Weights>(std::move(weights));

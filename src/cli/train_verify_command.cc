@@ -25,7 +25,6 @@ Action declare_train_verify(CLI::App& app) {
     verify::Report report(name, {});
     const Status status = [&]() -> Status {
       FATHOM_ASSIGN(verify::ModelCase c, verify::open_model_case(flags->directory, name));
-      FATHOM_TRY(check_executable(c.plan));
       FATHOM_TRY(verify::apply_tolerance(flags->tolerance, c.limits));
       report = verify::Report(name, c.limits);
       if (c.training_steps()) return verify::verify_training_steps(c, report);

@@ -48,7 +48,6 @@ Status verify_model(const verify::CaseRequest& request, const Flags& flags, Repo
   FATHOM_TRY(verify::apply_tolerance(flags.tolerance, c.limits));
   report = Report(request.name, c.limits);
   FATHOM_TRY(verify::verify_checkpoint_files(c, report));
-  FATHOM_TRY(check_executable(c.plan));
   if (flags.only == "engine" && c.training_steps())
     return invalid(directory + ": recorded training steps are the trainer's; --only engine leaves nothing");
   if (flags.only != "train" && !c.training_steps()) {

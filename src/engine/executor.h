@@ -63,7 +63,7 @@ struct ForwardResult {
 class Executor {
  public:
   // `max_rows` bounds the rows of a call and sizes the scratch memory. Plan, weights and pool are the
-  // caller's and outlive the executor. The plan is one that check_executable() accepts.
+  // caller's and outlive the executor.
   Executor(const ModelPlan& plan, const Weights& weights, int64_t max_rows, int64_t context,
            Parallel& parallel);
   ~Executor();

@@ -35,6 +35,8 @@ LayerRunner::Extents LayerRunner::extents_of(const ModelPlan& plan) {
       if (const auto* attention = std::get_if<Attention>(&layer.mixer)) {
         e.q = std::max(e.q, attention->num_heads * attention->head_dim);
         e.kv = std::max(e.kv, attention->num_kv_heads * attention->head_dim);
+        e.mixed = std::max(e.mixed, attention->stripes() * attention->num_heads * attention->head_dim);
+        e.stripes = std::max(e.stripes, attention->stripes());
         e.heads = std::max(e.heads, attention->num_heads);
         e.head_dim = std::max(e.head_dim, attention->head_dim);
         if (attention->prompt) e.prompt = std::max(e.prompt, attention->prompt->length);
@@ -61,6 +63,7 @@ LayerRunner::LayerRunner(const ModelPlan& plan, const Weights& weights, int64_t 
   scratch_.allocate();
   carve();
   build_rope_tables();
+  build_lambdas();
   build_ssm_rates();
   build_out_scales();
   build_prompts();
@@ -73,7 +76,7 @@ void LayerRunner::carve() {
   q_ = scratch_.take<float>(rows * extents_.q);
   k_ = scratch_.take<float>(rows * extents_.kv);
   v_ = scratch_.take<float>(rows * extents_.kv);
-  mixed_ = scratch_.take<float>(rows * extents_.q);
+  mixed_ = scratch_.take<float>(rows * extents_.mixed);
   gate_ = scratch_.take<float>(rows * extents_.mlp);
   up_ = scratch_.take<float>(rows * extents_.mlp);
   low_ = scratch_.take<float>(rows * int64_t{kMostProducts} * extents_.rank);
@@ -87,40 +90,14 @@ void LayerRunner::carve() {
   key_end_ = scratch_.take<int32_t>(rows);
   const int64_t widest = std::max({hidden, extents_.q, extents_.mlp, extents_.inner, extents_.bc});
   linear_workspace_ = scratch_.take<uint8_t>(kernels::linear_fwd_workspace(rows, widest, DType::kBF16));
-  attention_workspace_ = scratch_.take<uint8_t>(kernels::attention_fwd_workspace(
-      rows, extents_.heads, extents_.head_dim, std::max(context_, extents_.prompt), parallel_.num_threads()));
+  const kernels::AttentionExtents attention = {rows, extents_.heads, extents_.head_dim, extents_.stripes,
+                                               std::max(context_, extents_.prompt)};
+  attention_workspace_ =
+      scratch_.take<uint8_t>(kernels::attention_fwd_workspace(attention, parallel_.num_threads()));
   memory_.assign(plan_.slots.size(), nullptr);
   for (size_t s = 0; s < plan_.slots.size(); ++s) {
     if (plan_.slots[s].kind == SlotKind::kGmuMemory)
       memory_[s] = scratch_.take<float>(rows * plan_.slots[s].inner);
-  }
-}
-
-const LayerRunner::RopeTable& LayerRunner::rope_table(const Attention& attention) const {
-  for (const RopeTable& table : rope_tables_) {
-    if (table.rope == *attention.rope && table.head_dim == attention.head_dim) return table;
-  }
-  FATHOM_CHECK(false, "no rotary table for this layer");
-  return rope_tables_.front();
-}
-
-void LayerRunner::build_rope_tables() {
-  for (const Segment& segment : plan_.segments) {
-    for (const Layer& layer : segment.layers) {
-      const auto* attention = std::get_if<Attention>(&layer.mixer);
-      if (attention == nullptr || !attention->rope) continue;
-      const bool known = std::any_of(rope_tables_.begin(), rope_tables_.end(), [&](const RopeTable& table) {
-        return table.rope == *attention->rope && table.head_dim == attention->head_dim;
-      });
-      if (known) continue;
-      const auto size = static_cast<size_t>(context_ * attention->head_dim / 2);
-      RopeTable table{*attention->rope, attention->head_dim, std::vector<float>(size),
-                      std::vector<float>(size)};
-      kernels::rope_table(table.cos.data(), table.sin.data(), context_, attention->head_dim,
-                          attention->rope->theta, attention->rope->table_bf16,
-                          attention->rope->frequencies_bf16);
-      rope_tables_.push_back(std::move(table));
-    }
   }
 }
 
@@ -215,7 +192,7 @@ void LayerRunner::run(const Segment& segment, const Layer& layer, int32_t depth,
   norm(layer.norm1, depth, x, normed_, rows.count);
   std::visit([&](const auto& mixer) { mix(mixer, place, x, rows, state); }, layer.mixer);
   norm(layer.norm2, depth, x, normed_, rows.count);
-  mlp(layer.mlp, depth, x, rows.count);
+  mlp(layer, depth, x, rows.count);
   if (!layer.encoding.present()) return;
   kernels::scale_columns_fwd_cpu({.x = x,
                                   .scale = array(layer.encoding, depth),
@@ -223,85 +200,6 @@ void LayerRunner::run(const Segment& segment, const Layer& layer, int32_t depth,
                                   .rows = rows.count,
                                   .dim = plan_.dims.hidden_size},
                                  running(EngineOp::kScaleColumns));
-}
-
-void LayerRunner::rotate(const Attention& attention, float* x, int64_t heads, Rows rows) {
-  if (!attention.rope) return;
-  const RopeTable& table = rope_table(attention);
-  kernels::rope_fwd_cpu({.x = x,
-                         .positions = rows.positions,
-                         .cos = table.cos.data(),
-                         .sin = table.sin.data(),
-                         .table_positions = context_,
-                         .rows = rows.count,
-                         .heads = heads,
-                         .head_dim = attention.head_dim,
-                         .x_stride = heads * attention.head_dim},
-                        running(EngineOp::kRope));
-}
-
-KvState& LayerRunner::store_keys(const Place& place, SlotId slot, Rows rows, SequenceState& state) {
-  const bool one_list = plan_.slots[static_cast<size_t>(slot)].copies == 1;
-  KvState& keys = state.kv(slot, one_list ? 0 : place.depth);
-  if (place.keys != KeySource::kOwn && place.keys != KeySource::kMerged) return keys;
-  const OpScope scope = running(EngineOp::kKvAppend);
-  if (place.keys == KeySource::kOwn) {
-    keys.append(k_, v_, rows.keys);
-  } else {
-    // Depth 0 has an entry for every position by now.
-    keys.append_missing(state.kv(slot, 0));
-    keys.replace(k_, v_, rows.positions, rows.keys);
-  }
-  return keys;
-}
-
-void LayerRunner::mix(const Attention& attention, const Place& place, float* x, Rows rows,
-                      SequenceState& state) {
-  const int64_t hidden = plan_.dims.hidden_size;
-  const int64_t q_dim = attention.num_heads * attention.head_dim;
-  const int64_t kv_dim = attention.num_kv_heads * attention.head_dim;
-  const int32_t depth = place.depth;
-  const Product q{attention.q, attention.q_bias, q_, q_dim, &attention.q_adapter};
-  if (place.keys == KeySource::kOwn || place.keys == KeySource::kMerged) {
-    linear({q,
-            {attention.k, attention.k_bias, k_, kv_dim, &attention.k_adapter},
-            {attention.v, attention.v_bias, v_, kv_dim, &attention.v_adapter}},
-           depth, normed_, hidden, hidden, rows.count);
-    rotate(attention, k_, attention.num_kv_heads, rows);
-  } else {
-    linear({q}, depth, normed_, hidden, hidden, rows.count);
-  }
-  rotate(attention, q_, attention.num_heads, rows);
-
-  const SlotId slot = attention.cross ? place.layer.reads.front() : place.layer.writes.front();
-  const KvState& keys = store_keys(place, slot, rows, state);
-  // A list of the layer's own rows ends with them, whichever positions those are; every other one holds all
-  // positions.
-  const bool own = place.keys == KeySource::kOwn;
-  const int64_t first_own = keys.length() - rows.keys;
-  for (int64_t r = 0; r < rows.count; ++r) {
-    const int64_t end = std::min(keys.length(), own ? first_own + r + 1 : rows.positions[r] + 1);
-    key_end_[r] = static_cast<int32_t>(end);
-    key_begin_[r] =
-        static_cast<int32_t>(attention.window > 0 ? std::max<int64_t>(0, end - attention.window) : 0);
-  }
-  const kernels::KeyList list = keys.keys();
-  kernels::attention_fwd_cpu({.q = q_,
-                              .key_begin = key_begin_,
-                              .key_end = key_end_,
-                              .sequences = &list,
-                              .kv_type = keys.type(),
-                              .out = mixed_,
-                              .rows = rows.count,
-                              .heads = attention.num_heads,
-                              .kv_heads = attention.num_kv_heads,
-                              .head_dim = attention.head_dim,
-                              .scale = static_cast<float>(attention.scale),
-                              .workspace = attention_workspace_},
-                             running(EngineOp::kAttention));
-  if (attention.prompt) attend_prompt(attention, depth, rows.count);
-  project_onto_residual(attention.o, attention.o_bias, &attention.o_adapter, depth, mixed_, q_dim, x,
-                        rows.count);
 }
 
 void LayerRunner::mix(const Mamba& mamba, const Place& place, float* x, Rows rows, SequenceState& state) {
@@ -333,8 +231,8 @@ void LayerRunner::mix(const Mamba& mamba, const Place& place, float* x, Rows row
   linear({{mamba.dt_proj, {}, dt_, mamba.inner}}, depth, dt_b_c_, bc_dim, mamba.dt_rank, rows.count);
 
   // y goes where the gated memory units will read it, if this is the layer that writes their memory.
-  const SlotId memory_slot = slot_of_kind(SlotKind::kGmuMemory);
-  float* y = memory_slot >= 0 ? memory_[static_cast<size_t>(memory_slot)] : inner_x_;
+  float* const memory = memory_of(place.layer, MemorySource::kMixer);
+  float* y = memory != nullptr ? memory : inner_x_;
   const kernels::ScanSequence scan{{0, rows.count}, ssm.ssm()};
   kernels::selective_scan_fwd_cpu({.x = conv_,
                                    .dt = dt_,
@@ -370,11 +268,22 @@ void LayerRunner::mix(const GatedMemory& gmu, const Place& place, float* x, Rows
   project_onto_residual(gmu.out_proj, {}, nullptr, depth, inner_z_, gmu.inner, x, rows.count);
 }
 
-void LayerRunner::mlp(const Mlp& mlp, int32_t depth, float* x, int64_t rows) {
+float* LayerRunner::memory_of(const Layer& layer, MemorySource source) const {
+  if (layer.memory != source) return nullptr;
+  for (SlotId slot : layer.writes) {
+    if (memory_[static_cast<size_t>(slot)] != nullptr) return memory_[static_cast<size_t>(slot)];
+  }
+  return nullptr;
+}
+
+void LayerRunner::mlp(const Layer& layer, int32_t depth, float* x, int64_t rows) {
+  const Mlp& mlp = layer.mlp;
   const int64_t hidden = plan_.dims.hidden_size;
-  linear({{mlp.gate, {}, gate_, mlp.inner, &mlp.gate_adapter}, {mlp.up, {}, up_, mlp.inner, &mlp.up_adapter}},
+  float* const memory = memory_of(layer, MemorySource::kMlpUp);
+  float* const up = memory != nullptr ? memory : up_;
+  linear({{mlp.gate, {}, gate_, mlp.inner, &mlp.gate_adapter}, {mlp.up, {}, up, mlp.inner, &mlp.up_adapter}},
          depth, normed_, hidden, hidden, rows);
-  kernels::swiglu_fwd_cpu({.gate = gate_, .up = up_, .y = gate_, .count = rows * mlp.inner},
+  kernels::swiglu_fwd_cpu({.gate = gate_, .up = up, .y = gate_, .count = rows * mlp.inner},
                           running(EngineOp::kSwiglu));
   project_onto_residual(mlp.down, {}, &mlp.down_adapter, depth, gate_, mlp.inner, x, rows);
 }

@@ -52,6 +52,7 @@ class LayerRunner {
   OpScope running(EngineOp op) { return {observer_, op, parallel_}; }
   void carve();
   void build_rope_tables();
+  void build_lambdas();
   void build_ssm_rates();
   void build_out_scales();
   void build_prompts();
@@ -75,8 +76,10 @@ class LayerRunner {
   // x += residual_scale * (input weight^T + bias): the end of both branches.
   void project_onto_residual(const ParamRef& weight, const ParamRef& bias, const Adapter* adapter,
                              int32_t depth, const float* input, int64_t in, float* x, int64_t rows);
-  // Adds to mixed_ what the queries q_ take from the layer's prompt.
-  void attend_prompt(const Attention& attention, int32_t depth, int64_t rows);
+  // Adds to `mixed` what the queries q_ take from the layer's prompt.
+  void attend_prompt(const Attention& attention, int32_t depth, float* mixed, int64_t rows);
+  // y = the normalised difference of the two maps in mixed_.
+  void subtract_maps(const Attention& attention, int32_t depth, float* y, int64_t rows);
 
   // A layer at one depth of its segment.
   struct Place {
@@ -89,7 +92,9 @@ class LayerRunner {
   void mix(const GatedMemory& gmu, const Place& place, float* x, Rows rows, SequenceState& state);
   // The list that the layer's rows attend, with their own entries in it (k_ and v_, if it writes any).
   KvState& store_keys(const Place& place, SlotId slot, Rows rows, SequenceState& state);
-  void mlp(const Mlp& mlp, int32_t depth, float* x, int64_t rows);
+  void mlp(const Layer& layer, int32_t depth, float* x, int64_t rows);
+  // The memory of this call that the layer fills from `source`; null if it does not.
+  float* memory_of(const Layer& layer, MemorySource source) const;
   void rotate(const Attention& attention, float* x, int64_t heads, Rows rows);
 
   struct RopeTable {
@@ -106,7 +111,8 @@ class LayerRunner {
 
   // Widest arrays that any layer of the plan needs.
   struct Extents {
-    int64_t q = 0, kv = 0, heads = 0, head_dim = 0, inner = 0, bc = 0, mlp = 0, memory = 0;
+    int64_t q = 0, kv = 0, mixed = 0, heads = 0, head_dim = 0, stripes = 1, inner = 0, bc = 0, mlp = 0,
+            memory = 0;
     int64_t rank = 0, prompt = 0;  // of adapters; tokens of a prompt
   };
   static Extents extents_of(const ModelPlan& plan);
@@ -121,6 +127,7 @@ class LayerRunner {
   Scratch scratch_;
   std::vector<RopeTable> rope_tables_;
   std::vector<std::vector<float>> ssm_rates_;  // -exp(A_log) by parameter number, empty for other parameters
+  std::vector<float> lambdas_;                 // of differential attention, by number of lambda_q1
 
   std::vector<std::vector<float>> out_scales_;  // by number of a magnitude, empty for other parameters
   std::vector<PromptKeys> prompts_;             // by number of a prompt's tokens, likewise

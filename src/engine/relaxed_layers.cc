@@ -73,7 +73,7 @@ void LayerRunner::build_prompts() {
   });
 }
 
-void LayerRunner::attend_prompt(const Attention& attention, int32_t depth, int64_t rows) {
+void LayerRunner::attend_prompt(const Attention& attention, int32_t depth, float* mixed, int64_t rows) {
   const AdaptionPrompt& prompt = *attention.prompt;
   const PromptKeys& keys = prompts_[static_cast<size_t>(prompt.tokens.at(depth))];
   std::fill(key_begin_, key_begin_ + rows, 0);
@@ -93,8 +93,8 @@ void LayerRunner::attend_prompt(const Attention& attention, int32_t depth, int64
                              running(EngineOp::kAttention));
   kernels::scale_columns_fwd_cpu({.x = prompted_,
                                   .scale = keys.gate.data(),
-                                  .base = mixed_,
-                                  .y = mixed_,
+                                  .base = mixed,
+                                  .y = mixed,
                                   .rows = rows,
                                   .dim = attention.num_heads * attention.head_dim},
                                  running(EngineOp::kScaleColumns));

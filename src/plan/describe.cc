@@ -102,7 +102,6 @@ std::string describe(const ModelPlan& plan, int64_t context, DType kv_type) {
   } else {
     out += "prefill shortcut   none: the last layer keeps state\n";
   }
-  if (figures.not_executable) out += "execution          " + *figures.not_executable + "\n";
   return out;
 }
 
@@ -144,8 +143,6 @@ std::string describe_json(const ModelPlan& plan, int64_t context, DType kv_type)
   } else {
     out["prefill_shortcut"] = nullptr;
   }
-  out["not_executable"] = nullptr;
-  if (figures.not_executable) out["not_executable"] = *figures.not_executable;
   return out.dump(2) + "\n";
 }
 

@@ -32,7 +32,6 @@ TEST(Describe, EveryLayerIsARowAndTotalsAreTheCounts) {
   EXPECT_NEAR(flops + count_flops(plan, 64).head, count_flops(plan, 64).total(), 1e-6);
   EXPECT_EQ(per_sequence, count_state(plan, DType::kBF16).per_sequence);
   EXPECT_EQ(json["prefill_shortcut"]["layer"], 6);
-  EXPECT_TRUE(json["not_executable"].is_null());
   EXPECT_FALSE(json["flops_per_token"].contains("paper"));
 }
 
@@ -47,11 +46,6 @@ TEST(Describe, RecursionIsOneRowThatAddsItsDepths) {
   EXPECT_TRUE(json["prefill_shortcut"].is_null());
   EXPECT_EQ(json["flops_per_token"]["paper"], paper_flops(plan, 64));
   EXPECT_THAT(describe(plan, 64, DType::kF32), HasSubstr("x3 routed"));
-}
-
-TEST(Describe, SaysWhatNoExecutorRuns) {
-  EXPECT_THAT(describe(*build_plan(hybrid("sambayda", 8)), 64, DType::kBF16),
-              HasSubstr("not supported yet: differential attention (layer 1)"));
 }
 
 TEST(Describe, ListsParametersAndTensors) {

@@ -109,7 +109,8 @@ struct Rope {
 struct Differential {
   double lambda_init = 0;
   ParamRef lambda_q1, lambda_k1, lambda_q2, lambda_k2;  // [head_dim]
-  ParamRef sub_norm;                                    // [2 * head_dim]
+  ParamRef sub_norm;                                    // [2 * head_dim], an RMSNorm with `eps`
+  double eps = 1e-5;
 };
 
 // A low-rank change of a projection W (LoRA, arXiv 2106.09685), usually one for each depth of shared layers:
@@ -156,6 +157,8 @@ struct Attention {
   ParamRef q_bias, k_bias, v_bias, o_bias;  // optional
   Adapter q_adapter, k_adapter, v_adapter, o_adapter;
   std::optional<AdaptionPrompt> prompt;
+  // Neighbouring KV heads whose keys make maps of their own over the values of all of them.
+  int64_t stripes() const { return differential ? 2 : 1; }
 };
 
 // Mamba-1 (arXiv 2312.00752). The memory of gated memory units is y before the gate
@@ -299,17 +302,13 @@ struct AdaptedMatrix {
 };
 std::vector<AdaptedMatrix> adapted_matrices(const Layer& layer);
 
-// Builds and validates. Errors name the field, or the layer and the slot, that is wrong. What is defined but
-// not executed yet (differential attention, token choice, ...) gets a plan; check_executable() tells.
+// Builds and validates. Errors name the field, or the layer and the slot, that is wrong.
 Result<ModelPlan> build_plan(const ModelSpec& spec);
 
 // Structure that build_plan() guarantees and that hand-made plans must have: every read slot is written by an
 // earlier layer, shapes agree, windows are positive, per-depth copies match, ... Message: "layer 5: reads
 // slot mem.4, which ...".
 Status validate(const ModelPlan& plan);
-
-// kNotSupported ("not supported yet: differential attention (layer 1)") for plans that no executor runs.
-Status check_executable(const ModelPlan& plan);
 
 // Whether no layer from unrolled layer `first` on writes a persistent slot, which a prefill shortcut from
 // there claims. Message: "layer 7: writes slot kv.7, but the prefill shortcut is claimed from layer 6 on".

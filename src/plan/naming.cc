@@ -13,6 +13,12 @@ NamingScheme naming_of(const ModelPlan& plan) {
   return NamingScheme::kLlama;
 }
 
+NamingScheme naming_of(const ModelPlan& plan, const std::function<bool(const std::string&)>& holds) {
+  const NamingScheme scheme = naming_of(plan);
+  const bool training_names = scheme == NamingScheme::kPhi4Flash && holds("transformer.wte.weight");
+  return training_names ? NamingScheme::kArchScale : scheme;
+}
+
 std::vector<FileTensor> checkpoint_tensors(const ModelPlan& plan, NamingScheme scheme) {
   switch (scheme) {
     case NamingScheme::kLlama:

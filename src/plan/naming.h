@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,10 @@ struct FileTensor {
 
 // The natural scheme of a plan: kLlama, kMor, kArchScale or kPhi4Flash by its architecture and router.
 NamingScheme naming_of(const ModelPlan& plan);
+
+// The scheme of a checkpoint of the plan that has those tensors for which `holds` says so: the training code
+// stores the model of Phi-4-mini-flash under its own names.
+NamingScheme naming_of(const ModelPlan& plan, const std::function<bool(const std::string&)>& holds);
 
 // Every tensor of the checkpoint, in the order of the model. Each parameter row is covered exactly once; a
 // tied head is an alias of the embedding.

@@ -26,10 +26,9 @@ struct PlanFigures {
   ParameterCount parameters;
   FlopCount flops;
   StateBytes state;
-  std::optional<double> paper_flops;          // attention-only plans
-  std::optional<int32_t> shortcut;            // prefill_shortcut_layer()
-  double shortcut_flops = 0;                  // per prompt token that stops there
-  std::optional<std::string> not_executable;  // why check_executable() refuses it
+  std::optional<double> paper_flops;  // attention-only plans
+  std::optional<int32_t> shortcut;    // prefill_shortcut_layer()
+  double shortcut_flops = 0;          // per prompt token that stops there
 };
 
 PlanFigures figures_of(const ModelPlan& plan, int64_t context, DType kv_type);

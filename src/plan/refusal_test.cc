@@ -347,14 +347,5 @@ TEST(Refusal, OfHandMadePlans) {
   }
 }
 
-TEST(Refusal, OfPlansThatNoExecutorRuns) {
-  const auto sentence = [](const ModelSpec& spec) {
-    return check_executable(*build_plan(spec)).error().message;
-  };
-  EXPECT_EQ(sentence(hybrid("sambaymlp", 8)), "not supported yet: memory taken from an MLP (layer 5)");
-  EXPECT_EQ(sentence(hybrid("sambayattn", 8)), "not supported yet: memory taken from attention (layer 5)");
-  EXPECT_EQ(sentence(hybrid("phi4flash", 8)), "not supported yet: differential attention (layer 1)");
-}
-
 }  // namespace
 }  // namespace fathom

@@ -41,13 +41,12 @@ TEST(SpecIo, EveryBuiltInSpecBuildsAndSurvivesConfigJson) {
   }
 }
 
-TEST(SpecIo, TinySpecsAreSmallAndExecutable) {
+TEST(SpecIo, TinySpecsAreSmall) {
   int tiny_specs = 0;
   for (const std::string& path : built_in_specs()) {
     if (path.find("/tiny/") == std::string::npos) continue;
     const ModelPlan plan = *build_plan(*load_spec(path));
     EXPECT_LT(count_parameters(plan).unique, 200000) << path;
-    EXPECT_TRUE(check_executable(plan).ok()) << path;
     ++tiny_specs;
   }
   EXPECT_GE(tiny_specs, 20);

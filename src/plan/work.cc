@@ -70,6 +70,7 @@ class DecodeCounter {
     const KeySource source = key_source(segment, layer, depth);
     for (const ParamRef& ref : {a.q, a.o}) add(ref, depth, share, total_.products);
     for (const ParamRef& ref : {a.q_bias, a.o_bias}) add(ref, depth, share, total_.small);
+    if (a.differential) add(a.differential->sub_norm, depth, share, total_.small);
     const bool writes = source == KeySource::kOwn || source == KeySource::kMerged;
     if (writes) {
       for (const ParamRef& ref : {a.k, a.v}) add(ref, depth, share, total_.products);

@@ -45,12 +45,13 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
   const OpTimer timer("attention", OpPass::kForward);
   const int64_t count = q.size(0);
   const int threads = torch_parallel().num_threads();
-  Tensor out = at::empty(q.sizes(), at::kFloat), lse = at::empty({count, shape.heads}, at::kFloat);
+  const kernels::AttentionExtents extents = {count, shape.heads, shape.head_dim, shape.stripes,
+                                             most_keys(*rows)};
+  Tensor out = at::empty({count, shape.stripes * q.size(1)}, at::kFloat),
+         lse = at::empty({count, shape.heads}, at::kFloat);
   {
     const BlockTables tables(k, v, rows->key_rows);
-    const Tensor workspace = at::empty(
-        {kernels::attention_fwd_workspace(count, shape.heads, shape.head_dim, most_keys(*rows), threads)},
-        at::kByte);
+    const Tensor workspace = at::empty({kernels::attention_fwd_workspace(extents, threads)}, at::kByte);
     kernels::attention_fwd_cpu({.q = q.const_data_ptr<float>(),
                                 .row_sequence = rows->sequence.data(),
                                 .key_begin = rows->key_begin.data(),
@@ -62,6 +63,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                 .heads = shape.heads,
                                 .kv_heads = shape.kv_heads,
                                 .head_dim = shape.head_dim,
+                                .stripes = shape.stripes,
                                 .scale = static_cast<float>(shape.scale),
                                 .workspace = workspace.mutable_data_ptr<uint8_t>()},
                                torch_parallel());
@@ -71,9 +73,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
   record("attention", outputs, {q, k, v}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
     Tensor grad_q = at::empty(q.sizes(), at::kFloat), grad_k = at::empty(k.sizes(), at::kFloat),
            grad_v = at::empty(v.sizes(), at::kFloat);
-    const Tensor workspace = at::empty(
-        {kernels::attention_bwd_workspace(count, shape.heads, shape.head_dim, most_keys(*rows), threads)},
-        at::kByte);
+    const Tensor workspace = at::empty({kernels::attention_bwd_workspace(extents, threads)}, at::kByte);
     // Rows that no sequence covers as keys get no gradient.
     grad_k.zero_();
     grad_v.zero_();
@@ -94,6 +94,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                 .heads = shape.heads,
                                 .kv_heads = shape.kv_heads,
                                 .head_dim = shape.head_dim,
+                                .stripes = shape.stripes,
                                 .scale = static_cast<float>(shape.scale),
                                 .bf16 = bf16,
                                 .workspace = workspace.mutable_data_ptr<uint8_t>()},

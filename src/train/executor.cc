@@ -103,6 +103,24 @@ struct Executor::Pass {
             replace_rows(other.v, gather_rows(own.v, shared.in_some), shared.in_all), other.rows};
   }
 
+  // Leaves `tensor` to the gated memory units, if the layer writes their memory from `source`.
+  void remember(const Layer& layer, MemorySource source, const Tensor& tensor) {
+    if (layer.memory != source) return;
+    for (SlotId slot : layer.writes) {
+      if (plan.slots[static_cast<size_t>(slot)].kind != SlotKind::kGmuMemory) continue;
+      memory[slot] = tensor;
+      watch("memory", tensor);
+    }
+  }
+
+  // The normalised difference of the two maps of differential attention, [rows, 2 * heads * head_dim].
+  Tensor subtract_maps(const Differential& d, int32_t depth, const Tensor& maps) const {
+    const Tensor lambda = differential_lambda(
+        parameters.at(d.lambda_q1, depth), parameters.at(d.lambda_k1, depth),
+        parameters.at(d.lambda_q2, depth), parameters.at(d.lambda_k2, depth), d.lambda_init);
+    return differential_norm(maps, lambda, parameters.at(d.sub_norm, depth), 1 - d.lambda_init, d.eps);
+  }
+
   Tensor mix(const Attention& attention_block, const Place& place, const Tensor& u, const Rows& rows) {
     const Attention& a = attention_block;
     const int32_t depth = place.depth;
@@ -120,7 +138,9 @@ struct Executor::Pass {
     if (place.keys == KeySource::kOwn) watch("keys." + std::to_string(slot), seen.k);
     Tensor mixed = attention(q, seen.k, seen.v,
                              attention_rows(rows, seen.rows, a.window, /*own=*/place.keys == KeySource::kOwn),
-                             {a.num_heads, a.num_kv_heads, a.head_dim, a.scale}, options.bf16);
+                             {a.num_heads, a.num_kv_heads, a.head_dim, a.stripes(), a.scale}, options.bf16);
+    if (a.differential) mixed = subtract_maps(*a.differential, depth, mixed);
+    remember(place.layer, MemorySource::kMixer, mixed);
     if (a.prompt) {
       mixed = Projections(plan, parameters, options.bf16, options.dropout).with_prompt(a, depth, q, mixed);
     }
@@ -138,11 +158,7 @@ struct Executor::Pass {
     const Tensor dt = project(dt_b_c.narrow(1, 0, m.dt_rank), m.dt_proj, {}, depth);
     const Tensor y = selective_scan(x, dt, parameters.at(m.dt_bias, depth), parameters.at(m.a_log, depth),
                                     dt_b_c, parameters.at(m.d, depth), m.dt_rank, rows.sequences);
-    for (SlotId slot : place.layer.writes) {
-      if (plan.slots[static_cast<size_t>(slot)].kind != SlotKind::kGmuMemory) continue;
-      memory[slot] = y;
-      watch("memory", y);
-    }
+    remember(place.layer, MemorySource::kMixer, y);
     return project(gated_memory(y, z), m.out_proj, {}, depth);
   }
 
@@ -165,6 +181,7 @@ struct Executor::Pass {
     const Mlp& mlp = layer.mlp;
     const std::vector<Tensor> gate_up =
         project(v, {{mlp.gate, kNoBias, mlp.gate_adapter}, {mlp.up, kNoBias, mlp.up_adapter}}, depth);
+    remember(layer, MemorySource::kMlpUp, gate_up[1]);
     const Tensor inner = swiglu(gate_up[0], gate_up[1]);
     x = add_branch(x, project(inner, {{mlp.down, kNoBias, mlp.down_adapter}}, depth).front());
     return layer.encoding.present() ? scale_columns(x, parameters.at(layer.encoding, depth), {}, {}) : x;

@@ -56,7 +56,6 @@ class Run {
  public:
   static Status run(const RunRequest& request) {
     FATHOM_ASSIGN(ModelPlan plan, build_plan(request.config.model));
-    FATHOM_TRY(check_executable(plan));
     if (request.rehearsal != 0) return rehearse(request, std::move(plan));
     FATHOM_TRY(make_directories(request.directory));
     Result<DirectoryLock> lock = lock_run(request.directory);

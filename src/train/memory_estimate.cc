@@ -25,7 +25,9 @@ struct MixerBytes {
   int64_t operator()(const Attention& a) const {
     const int64_t q = a.num_heads * a.head_dim, kv = a.cross ? 0 : a.num_kv_heads * a.head_dim;
     // q, k, v and the output, which attention keeps; in bfloat16 the output projection keeps its own form.
-    return 4 * (2 * q + 2 * kv + a.num_heads) + (bf16 ? 2 * q : 0);
+    const int64_t kept = 4 * (2 * q + 2 * kv + a.num_heads) + (bf16 ? 2 * q : 0);
+    // The output of both maps, kept for their difference as well, and that, which the projection reads.
+    return a.differential ? kept + 4 * (q + a.num_heads / 2) + (bf16 ? 0 : 4 * q) : kept;
   }
   int64_t operator()(const Mamba& m) const {
     const int64_t floats = 5 * m.inner + m.dt_rank + 2 * m.state + m.inner * m.state / kernels::kScanChunk;

@@ -67,12 +67,20 @@ struct AttentionRows {
   std::vector<int32_t> sequence;               // [query rows]
 };
 struct AttentionShape {
-  int64_t heads = 0, kv_heads = 0, head_dim = 0;
+  int64_t heads = 0, kv_heads = 0, head_dim = 0, stripes = 1;
   double scale = 0;
 };
-// With `bf16` four of the five products going back take elements rounded to bfloat16.
+// [rows, heads * stripes * head_dim]. With `bf16` four of the five products going back take elements rounded
+// to bfloat16.
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
                  const std::shared_ptr<const AttentionRows>& rows, AttentionShape shape, bool bf16);
+
+// lambda of a layer of differential attention, from its four vectors; one number.
+Tensor differential_lambda(const Tensor& q1, const Tensor& k1, const Tensor& q2, const Tensor& k2,
+                           double lambda_init);
+// The normalised differences of neighbouring heads of x, [rows, 2 * pairs * dim], where weight is [dim].
+Tensor differential_norm(const Tensor& x, const Tensor& lambda, const Tensor& weight, double scale,
+                         double eps);
 
 Tensor swiglu(const Tensor& gate, const Tensor& up);
 Tensor gated_memory(const Tensor& memory, const Tensor& gate);

@@ -75,12 +75,26 @@ std::vector<OpCase> op_cases() {
                      return rope(in[0], tables, positions, 2);
                    }});
   for (int32_t window : {0, 2}) {
-    cases.push_back({"attention, window " + std::to_string(window),
-                     {leaf({7, 16}, 10, 1, 0), leaf({7, 8}, 11, 1, 0), leaf({7, 8}, 12, 1, 0)},
-                     [=](const std::vector<Tensor>& in) {
-                       return attention(in[0], in[1], in[2], attention_rows(window), {4, 2, 4, 0.5}, false);
-                     }});
+    cases.push_back(
+        {"attention, window " + std::to_string(window),
+         {leaf({7, 16}, 10, 1, 0), leaf({7, 8}, 11, 1, 0), leaf({7, 8}, 12, 1, 0)},
+         [=](const std::vector<Tensor>& in) {
+           return attention(in[0], in[1], in[2], attention_rows(window), {4, 2, 4, 1, 0.5}, false);
+         }});
   }
+  cases.push_back({"attention, two stripes",
+                   {leaf({7, 16}, 49, 1, 0), leaf({7, 8}, 50, 1, 0), leaf({7, 8}, 51, 1, 0)},
+                   [=](const std::vector<Tensor>& in) {
+                     return attention(in[0], in[1], in[2], attention_rows(2), {4, 2, 4, 2, 0.5}, false);
+                   }});
+  cases.push_back(
+      {"differential_lambda",
+       {leaf({5}, 52, 0.5F, 0), leaf({5}, 53, 0.5F, 0), leaf({5}, 54, 0.5F, 0), leaf({5}, 55, 0.5F, 0)},
+       [](const std::vector<Tensor>& in) { return differential_lambda(in[0], in[1], in[2], in[3], 0.3); }});
+  cases.push_back(
+      {"differential_norm",
+       {leaf({7, 24}, 56, 1, 0), leaf({1}, 57, 0.1F, 0.6F), leaf({6}, 58, 0.2F, 1)},
+       [](const std::vector<Tensor>& in) { return differential_norm(in[0], in[1], in[2], 0.7, 1e-5); }});
   cases.push_back({"swiglu",
                    {leaf({7, 6}, 13, 1, 0), leaf({7, 6}, 14, 1, 0)},
                    [](const std::vector<Tensor>& in) { return swiglu(in[0], in[1]); }});
@@ -248,7 +262,7 @@ TEST(Ops, SequencesDoNotSeeEachOther) {
       }
     }
   }
-  EXPECT_EQ(checked, 4);
+  EXPECT_EQ(checked, 5);
 }
 
 TEST(Ops, WithoutGradientModeNothingIsRecorded) {

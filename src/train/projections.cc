@@ -53,8 +53,8 @@ Tensor Projections::with_prompt(const Attention& a, int32_t depth, const Tensor&
   rows->sequence.assign(count, 0);
   rows->query_rows = {{0, q.size(0)}};
   rows->key_rows = {{0, prompt.length}};
-  const Tensor seen =
-      attention(q, k_v[0], k_v[1], rows, {a.num_heads, a.num_kv_heads, a.head_dim, a.scale}, bf16_);
+  const Tensor seen = attention(q, k_v[0], k_v[1], rows,
+                                {a.num_heads, a.num_kv_heads, a.head_dim, a.stripes(), a.scale}, bf16_);
   return scale_columns(seen, parameters_.at(prompt.gate, depth), {}, mixed);
 }
 

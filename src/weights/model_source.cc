@@ -21,7 +21,8 @@ Result<ModelSource> open_model_source(const ModelSpec& spec, const std::string& 
   }
   FATHOM_ASSIGN(const ModelSpec tied, with_stored_ties(spec, files));
   FATHOM_ASSIGN(source.plan, build_plan(tied));
-  source.scheme = naming_of(source.plan);
+  source.scheme =
+      naming_of(source.plan, [&](const std::string& name) { return files.find(name) != nullptr; });
   source.files = std::make_shared<const WeightFiles>(std::move(files));
   return source;
 }

@@ -12,18 +12,20 @@ namespace {
 
 using Switch = bool ModelSpec::*;
 
-Result<std::vector<FileTensor>> tensors_of(const ModelSpec& spec, Switch tied, bool value) {
+Result<std::vector<FileTensor>> tensors_of(const ModelSpec& spec, Switch tied, bool value,
+                                           const WeightFiles& files) {
   ModelSpec variant = spec;
   variant.*tied = value;
   FATHOM_ASSIGN(const ModelPlan plan, build_plan(variant));
-  return checkpoint_tensors(plan, naming_of(plan));
+  return checkpoint_tensors(
+      plan, naming_of(plan, [&](const std::string& name) { return files.find(name) != nullptr; }));
 }
 
 // Compares the names that only the tied model takes for further names of a tensor. Nothing if the files have
 // none of them beside the tensor.
 Result<std::optional<bool>> stored_as_tied(const ModelSpec& spec, Switch tied, const WeightFiles& files) {
-  FATHOM_ASSIGN(const std::vector<FileTensor> together, tensors_of(spec, tied, true));
-  FATHOM_ASSIGN(const std::vector<FileTensor> apart, tensors_of(spec, tied, false));
+  FATHOM_ASSIGN(const std::vector<FileTensor> together, tensors_of(spec, tied, true, files));
+  FATHOM_ASSIGN(const std::vector<FileTensor> apart, tensors_of(spec, tied, false, files));
   std::unordered_set<std::string> own;
   for (const FileTensor& tensor : apart) own.insert(tensor.name);
   std::optional<bool> answer;

@@ -59,7 +59,7 @@ struct TinyModel {
   std::vector<std::vector<float>> values;  // by parameter
 };
 
-// Calls body with every tiny model that executors run; there must be some.
+// Calls body with every tiny model; there must be some.
 inline void for_each_tiny_model(const std::function<void(const TinyModel&)>& body) {
   int models = 0;
   for (const auto& entry : std::filesystem::directory_iterator(FATHOM_SOURCE_DIR "/configs/models/tiny")) {
@@ -68,14 +68,13 @@ inline void for_each_tiny_model(const std::function<void(const TinyModel&)>& bod
     ASSERT_TRUE(spec.ok()) << spec.error().message;
     Result<ModelPlan> plan = build_plan(*spec);
     ASSERT_TRUE(plan.ok()) << plan.error().message;
-    ASSERT_TRUE(check_executable(*plan).ok());
     TinyModel model{entry.path().stem().string(), std::move(plan).value(), {}};
     for (size_t p = 0; p < model.plan.params.size(); ++p)
       model.values.push_back(random_values(model.plan.params[p], p));
     body(model);
     ++models;
   }
-  EXPECT_GE(models, 30);
+  EXPECT_GE(models, 40);
 }
 
 inline std::vector<int32_t> random_tokens(int64_t count, int64_t vocab, uint64_t stream) {

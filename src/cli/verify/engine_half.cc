@@ -153,32 +153,29 @@ void compare_caches(ModelCase& c, const std::vector<std::unique_ptr<SequenceStat
   });
 }
 
-// shared_k, shared_v: [batch, length, kv heads, head_dim] of the slot that cross-attention reads.
+// shared_k, shared_v: [batch, length, kv heads, head_dim] of the last full cache, which cross-attention reads
+// where there is any.
 void add_shared_keys(ModelCase& c, const SequenceState& state, const CaseSequence& sequence,
                      RowTensors& tensors) {
-  for (const Segment& segment : c.plan.segments) {
-    for (const Layer& layer : segment.layers) {
-      if (layer.kind() != BlockKind::kCrossAttention) continue;
-      const KvState& kv = state.kv(layer.reads.front(), 0);
-      const Slot& slot = c.plan.slots[static_cast<size_t>(layer.reads.front())];
-      const int64_t entry = slot.num_kv_heads * slot.head_dim;
-      std::vector<float> k(static_cast<size_t>(kv.length() * entry)), v(k.size());
-      for (int64_t e = 0; e < kv.length(); ++e) kv.read(e, k.data() + e * entry, v.data() + e * entry);
-      tensors.add("shared_k", Kind::kStates, sequence, k.data(), entry);
-      tensors.add("shared_v", Kind::kStates, sequence, v.data(), entry);
-      return;
-    }
-  }
+  const auto last = std::find_if(c.plan.slots.rbegin(), c.plan.slots.rend(),
+                                 [](const Slot& slot) { return slot.kind == SlotKind::kKv; });
+  if (last == c.plan.slots.rend()) return;
+  const KvState& kv = state.kv(static_cast<SlotId>(c.plan.slots.rend() - last) - 1, 0);
+  const int64_t entry = last->num_kv_heads * last->head_dim;
+  std::vector<float> k(static_cast<size_t>(kv.length() * entry)), v(k.size());
+  for (int64_t e = 0; e < kv.length(); ++e) kv.read(e, k.data() + e * entry, v.data() + e * entry);
+  tensors.add("shared_k", Kind::kStates, sequence, k.data(), entry);
+  tensors.add("shared_v", Kind::kStates, sequence, v.data(), entry);
 }
 
 // Decode cases: a prompt of the recorded length, then single tokens. Expert choice decides over the rows of
 // each call, as published.
 Status verify_decoding(ModelCase& c, Report& report, Executor& executor,
                        const std::vector<CaseSequence>& sequences) {
-  const RecordedTensor& prefill = c.io.at("prefill.logits");
+  FATHOM_ASSIGN(const RecordedTensor* prefill, c.io.require("prefill.logits"));
   FATHOM_ASSIGN(const RecordedTensor* decode, c.io.require("decode.logits"));
-  FATHOM_ASSIGN(const RecordedTensor* full, c.io.require("full_forward.logits"));
-  const int64_t prompt = prefill.extent(1), vocab = c.plan.dims.vocab_size;
+  const RecordedTensor* full = &c.io.at("full_forward.logits");
+  const int64_t prompt = prefill->extent(1), vocab = c.plan.dims.vocab_size;
   std::vector<float> got_prefill, got_decode, got_full;
   std::vector<std::unique_ptr<SequenceState>> states;
   for (const CaseSequence& sequence : sequences) {
@@ -200,7 +197,7 @@ Status verify_decoding(ModelCase& c, Report& report, Executor& executor,
     logits = executor.forward(whole, tokens, options).logits;
     got_full.insert(got_full.end(), logits, logits + static_cast<int64_t>(tokens.size()) * vocab);
   }
-  report.compare("engine", "prefill.logits", Kind::kLogits, got_prefill, prefill.values);
+  report.compare("engine", "prefill.logits", Kind::kLogits, got_prefill, prefill->values);
   report.compare("engine", "decode.logits", Kind::kLogits, got_decode, decode->values);
   report.compare("engine", "full_forward.logits", Kind::kLogits, got_full, full->values);
   compare_caches(c, states, sequences, report);
@@ -216,7 +213,8 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
   for (const CaseSequence& sequence : sequences)
     longest = std::max(longest, static_cast<int64_t>(sequence.tokens.size()));
   Executor executor(c.plan, weights, longest, longest, parallel);
-  if (c.io.has("prefill.logits")) return verify_decoding(c, report, executor, sequences);
+  if (c.io.has("full_forward.logits")) return verify_decoding(c, report, executor, sequences);
+  if (c.io.has("prefill.logits")) FATHOM_TRY(verify_states(c, report, executor, sequences));
   // What the published code makes of a batch whose sequences it mixes up: recorded, and not to be equalled.
   c.io.mark("as_released.logits");
 

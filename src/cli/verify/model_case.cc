@@ -20,6 +20,15 @@ void take_suggestion(const nlohmann::json& suggested, const std::string& word, d
   }
 }
 
+// Ten times what float arithmetic cost the recording itself, where that is more than the limit: another float
+// program cannot be expected nearer.
+void allow_for_float(const nlohmann::json& record, const char* measured, double& limit) {
+  const auto found = record.find("fp32_vs_fp64");
+  if (found == record.end() || !found->is_object()) return;
+  if (const auto error = found->find(measured); error != found->end() && error->is_number())
+    limit = std::max(limit, std::min(10 * error->get<double>(), 10 * limit));
+}
+
 Limits limits_of(Family family, const nlohmann::json& record) {
   Limits limits;
   if (family == Family::kHybrid) {
@@ -28,6 +37,9 @@ Limits limits_of(Family family, const nlohmann::json& record) {
     limits.states = 1e-4;
     limits.gradients = 1e-4;
     limits.gradient_measure = Measure::kOfLargest;
+    allow_for_float(record, "max_abs_logits", limits.logits);
+    allow_for_float(record, "max_abs_hidden_or_memory", limits.states);
+    allow_for_float(record, "max_grad_error_relative_to_tensor_max", limits.gradients);
   }
   if (record.contains("suggested_tolerance") && record["suggested_tolerance"].is_object()) {
     const nlohmann::json& suggested = record["suggested_tolerance"];
@@ -99,6 +111,8 @@ Result<std::vector<CaseSequence>> sequences_of(ModelCase& c) {
         label = labels->ids[static_cast<size_t>(b * length + t)];
       } else if (labels != nullptr && t + 1 < length) {
         label = labels->ids[static_cast<size_t>(b * length + t + 1)];
+      } else if (labels == nullptr && c.io.has("loss") && t + 1 < length) {
+        label = ids->ids[static_cast<size_t>(b * length + t + 1)];
       }
       sequence.labels.push_back(static_cast<int32_t>(label));
     }

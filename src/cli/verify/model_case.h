@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "cli/verify/recorded_tensors.h"
 #include "cli/verify/report.h"
+#include "engine/executor.h"
 #include "io/weight_files.h"
 #include "plan/model_plan.h"
 #include "plan/naming.h"
@@ -34,9 +35,8 @@ struct ModelCase {
   bool warmup_calls() const { return record.contains("calls"); }
 };
 
-// Reads a case. kNotSupported ("not supported yet: X") for what has no plan; whether an executor runs it is
-// for check_executable() to say. Limits are those of the family's README, or the case's own
-// `suggested_tolerance`.
+// Reads a case. kNotSupported ("not supported yet: X") for what has no plan. Limits are those of the family's
+// README, or the case's own `suggested_tolerance`.
 Result<ModelCase> open_model_case(const std::string& directory, const std::string& name);
 
 // Micro-batches of the step that the case is one of.
@@ -75,6 +75,12 @@ class RowComparison {
  private:
   std::vector<float> got_, expected_;
 };
+
+// Cases of states: a prompt of the recorded length (prefill.*), then single tokens (decode.{t}.logits), the
+// states after both, those after a prompt shorter than a convolution (short_prompt.*), and rows with padding
+// on their left (leftpad.*).
+Status verify_states(ModelCase& c, Report& report, Executor& executor,
+                     const std::vector<CaseSequence>& sequences);
 
 // The engine's half: logits of one forward call and token by token, what the trace shows, caches, the mean
 // loss.

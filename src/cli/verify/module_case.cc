@@ -47,6 +47,7 @@ const Module kModules[] = {
     {"module_cross_entropy", run_cross_entropy},
     {"module_cross_attention", [](ModuleCase& c) { return run_attention(c, true); }},
     {"module_attention", [](ModuleCase& c) { return run_attention(c, false); }},
+    {"module_diff_attention", run_differential_attention},
     {"module_mamba1", run_mamba},
 };
 

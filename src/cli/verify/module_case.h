@@ -46,6 +46,7 @@ Status run_gated_memory(ModuleCase& c);
 Status run_rope(ModuleCase& c);
 Status run_cross_entropy(ModuleCase& c);
 Status run_attention(ModuleCase& c, bool cross);
+Status run_differential_attention(ModuleCase& c);
 Status run_mamba(ModuleCase& c);
 
 // Dense products for backward, in double: y = x w^T is kernels::linear.

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "cli/verify/attention_core.h"
 #include "cli/verify/module_case.h"
-#include "kernels/attention/attention.h"
 #include "kernels/causal_conv1d/causal_conv1d.h"
 #include "kernels/gated_memory/gated_memory.h"
 #include "kernels/rope/rope.h"
@@ -105,17 +105,8 @@ Status run_attention(ModuleCase& c, bool cross) {
     v = linear(x->values, weight.v, bias.v, rows, dim, kv_dim, c.parallel);
   }
 
-  std::vector<int32_t> positions, key_begin, key_end, sequence;
-  std::vector<RowRange> ranges;
-  for (int64_t b = 0; b < batch; ++b) {
-    ranges.push_back({b * length, (b + 1) * length});
-    for (int64_t t = 0; t < length; ++t) {
-      positions.push_back(static_cast<int32_t>(t));
-      sequence.push_back(static_cast<int32_t>(b));
-      key_begin.push_back(static_cast<int32_t>(window > 0 ? std::max<int64_t>(0, t - window + 1) : 0));
-      key_end.push_back(static_cast<int32_t>(t + 1));
-    }
-  }
+  std::vector<int32_t> positions;
+  for (int64_t r = 0; r < rows; ++r) positions.push_back(static_cast<int32_t>(r % length));
   Values cos = values(length * head_dim / 2), sin = values(length * head_dim / 2);
   if (rotary)
     kernels::rope_table(cos.data(), sin.data(), length, head_dim, c.config.value("rope_base", 10000.0), true);
@@ -132,65 +123,23 @@ Status run_attention(ModuleCase& c, bool cross) {
     c.check("out.v", v);
   }
 
-  std::vector<std::vector<const void*>> tables;
-  std::vector<kernels::KeyList> lists;
-  for (int64_t b = 0; b < batch; ++b) {
-    for (const Values* array : {&k, &v}) {
-      tables.emplace_back();
-      for (int64_t t = 0; t < length; t += kernels::kKeyBlock) {
-        tables.back().push_back(array->data() + (b * length + t) * kv_dim);
-      }
-    }
-  }
-  for (int64_t b = 0; b < batch; ++b) {
-    lists.push_back(
-        {tables[static_cast<size_t>(2 * b)].data(), tables[static_cast<size_t>(2 * b + 1)].data()});
-  }
-  Values mixed = values(rows * q_dim), lse = values(rows * heads);
   const auto scale =
       c.config.value("softmax_scale", static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim))));
-  const int threads = c.parallel.num_threads();
-  std::vector<uint8_t> workspace(static_cast<size_t>(
-      std::max(kernels::attention_fwd_workspace(rows, heads, head_dim, length, threads),
-               kernels::attention_bwd_workspace(rows, heads, head_dim, length, threads))));
-  kernels::attention_fwd_cpu({.q = q.data(),
-                              .row_sequence = sequence.data(),
-                              .key_begin = key_begin.data(),
-                              .key_end = key_end.data(),
-                              .sequences = lists.data(),
-                              .out = mixed.data(),
-                              .lse = lse.data(),
-                              .rows = rows,
-                              .heads = heads,
-                              .kv_heads = kv_heads,
-                              .head_dim = head_dim,
-                              .scale = scale,
-                              .workspace = workspace.data()},
-                             c.parallel);
+  AttentionCore core({.batch = batch,
+                      .queries = length,
+                      .keys = length,
+                      .window = window,
+                      .heads = heads,
+                      .kv_heads = kv_heads,
+                      .head_dim = head_dim,
+                      .scale = scale},
+                     std::move(q), std::move(k), std::move(v), c.parallel);
+  const Values& mixed = core.out();
   c.check("out.y", linear(mixed, out_weight->values, out_bias, rows, q_dim, dim, c.parallel));
 
   const Values grad_mixed = linear_grad_x(grad_y->values, out_weight->values, rows, q_dim, dim);
-  Projections grad{values(rows * q_dim), values(rows * kv_dim), values(rows * kv_dim)};
-  kernels::attention_bwd_cpu({.q = q.data(),
-                              .k = k.data(),
-                              .v = v.data(),
-                              .out = mixed.data(),
-                              .lse = lse.data(),
-                              .grad_out = grad_mixed.data(),
-                              .key_begin = key_begin.data(),
-                              .key_end = key_end.data(),
-                              .query_rows = ranges.data(),
-                              .key_rows = ranges.data(),
-                              .num_sequences = batch,
-                              .grad_q = grad.q.data(),
-                              .grad_k = grad.k.data(),
-                              .grad_v = grad.v.data(),
-                              .heads = heads,
-                              .kv_heads = kv_heads,
-                              .head_dim = head_dim,
-                              .scale = scale,
-                              .workspace = workspace.data()},
-                             c.parallel);
+  AttentionCore::Gradients of_core = core.backward(grad_mixed);
+  Projections grad{std::move(of_core.q), std::move(of_core.k), std::move(of_core.v)};
   Values grad_x = values(rows * dim);
   Projections grad_weight, grad_bias;
   const auto through = [&](int which, int64_t out) {

@@ -1,6 +1,15 @@
 // Softmax attention of ragged query rows over key lists.
 //
-//   out[r, h] = sum_j p_j v[j, g],  p = softmax_j(scale * q[r, h] . k[j, g]),  g = h / (heads / kv_heads)
+//   out[r, h] = sum_j p_j v[j, u],  p = softmax_j(scale * q[r, h] . k[j, g])
+//
+// Neighbouring KV heads, `stripes` of them, are one unit u, whose value is their values side by side. The
+// heads of a unit are neighbours too, and take its keys in turn:
+//
+//   u = h / (heads / units), g = u * stripes + h mod stripes, units = kv_heads / stripes
+//
+// stripes = 1 is grouped-query attention (u = g). stripes = 2 are the two maps of differential attention
+// (Decoder-Hybrid-Decoder 4.3), kernels/differential_norm takes their difference; keys and values are read
+// once.
 //
 // over the keys j in [key_begin[r], key_end[r]) of the row's sequence. A key is named by its index in the
 // list of its sequence, counted from the first key the sequence ever had: causality, windows, cross-attention
@@ -41,12 +50,13 @@ struct AttentionFwd {
   const int32_t* key_end = nullptr;    // [rows]
   const KeyList* sequences = nullptr;
   DType kv_type = DType::kF32;  // float or bfloat16
-  float* out = nullptr;         // [rows, heads, head_dim]; not overlapping q
+  float* out = nullptr;         // [rows, heads, stripes * head_dim]; not overlapping q
   float* lse = nullptr;         // [rows, heads] log-sum-exp of the scaled logits, or null
   int64_t rows = 0;
   int64_t heads = 0;
   int64_t kv_heads = 0;
   int64_t head_dim = 0;
+  int64_t stripes = 1;  // divides kv_heads and heads / units
   float scale = 0;
   void* workspace = nullptr;  // attention_fwd_workspace(...) bytes; the cpu form only
 };
@@ -57,9 +67,9 @@ struct AttentionBwd {
   const float* q = nullptr;              // [rows, heads, head_dim]
   const float* k = nullptr;              // [key rows, kv_heads, head_dim]
   const float* v = nullptr;              // [key rows, kv_heads, head_dim]
-  const float* out = nullptr;            // [rows, heads, head_dim], from forward
+  const float* out = nullptr;            // [rows, heads, stripes * head_dim], from forward
   const float* lse = nullptr;            // [rows, heads], from forward
-  const float* grad_out = nullptr;       // [rows, heads, head_dim]
+  const float* grad_out = nullptr;       // [rows, heads, stripes * head_dim]
   const int32_t* key_begin = nullptr;    // [rows]
   const int32_t* key_end = nullptr;      // [rows]
   const RowRange* query_rows = nullptr;  // [num_sequences]
@@ -72,6 +82,7 @@ struct AttentionBwd {
   int64_t heads = 0;
   int64_t kv_heads = 0;
   int64_t head_dim = 0;
+  int64_t stripes = 1;
   float scale = 0;
   // The logits are made again in float, as forward made them; the other four products take elements rounded
   // to bfloat16 and sum in float. The cpu form only.
@@ -86,7 +97,14 @@ void attention_fwd_cpu(const AttentionFwd& args, Parallel& parallel);
 void attention_bwd_cpu(const AttentionBwd& args, Parallel& parallel);
 
 // Bytes; max_keys bounds key_end - key_begin. Monotone in every argument.
-int64_t attention_fwd_workspace(int64_t rows, int64_t heads, int64_t head_dim, int64_t max_keys, int threads);
-int64_t attention_bwd_workspace(int64_t rows, int64_t heads, int64_t head_dim, int64_t max_keys, int threads);
+struct AttentionExtents {
+  int64_t rows = 0;
+  int64_t heads = 0;
+  int64_t head_dim = 0;
+  int64_t stripes = 1;
+  int64_t max_keys = 0;
+};
+int64_t attention_fwd_workspace(const AttentionExtents& extents, int threads);
+int64_t attention_bwd_workspace(const AttentionExtents& extents, int threads);
 
 }  // namespace fathom::kernels

@@ -27,7 +27,7 @@ constexpr int64_t kMostChunks = 8;
 
 constexpr int64_t kAlignment = 64;
 
-int64_t padded_dim(int64_t head_dim) { return round_up(head_dim, kMostLanes); }
+int64_t padded_dim(int64_t dim) { return round_up(dim, kMostLanes); }
 int64_t most_queries(int64_t heads, int64_t tile_queries) { return std::max(tile_queries, heads); }
 
 // Splits that a range of n keys can touch.
@@ -58,17 +58,18 @@ int64_t bytes_of(int64_t floats) { return floats * static_cast<int64_t>(sizeof(f
 
 // What a worker of the forward pass holds: a tile's scratch, the softmax of one split and of all so far.
 struct FwdWorker {
-  static int64_t floats(int64_t queries, int64_t padded) {
-    return 3 * rounded(queries * padded) + 2 * rounded(kKeyBlock * padded) +
-           rounded(kStepQueries * kKeyBlock) + rounded(queries * kMostLanes) + 2 * rounded(2 * queries);
+  static int64_t floats(int64_t queries, int64_t padded, int64_t value_padded) {
+    return rounded(queries * padded) + 2 * rounded(queries * value_padded) + rounded(kKeyBlock * padded) +
+           rounded(kKeyBlock * value_padded) + rounded(kStepQueries * kKeyBlock) +
+           rounded(queries * kMostLanes) + 2 * rounded(2 * queries);
   }
-  FwdWorker(float* memory, int64_t queries, int64_t padded) {
+  FwdWorker(float* memory, int64_t queries, int64_t padded, int64_t value_padded) {
     Pieces pieces(memory);
     scratch.q = pieces.take(queries * padded);
-    acc = pieces.take(queries * padded);
-    total_acc = pieces.take(queries * padded);
+    acc = pieces.take(queries * value_padded);
+    total_acc = pieces.take(queries * value_padded);
     scratch.k = pieces.take(kKeyBlock * padded);
-    scratch.v = pieces.take(kKeyBlock * padded);
+    scratch.v = pieces.take(kKeyBlock * value_padded);
     scratch.scores = pieces.take(kStepQueries * kKeyBlock);
     scratch.totals = pieces.take(queries * kMostLanes);
     parts = pieces.take_parts(queries);
@@ -83,55 +84,94 @@ struct FwdWorker {
 
 constexpr SoftmaxPart kNoKeys = {-std::numeric_limits<float>::infinity(), 0.0F};
 
+// Sizes of a call.
+struct Geometry {
+  template <class Args>
+  explicit Geometry(const Args& args)
+      : stripes(args.stripes),
+        units(args.kv_heads / args.stripes),
+        pairs(args.heads / args.kv_heads),
+        value_dim(args.stripes * args.head_dim),
+        padded(padded_dim(args.head_dim)),
+        value_padded(padded_dim(value_dim)) {}
+  int64_t stripes, units;
+  int64_t pairs;  // heads of a stripe of a unit
+  int64_t value_dim, padded, value_padded;
+
+  int64_t heads_of_unit() const { return stripes * pairs; }
+  // The row and head of query i of a tile, see AttentionTile.
+  int64_t row_of(const AttentionTile& tile, int64_t i) const {
+    return tile.row_begin + i / pairs % (tile.row_end - tile.row_begin);
+  }
+  int64_t head_of(const AttentionTile& tile, int64_t i) const {
+    const int64_t stripe = i / (pairs * (tile.row_end - tile.row_begin));
+    return (tile.unit * pairs + i % pairs) * stripes + stripe;
+  }
+};
+
+template <class Args>
+void check_heads(const Args& args) {
+  FATHOM_CHECK(args.kv_heads > 0 && args.heads % args.kv_heads == 0,
+               "query heads are a multiple of KV heads");
+  FATHOM_CHECK(args.stripes > 0 && args.kv_heads % args.stripes == 0, "KV heads are whole units of stripes");
+}
+
 void write_out(const AttentionFwd& args, int64_t row, int64_t head, SoftmaxPart part, const float* acc) {
-  const int64_t at = row * args.heads + head;
-  float* out = args.out + at * args.head_dim;
+  const int64_t at = row * args.heads + head, value_dim = args.stripes * args.head_dim;
+  float* out = args.out + at * value_dim;
   if (part.total == 0.0F) {
-    std::memset(out, 0, static_cast<size_t>(args.head_dim) * sizeof(float));
+    std::memset(out, 0, static_cast<size_t>(value_dim) * sizeof(float));
   } else {
-    FATHOM_SIMD_SELECT(attention_finish)(part, acc, out, args.head_dim);
+    FATHOM_SIMD_SELECT(attention_finish)(part, acc, out, value_dim);
   }
   if (args.lse != nullptr) {
     args.lse[at] = static_cast<float>(double{part.max} * std::numbers::ln2 + std::log(double{part.total}));
   }
 }
 
-// Every (row, KV head, split) by itself, then the parts of a row merged in order.
+// Every (row, unit, split) by itself, then the parts of a row merged in order.
 void run_splits(const AttentionFwd& args, int64_t most_splits, float* workers, int64_t worker_floats,
                 float* part_memory, Parallel& parallel) {
   const auto tile_fn = FATHOM_SIMD_SELECT(attention_tile);
   const auto merge_fn = FATHOM_SIMD_SELECT(attention_merge);
-  const int64_t padded = padded_dim(args.head_dim), group = args.heads / args.kv_heads;
+  const Geometry sizes(args);
   Pieces pieces(part_memory);
   SoftmaxPart* const parts = pieces.take_parts(args.rows * most_splits * args.heads);
-  float* const accs = pieces.take(args.rows * most_splits * args.heads * padded);
-  const auto part_index = [&](int64_t row, int64_t s, int64_t head) {
-    return (row * most_splits + s) * args.heads + head;
+  float* const accs = pieces.take(args.rows * most_splits * args.heads * sizes.value_padded);
+  // Of query i of the tile (row, unit).
+  const auto part_index = [&](int64_t row, int64_t s, int64_t unit, int64_t i) {
+    return (row * most_splits + s) * args.heads + unit * sizes.heads_of_unit() + i;
   };
-  parallel.run(args.rows * most_splits * args.kv_heads, 1, [&](int64_t first, int64_t last, int worker) {
-    const FwdWorker mine(workers + worker * worker_floats, most_queries(args.heads, kTileQueries), padded);
+  const auto tile_of = [&](int64_t row, int64_t unit) {
+    return AttentionTile{row, row + 1, unit, sizes.pairs, sizes.padded, sizes.value_padded};
+  };
+  parallel.run(args.rows * most_splits * sizes.units, 1, [&](int64_t first, int64_t last, int worker) {
+    const FwdWorker mine(workers + worker * worker_floats, most_queries(args.heads, kTileQueries),
+                         sizes.padded, sizes.value_padded);
     for (int64_t task = first; task < last; ++task) {
-      const int64_t row = task / (most_splits * args.kv_heads);
-      const int64_t s = task / args.kv_heads % most_splits, kv_head = task % args.kv_heads;
+      const int64_t row = task / (most_splits * sizes.units);
+      const int64_t s = task / sizes.units % most_splits, unit = task % sizes.units;
       const int64_t begin = args.key_begin[row], end = args.key_end[row];
       if (s >= num_splits(begin, end)) continue;
       const int64_t split = (begin / kKeySplit + s) * kKeySplit;
-      const int64_t at = part_index(row, s, kv_head * group);
-      tile_fn(args, {row, row + 1, kv_head, padded}, std::max(begin, split), std::min(end, split + kKeySplit),
-              mine.scratch, parts + at, accs + at * padded);
+      const int64_t at = part_index(row, s, unit, 0);
+      tile_fn(args, tile_of(row, unit), std::max(begin, split), std::min(end, split + kKeySplit),
+              mine.scratch, parts + at, accs + at * sizes.value_padded);
     }
   });
   parallel.run(args.rows * args.heads, 1, [&](int64_t first, int64_t last, int) {
     for (int64_t task = first; task < last; ++task) {
-      const int64_t row = task / args.heads, head = task % args.heads;
+      const int64_t row = task / args.heads, unit = task % args.heads / sizes.heads_of_unit();
+      const int64_t i = task % sizes.heads_of_unit();
       const int64_t splits = num_splits(args.key_begin[row], args.key_end[row]);
-      const int64_t at = part_index(row, 0, head);
+      const int64_t at = part_index(row, 0, unit, i);
+      float* const acc = accs + at * sizes.value_padded;
       SoftmaxPart merged = splits > 0 ? parts[at] : kNoKeys;
       for (int64_t s = 1; s < splits; ++s) {
-        const int64_t later = part_index(row, s, head);
-        merged = merge_fn(merged, accs + at * padded, parts[later], accs + later * padded, args.head_dim);
+        const int64_t later = part_index(row, s, unit, i);
+        merged = merge_fn(merged, acc, parts[later], accs + later * sizes.value_padded, sizes.value_dim);
       }
-      write_out(args, row, head, merged, accs + at * padded);
+      write_out(args, row, sizes.head_of(tile_of(row, unit), i), merged, acc);
     }
   });
 }
@@ -140,7 +180,8 @@ void run_splits(const AttentionFwd& args, int64_t most_splits, float* workers, i
 void run_tile(const AttentionFwd& args, const AttentionTile& tile, const FwdWorker& mine) {
   const auto tile_fn = FATHOM_SIMD_SELECT(attention_tile);
   const auto merge_fn = FATHOM_SIMD_SELECT(attention_merge);
-  const int64_t group = args.heads / args.kv_heads, queries = (tile.row_end - tile.row_begin) * group;
+  const Geometry sizes(args);
+  const int64_t queries = (tile.row_end - tile.row_begin) * sizes.heads_of_unit();
   std::fill_n(mine.totals, queries, kNoKeys);
   int64_t begin = std::numeric_limits<int64_t>::max(), end = 0;
   for (int64_t r = tile.row_begin; r < tile.row_end; ++r) {
@@ -152,49 +193,50 @@ void run_tile(const AttentionFwd& args, const AttentionTile& tile, const FwdWork
     const int64_t from = std::max(begin, s * kKeySplit), to = std::min(end, (s + 1) * kKeySplit);
     tile_fn(args, tile, from, to, mine.scratch, mine.parts, mine.acc);
     for (int64_t i = 0; i < queries; ++i) {
-      const int64_t row = tile.row_begin + i / group;
+      const int64_t row = sizes.row_of(tile, i);
       if (args.key_begin[row] >= to || args.key_end[row] <= from ||
           args.key_begin[row] >= args.key_end[row]) {
         continue;
       }
-      float* const total_acc = mine.total_acc + i * tile.padded;
-      const float* const acc = mine.acc + i * tile.padded;
+      float* const total_acc = mine.total_acc + i * tile.value_padded;
+      const float* const acc = mine.acc + i * tile.value_padded;
       if (args.key_begin[row] >= from) {  // the row's first split
         mine.totals[i] = mine.parts[i];
-        std::copy_n(acc, args.head_dim, total_acc);
+        std::copy_n(acc, sizes.value_dim, total_acc);
       } else {
-        mine.totals[i] = merge_fn(mine.totals[i], total_acc, mine.parts[i], acc, args.head_dim);
+        mine.totals[i] = merge_fn(mine.totals[i], total_acc, mine.parts[i], acc, sizes.value_dim);
       }
     }
   }
   for (int64_t i = 0; i < queries; ++i) {
-    write_out(args, tile.row_begin + i / group, tile.kv_head * group + i % group, mine.totals[i],
-              mine.total_acc + i * tile.padded);
+    write_out(args, sizes.row_of(tile, i), sizes.head_of(tile, i), mine.totals[i],
+              mine.total_acc + i * tile.value_padded);
   }
 }
 
 // Rows of a tile: enough to share the keys, few enough to keep the threads busy.
-int64_t rows_of_tile(int64_t rows, int64_t kv_heads, int64_t group, int threads) {
-  int64_t tile_rows = std::max<int64_t>(1, kTileQueries / group);
-  while (tile_rows > 1 && ceil_div(rows, tile_rows) * kv_heads < kTasksPerThread * threads) tile_rows /= 2;
+int64_t rows_of_tile(int64_t rows, const Geometry& sizes, int threads) {
+  int64_t tile_rows = std::max<int64_t>(1, kTileQueries / sizes.heads_of_unit());
+  while (tile_rows > 1 && ceil_div(rows, tile_rows) * sizes.units < kTasksPerThread * threads) tile_rows /= 2;
   return tile_rows;
 }
 
 }  // namespace
 
-int64_t attention_fwd_workspace(int64_t rows, int64_t heads, int64_t head_dim, int64_t max_keys,
-                                int threads) {
-  const int64_t parts = std::min(rows, kFewRows) * heads * max_splits(max_keys),
-                padded = padded_dim(head_dim);
-  return bytes_of(threads * FwdWorker::floats(most_queries(heads, kTileQueries), padded) +
-                  rounded(2 * parts) + rounded(parts * padded));
+int64_t attention_fwd_workspace(const AttentionExtents& extents, int threads) {
+  const int64_t parts = std::min(extents.rows, kFewRows) * extents.heads * max_splits(extents.max_keys);
+  const int64_t padded = padded_dim(extents.head_dim),
+                value_padded = padded_dim(extents.stripes * extents.head_dim);
+  return bytes_of(threads *
+                      FwdWorker::floats(most_queries(extents.heads, kTileQueries), padded, value_padded) +
+                  rounded(2 * parts) + rounded(parts * value_padded));
 }
 
 void attention_fwd_cpu(const AttentionFwd& args, Parallel& parallel) {
-  FATHOM_CHECK(args.kv_heads > 0 && args.heads % args.kv_heads == 0,
-               "query heads are a multiple of KV heads");
-  const int64_t padded = padded_dim(args.head_dim), group = args.heads / args.kv_heads;
-  const int64_t worker_floats = FwdWorker::floats(most_queries(args.heads, kTileQueries), padded);
+  check_heads(args);
+  const Geometry sizes(args);
+  const int64_t queries = most_queries(args.heads, kTileQueries);
+  const int64_t worker_floats = FwdWorker::floats(queries, sizes.padded, sizes.value_padded);
   Pieces pieces(args.workspace);
   float* const workers = pieces.take(parallel.num_threads() * worker_floats);
 
@@ -206,23 +248,23 @@ void attention_fwd_cpu(const AttentionFwd& args, Parallel& parallel) {
     run_splits(args, most_splits, workers, worker_floats, pieces.take(0), parallel);
     return;
   }
-  const int64_t tile_rows = rows_of_tile(args.rows, args.kv_heads, group, parallel.num_threads());
+  const int64_t tile_rows = rows_of_tile(args.rows, sizes, parallel.num_threads());
   const int64_t tiles = ceil_div(args.rows, tile_rows);
   const auto sequence_of = [&](int64_t row) {
     return args.row_sequence != nullptr ? args.row_sequence[row] : 0;
   };
-  parallel.run(args.kv_heads * tiles, 1, [&](int64_t first, int64_t last, int worker) {
-    const FwdWorker mine(workers + worker * worker_floats, most_queries(args.heads, kTileQueries), padded);
+  parallel.run(sizes.units * tiles, 1, [&](int64_t first, int64_t last, int worker) {
+    const FwdWorker mine(workers + worker * worker_floats, queries, sizes.padded, sizes.value_padded);
     for (int64_t task = first; task < last; ++task) {
       // Causal rows see more and more keys: late tiles and early ones alternate, so that neighbouring tasks
       // cost as much as any others.
-      const int64_t kv_head = task / tiles, place = task % tiles;
+      const int64_t unit = task / tiles, place = task % tiles;
       const int64_t begin = (place % 2 == 0 ? place / 2 : tiles - 1 - place / 2) * tile_rows;
       const int64_t end = std::min(args.rows, begin + tile_rows);
       // Rows of other sequences are tiles of their own.
       for (int64_t from = begin, to = begin; from < end; from = to) {
         while (to < end && sequence_of(to) == sequence_of(from)) ++to;
-        run_tile(args, {from, to, kv_head, padded}, mine);
+        run_tile(args, {from, to, unit, sizes.pairs, sizes.padded, sizes.value_padded}, mine);
       }
     }
   });
@@ -231,23 +273,24 @@ void attention_fwd_cpu(const AttentionFwd& args, Parallel& parallel) {
 namespace {
 
 struct BwdWorker {
-  static int64_t floats(int64_t queries, int64_t padded) {
-    return 2 * rounded(queries * padded) + rounded(kStepQueries * padded) + 5 * rounded(kKeyBlock * padded) +
-           2 * rounded(queries * kKeyBlock) + rounded(kStepQueries * pair_words(padded));
+  static int64_t floats(int64_t queries, int64_t padded, int64_t value_padded) {
+    return rounded(queries * padded) + rounded(queries * value_padded) + rounded(kStepQueries * padded) +
+           3 * rounded(kKeyBlock * padded) + 2 * rounded(kKeyBlock * value_padded) +
+           2 * rounded(queries * kKeyBlock) + rounded(kStepQueries * pair_words(value_padded));
   }
-  static int64_t pair_words(int64_t padded) { return std::max(padded, kKeyBlock) / 2; }
-  BwdWorker(float* memory, int64_t queries, int64_t padded) {
+  static int64_t pair_words(int64_t value_padded) { return std::max(value_padded, kKeyBlock) / 2; }
+  BwdWorker(float* memory, int64_t queries, int64_t padded, int64_t value_padded) {
     Pieces pieces(memory);
     scratch.q = pieces.take(queries * padded);
-    scratch.grad_out = pieces.take(queries * padded);
+    scratch.grad_out = pieces.take(queries * value_padded);
     scratch.grad_q = pieces.take(kStepQueries * padded);
-    for (float** piece :
-         {&scratch.k, &scratch.k_columns, &scratch.v_columns, &scratch.grad_k, &scratch.grad_v}) {
+    for (float** piece : {&scratch.k, &scratch.k_columns, &scratch.grad_k})
       *piece = pieces.take(kKeyBlock * padded);
-    }
+    for (float** piece : {&scratch.v_columns, &scratch.grad_v})
+      *piece = pieces.take(kKeyBlock * value_padded);
     scratch.p = pieces.take(queries * kKeyBlock);
     scratch.ds = pieces.take(queries * kKeyBlock);
-    scratch.pairs = pieces.take(kStepQueries * pair_words(padded));
+    scratch.pairs = pieces.take(kStepQueries * pair_words(value_padded));
   }
   AttentionBwdScratch scratch;
 };
@@ -268,26 +311,28 @@ int64_t rows_of(const AttentionBwd& args) {
 
 }  // namespace
 
-int64_t attention_bwd_workspace(int64_t rows, int64_t heads, int64_t head_dim, int64_t max_keys,
-                                int threads) {
-  const int64_t worker = BwdWorker::floats(most_queries(heads, kBwdTileQueries), padded_dim(head_dim));
-  const int64_t partial = std::max<int64_t>(0, max_chunks(max_keys) - 1) * rounded(rows * heads * head_dim);
-  return bytes_of(threads * worker + rounded(rows * heads) + partial);
+int64_t attention_bwd_workspace(const AttentionExtents& extents, int threads) {
+  const int64_t queries = extents.rows * extents.heads;
+  const int64_t worker =
+      BwdWorker::floats(most_queries(extents.heads, kBwdTileQueries), padded_dim(extents.head_dim),
+                        padded_dim(extents.stripes * extents.head_dim));
+  const int64_t partial =
+      std::max<int64_t>(0, max_chunks(extents.max_keys) - 1) * rounded(queries * extents.head_dim);
+  return bytes_of(threads * worker + rounded(queries) + partial);
 }
 
 // Chunk c of a sequence's keys sums into grad_q itself (c = 0) or a partial of its own; partials are added in
 // order.
 void attention_bwd_cpu(const AttentionBwd& args, Parallel& parallel) {
-  FATHOM_CHECK(args.kv_heads > 0 && args.heads % args.kv_heads == 0,
-               "query heads are a multiple of KV heads");
+  check_heads(args);
   const auto delta_fn = FATHOM_SIMD_SELECT(attention_bwd_delta_rows);
   const auto block_fn = FATHOM_SIMD_SELECT(attention_bwd_block);
   const auto add_fn = FATHOM_SIMD_SELECT(attention_add);
-  const int64_t padded = padded_dim(args.head_dim), group = args.heads / args.kv_heads;
+  const Geometry sizes(args);
   const int64_t queries = most_queries(args.heads, kBwdTileQueries);
-  const int64_t worker_floats = BwdWorker::floats(queries, padded);
-  const int64_t tile_rows = std::max<int64_t>(1, kBwdTileQueries / group), rows = rows_of(args);
-  const int64_t row_size = args.heads * args.head_dim, share = group * args.head_dim;
+  const int64_t worker_floats = BwdWorker::floats(queries, sizes.padded, sizes.value_padded);
+  const int64_t tile_rows = std::max<int64_t>(1, kBwdTileQueries / sizes.pairs), rows = rows_of(args);
+  const int64_t row_size = args.heads * args.head_dim, share = sizes.heads_of_unit() * args.head_dim;
   int64_t most_chunks = 0;
   for (int64_t s = 0; s < args.num_sequences; ++s) {
     most_chunks = std::max(most_chunks, chunks_of(args.key_rows[s].size()));
@@ -303,23 +348,23 @@ void attention_bwd_cpu(const AttentionBwd& args, Parallel& parallel) {
 
   parallel.run(rows, 16, [&](int64_t begin, int64_t end, int) { delta_fn(args, begin, end, delta); });
   parallel.run(
-      args.num_sequences * args.kv_heads * most_chunks, 1, [&](int64_t first, int64_t last, int worker) {
-        const BwdWorker mine(workers + worker * worker_floats, queries, padded);
+      args.num_sequences * sizes.units * most_chunks, 1, [&](int64_t first, int64_t last, int worker) {
+        const BwdWorker mine(workers + worker * worker_floats, queries, sizes.padded, sizes.value_padded);
         for (int64_t task = first; task < last; ++task) {
           // First chunks first: causal queries see most of them, and what is shared out last evens
           // out who is done when.
-          const int64_t chunk = task / (args.num_sequences * args.kv_heads);
-          const int64_t sequence = task / args.kv_heads % args.num_sequences, kv_head = task % args.kv_heads;
+          const int64_t chunk = task / (args.num_sequences * sizes.units);
+          const int64_t sequence = task / sizes.units % args.num_sequences, unit = task % sizes.units;
           const int64_t keys = args.key_rows[sequence].size();
           if (chunk >= chunks_of(keys)) continue;
           const RowRange own_rows = args.query_rows[sequence];
           float* const grad_q = grad_q_of(chunk);
           for (int64_t r = own_rows.begin; chunk > 0 && r < own_rows.end; ++r) {
-            std::fill_n(grad_q + r * row_size + kv_head * share, share, 0.0F);
+            std::fill_n(grad_q + r * row_size + unit * share, share, 0.0F);
           }
           const int64_t end = std::min(keys, (chunk + 1) * keys_of_chunk(keys));
           for (int64_t base = chunk * keys_of_chunk(keys); base < end; base += kKeyBlock) {
-            block_fn(args, sequence, kv_head, base, tile_rows, delta, mine.scratch, grad_q);
+            block_fn(args, sequence, unit, base, tile_rows, delta, mine.scratch, grad_q);
           }
         }
       });

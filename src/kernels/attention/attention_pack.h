@@ -46,7 +46,7 @@ FATHOM_INLINE Range seen_by_any(const int32_t* key_begin, const int32_t* key_end
   return any;
 }
 
-// Entries of one KV head in one block: `stride` elements apart.
+// Entries of one KV head, or of a unit of them, in one block: `stride` elements apart.
 struct Entries {
   const void* data;
   int64_t stride;
@@ -82,22 +82,24 @@ FATHOM_INLINE void pack(const void* from, int64_t at, int64_t dim, int64_t padde
   }
 }
 
-// Entries [lo, hi) as rows of `padded` floats. Asks for the same entries of `next`.
+// Entries [lo, hi) as rows of `padded` floats. Asks for next_dim elements of the same entries of `next`.
 template <bool kBf16>
 FATHOM_INLINE void pack_entries(Entries from, int64_t lo, int64_t hi, int64_t dim, int64_t padded, float* to,
-                                Entries next) {
+                                Entries next, int64_t next_dim) {
   for (int64_t j = lo; j < hi; ++j) {
-    prefetch<kBf16>(next, j, j + 1, dim);
+    prefetch<kBf16>(next, j, j + 1, next_dim);
     pack<kBf16>(from.data, j * from.stride, dim, padded, 1.0F, to + j * padded);
   }
 }
 
 // Entries [lo, hi) as columns of [dim, kKeyBlock] floats, whole vectors of them. Lanes without an entry
-// repeat the nearest one: what lies there need not be readable. Asks for the same entries of `next`.
+// repeat the nearest one: what lies there need not be readable. Asks for next_dim elements of the same
+// entries of `next`.
 template <bool kBf16>
-FATHOM_INLINE void pack_columns(Entries from, int64_t lo, int64_t hi, int64_t dim, float* to, Entries next) {
+FATHOM_INLINE void pack_columns(Entries from, int64_t lo, int64_t hi, int64_t dim, float* to, Entries next,
+                                int64_t next_dim) {
   for (int64_t j = group_of(lo); j < hi; j += kLanes) {
-    prefetch<kBf16>(next, j, j + kLanes, dim);
+    prefetch<kBf16>(next, j, j + kLanes, next_dim);
     int64_t at[kLanes];
     for (int i = 0; i < kLanes; ++i) at[i] = at_most(at_least(j + i, lo), hi - 1) * from.stride;
     int64_t d = 0;
@@ -125,9 +127,10 @@ FATHOM_INLINE void pack_columns(Entries from, int64_t lo, int64_t hi, int64_t di
 
 // The same of bfloat16 with dimensions 2d and 2d + 1 side by side, [dim / 2, kKeyBlock] pairs; dim is whole
 // vectors of pairs.
-FATHOM_INLINE void pack_pairs(Entries from, int64_t lo, int64_t hi, int64_t dim, float* to, Entries next) {
+FATHOM_INLINE void pack_pairs(Entries from, int64_t lo, int64_t hi, int64_t dim, float* to, Entries next,
+                              int64_t next_dim) {
   for (int64_t j = group_of(lo); j < hi; j += kLanes) {
-    prefetch<true>(next, j, j + kLanes, dim);
+    prefetch<true>(next, j, j + kLanes, next_dim);
     for (int64_t d = 0; d < dim; d += 2 * kLanes) {
       Vec tile[kLanes];
       for (int i = 0; i < kLanes; ++i) {
@@ -140,12 +143,13 @@ FATHOM_INLINE void pack_pairs(Entries from, int64_t lo, int64_t hi, int64_t dim,
   }
 }
 
-// Queries of the tile from [rows, heads, head_dim] to scratch, times `factor`.
-FATHOM_INLINE void pack_queries(const float* from, const AttentionTile& tile, int64_t heads, int64_t group,
-                                int64_t dim, float factor, float* to) {
+// Queries of a stripe of the tile from [rows, heads, dim] to scratch, `padded` floats apart, times `factor`.
+FATHOM_INLINE void pack_queries(const float* from, const AttentionTile& tile, int64_t heads, int64_t stripes,
+                                int64_t stripe, int64_t dim, int64_t padded, float factor, float* to) {
+  const int64_t first = tile.unit * tile.pairs * stripes + stripe;
   for (int64_t r = tile.row_begin; r < tile.row_end; ++r) {
-    for (int64_t g = 0; g < group; ++g, to += tile.padded) {
-      pack<false>(from, (r * heads + tile.kv_head * group + g) * dim, dim, tile.padded, factor, to);
+    for (int64_t g = 0; g < tile.pairs; ++g, to += padded) {
+      pack<false>(from, (r * heads + first + g * stripes) * dim, dim, padded, factor, to);
     }
   }
 }

@@ -14,35 +14,46 @@ double element(const void* block, DType type, int64_t index) {
                              : to_float(static_cast<const BFloat16*>(block)[index]);
 }
 
+// The head whose keys query head h takes, and the first of those whose values.
+struct KvHeads {
+  int64_t key, value;
+};
+template <class Args>
+KvHeads kv_heads_of(const Args& args, int64_t h) {
+  const int64_t units = args.kv_heads / args.stripes, unit = h / (args.heads / units);
+  return {unit * args.stripes + h % args.stripes, unit * args.stripes};
+}
+
 }  // namespace
 
 void attention_fwd_ref(const AttentionFwd& args) {
-  const int64_t dim = args.head_dim, group = args.heads / args.kv_heads;
+  const int64_t dim = args.head_dim, value_dim = args.stripes * dim;
   std::vector<double> p;
   for (int64_t r = 0; r < args.rows; ++r) {
     const KeyList& keys = args.sequences[args.row_sequence != nullptr ? args.row_sequence[r] : 0];
     const int64_t begin = args.key_begin[r], end = args.key_end[r];
     for (int64_t h = 0; h < args.heads; ++h) {
       const float* q = args.q + (r * args.heads + h) * dim;
-      float* out = args.out + (r * args.heads + h) * dim;
-      const auto at = [&](int64_t j, int64_t d) {
-        return ((j % kKeyBlock) * args.kv_heads + h / group) * dim + d;
+      float* out = args.out + (r * args.heads + h) * value_dim;
+      const KvHeads of = kv_heads_of(args, h);
+      const auto at = [&](int64_t j, int64_t kv_head, int64_t d) {
+        return ((j % kKeyBlock) * args.kv_heads + kv_head) * dim + d;
       };
       double largest = -std::numeric_limits<double>::infinity(), total = 0;
       p.assign(static_cast<size_t>(end > begin ? end - begin : 0), 0.0);
       for (int64_t j = begin; j < end; ++j) {
         double logit = 0;
         for (int64_t d = 0; d < dim; ++d)
-          logit += q[d] * element(keys.k_blocks[j / kKeyBlock], args.kv_type, at(j, d));
+          logit += q[d] * element(keys.k_blocks[j / kKeyBlock], args.kv_type, at(j, of.key, d));
         p[static_cast<size_t>(j - begin)] = logit * args.scale;
         largest = std::max(largest, logit * args.scale);
       }
       for (double& value : p) total += value = std::exp(value - largest);
-      for (int64_t d = 0; d < dim; ++d) {
+      for (int64_t d = 0; d < value_dim; ++d) {
         double value = 0;
         for (int64_t j = begin; j < end; ++j) {
           value += p[static_cast<size_t>(j - begin)] *
-                   element(keys.v_blocks[j / kKeyBlock], args.kv_type, at(j, d));
+                   element(keys.v_blocks[j / kKeyBlock], args.kv_type, at(j, of.value, d));
         }
         out[d] = begin < end ? static_cast<float>(value / total) : 0.0F;
       }
@@ -52,33 +63,35 @@ void attention_fwd_ref(const AttentionFwd& args) {
 }
 
 void attention_bwd_ref(const AttentionBwd& args) {
-  const int64_t dim = args.head_dim, group = args.heads / args.kv_heads;
+  const int64_t dim = args.head_dim, value_dim = args.stripes * dim;
   for (int64_t s = 0; s < args.num_sequences; ++s) {
     const RowRange queries = args.query_rows[s], keys = args.key_rows[s];
     std::vector<double> grad_k(static_cast<size_t>(keys.size() * args.kv_heads * dim)), grad_v(grad_k.size());
     for (int64_t r = queries.begin; r < queries.end; ++r) {
       for (int64_t h = 0; h < args.heads; ++h) {
-        const int64_t row = (r * args.heads + h) * dim;
+        const int64_t row = (r * args.heads + h) * dim, value_row = (r * args.heads + h) * value_dim;
+        const KvHeads of = kv_heads_of(args, h);
         const double lse = args.lse[r * args.heads + h];
         double delta = 0;
-        for (int64_t d = 0; d < dim; ++d) delta += double{args.out[row + d]} * args.grad_out[row + d];
+        for (int64_t d = 0; d < value_dim; ++d)
+          delta += double{args.out[value_row + d]} * args.grad_out[value_row + d];
         std::vector<double> grad_q(static_cast<size_t>(dim));
         for (int64_t j = args.key_begin[r]; j < args.key_end[r]; ++j) {
-          const int64_t local = (j * args.kv_heads + h / group) * dim;
-          const float* k = args.k + keys.begin * args.kv_heads * dim + local;
-          const float* v = args.v + keys.begin * args.kv_heads * dim + local;
+          const int64_t key = (j * args.kv_heads + of.key) * dim,
+                        value = (j * args.kv_heads + of.value) * dim;
+          const float* k = args.k + keys.begin * args.kv_heads * dim + key;
+          const float* v = args.v + keys.begin * args.kv_heads * dim + value;
           double logit = 0, grad_p = 0;
-          for (int64_t d = 0; d < dim; ++d) {
-            logit += double{args.q[row + d]} * k[d];
-            grad_p += double{args.grad_out[row + d]} * v[d];
-          }
+          for (int64_t d = 0; d < dim; ++d) logit += double{args.q[row + d]} * k[d];
+          for (int64_t d = 0; d < value_dim; ++d) grad_p += double{args.grad_out[value_row + d]} * v[d];
           const double p = std::exp(logit * args.scale - lse);
           const double grad_logit = p * (grad_p - delta) * args.scale;
           for (int64_t d = 0; d < dim; ++d) {
             grad_q[static_cast<size_t>(d)] += grad_logit * k[d];
-            grad_k[static_cast<size_t>(local + d)] += grad_logit * args.q[row + d];
-            grad_v[static_cast<size_t>(local + d)] += p * args.grad_out[row + d];
+            grad_k[static_cast<size_t>(key + d)] += grad_logit * args.q[row + d];
           }
+          for (int64_t d = 0; d < value_dim; ++d)
+            grad_v[static_cast<size_t>(value + d)] += p * args.grad_out[value_row + d];
         }
         for (int64_t d = 0; d < dim; ++d)
           args.grad_q[row + d] = static_cast<float>(grad_q[static_cast<size_t>(d)]);

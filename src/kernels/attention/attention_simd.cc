@@ -13,10 +13,10 @@ struct Step {
   int64_t rows;   // a step has either several rows
   int64_t heads;  // or not all heads of one
 };
-FATHOM_INLINE Step step_of(int64_t group) {
-  if (group <= kStepQueries) return {kStepQueries / group, group};
-  const int64_t pieces = (group + kStepQueries - 1) / kStepQueries;
-  return {1, (group + pieces - 1) / pieces};
+FATHOM_INLINE Step step_of(int64_t heads) {
+  if (heads <= kStepQueries) return {kStepQueries / heads, heads};
+  const int64_t pieces = (heads + kStepQueries - 1) / kStepQueries;
+  return {1, (heads + pieces - 1) / pieces};
 }
 
 // One query of a step after its logits: exponentials in place of scores, and acc to the new maximum. Entries
@@ -54,14 +54,15 @@ FATHOM_INLINE void soften(float* scores, int64_t lo, int64_t hi, float* max, flo
 // A step of queries (of the rows [row, row_end), `count` in all) against one block of keys.
 template <Panel kKeys, Panel kValues>
 FATHOM_INLINE void step_block(const AttentionFwd& args, int64_t row, int64_t row_end, int64_t count,
-                              int64_t base, Range keys, const float* q, int64_t padded, Entries v,
+                              int64_t base, Range keys, const float* q, const AttentionTile& tile, Entries v,
                               const AttentionFwdScratch& scratch, SoftmaxPart* parts, float* totals,
                               float* acc) {
+  const int64_t padded = tile.value_padded, value_dim = args.stripes * args.head_dim;
   const int64_t per_row = count / (row_end - row);
   const Range any = seen_by_any(args.key_begin, args.key_end, row, row_end, keys);
   if (any.begin >= any.end) return;
   const int64_t from = group_of(any.begin - base), to = any.end - base;
-  multiply<kKeys>({q, padded, 1, scratch.k + from, kKeyBlock, scratch.scores + from, kKeyBlock}, count,
+  multiply<kKeys>({q, tile.padded, 1, scratch.k + from, kKeyBlock, scratch.scores + from, kKeyBlock}, count,
                   to - from, 0, args.head_dim, false);
   Range all = {0, kKeyBlock};  // what every row sees
   for (int64_t r = row; r < row_end; ++r) {
@@ -95,11 +96,11 @@ FATHOM_INLINE void step_block(const AttentionFwd& args, int64_t row, int64_t row
       Product mine = values;
       mine.a += (r - row) * per_row * kKeyBlock;
       mine.c += (r - row) * per_row * padded;
-      multiply<kValues>(mine, per_row, args.head_dim, lo, hi, true);
+      multiply<kValues>(mine, per_row, value_dim, lo, hi, true);
     }
   };
   rest(false);
-  if (all.begin < all.end) multiply<kValues>(values, count, args.head_dim, all.begin, all.end, true);
+  if (all.begin < all.end) multiply<kValues>(values, count, value_dim, all.begin, all.end, true);
   rest(true);
 }
 
@@ -109,47 +110,55 @@ template <bool kBf16, bool kFew>
 FATHOM_INLINE void run_tile(const AttentionFwd& args, const AttentionTile& tile, int64_t key_begin,
                             int64_t key_end, const AttentionFwdScratch& scratch, SoftmaxPart* parts,
                             float* acc) {
-  const int64_t group = args.heads / args.kv_heads, dim = args.head_dim, padded = tile.padded;
-  const int64_t queries = (tile.row_end - tile.row_begin) * group;
+  const int64_t dim = args.head_dim, value_dim = args.stripes * dim, rows = tile.row_end - tile.row_begin;
+  const int64_t of_stripe = rows * tile.pairs, queries = args.stripes * of_stripe;
   const KeyList& list = args.sequences[args.row_sequence != nullptr ? args.row_sequence[tile.row_begin] : 0];
-  pack_queries(args.q, tile, args.heads, group, dim, args.scale * kLog2E, scratch.q);
+  for (int64_t s = 0; s < args.stripes; ++s) {
+    pack_queries(args.q, tile, args.heads, args.stripes, s, dim, tile.padded, args.scale * kLog2E,
+                 scratch.q + s * of_stripe * tile.padded);
+  }
   for (int64_t i = 0; i < queries; ++i) parts[i] = {-__builtin_inff(), 0.0F};
-  for (int64_t i = 0; i < queries * padded; i += kLanes) store(acc + i, Vec{});
+  for (int64_t i = 0; i < queries * tile.value_padded; i += kLanes) store(acc + i, Vec{});
   for (int64_t i = 0; i < queries; ++i) store(scratch.totals + i * kMostLanes, Vec{});
-  const Step step = step_of(group);
+  const Step step = step_of(tile.pairs);
   constexpr Panel kKeys = kFew ? Panel::kBf16Pairs : Panel::kFloat;
   constexpr Panel kValues = kFew ? Panel::kBf16 : Panel::kFloat;
-  const bool in_place = kFew || (!kBf16 && dim % kLanes == 0);
+  const bool in_place = kFew || (!kBf16 && value_dim % kLanes == 0);
   for (int64_t base = key_begin / kKeyBlock * kKeyBlock; base < key_end; base += kKeyBlock) {
     const Range keys = {at_least(base, key_begin), at_most(base + kKeyBlock, key_end)};
     const Range any = seen_by_any(args.key_begin, args.key_end, tile.row_begin, tile.row_end, keys);
     if (any.begin >= any.end) continue;  // nobody's block: it may not even exist
-    const int64_t offset = tile.kv_head * dim * (kBf16 ? 2 : 4), lo = any.begin - base, hi = any.end - base;
+    const int64_t offset = tile.unit * value_dim * (kBf16 ? 2 : 4), lo = any.begin - base,
+                  hi = any.end - base;
     const int64_t block = base / kKeyBlock, next_block = base + kKeyBlock < key_end ? block + 1 : block;
     const auto entries_of = [&](const void* const* table, int64_t b) __attribute__((always_inline)) {
       return Entries{(const char*)table[b] + offset, args.kv_heads * dim};
     };
     const Entries k = entries_of(list.k_blocks, block), v = entries_of(list.v_blocks, block);
     const Entries next_k = entries_of(list.k_blocks, next_block);
-    if (base < key_begin + kKeyBlock) prefetch<kBf16>(k, lo, hi, dim);  // no block before asked for it
-    if (kFew) {
-      pack_pairs(k, lo, hi, dim, scratch.k, v);
-    } else {
-      pack_columns<kBf16>(k, lo, hi, dim, scratch.k, v);
-    }
-    if (in_place) {
-      prefetch<kBf16>(next_k, 0, kKeyBlock, dim);
-    } else {
-      pack_entries<kBf16>(v, lo, hi, dim, padded, scratch.v, next_k);
-    }
-    for (int64_t r = tile.row_begin; r < tile.row_end; r += step.rows) {
-      const int64_t row_end = at_most(r + step.rows, tile.row_end);
-      for (int64_t g = 0; g < group; g += step.heads) {
-        const int64_t i = (r - tile.row_begin) * group + g;
-        const int64_t count = (row_end - r) * at_most(step.heads, group - g);
-        step_block<kKeys, kValues>(args, r, row_end, count, base, keys, scratch.q + i * padded, padded,
-                                   in_place ? v : Entries{scratch.v, padded}, scratch, parts + i,
-                                   scratch.totals + i * kMostLanes, acc + i * padded);
+    if (base < key_begin + kKeyBlock) prefetch<kBf16>(k, lo, hi, value_dim);  // no block before asked for it
+    for (int64_t s = 0; s < args.stripes; ++s) {
+      const Entries of_head = {(const char*)k.data + s * dim * (kBf16 ? 2 : 4), k.stride};
+      const int64_t asked = s == 0 ? value_dim : 0;  // of the values, once
+      if (kFew) {
+        pack_pairs(of_head, lo, hi, dim, scratch.k, v, asked);
+      } else {
+        pack_columns<kBf16>(of_head, lo, hi, dim, scratch.k, v, asked);
+      }
+      if (s == 0 && in_place) {
+        prefetch<kBf16>(next_k, 0, kKeyBlock, value_dim);
+      } else if (s == 0) {
+        pack_entries<kBf16>(v, lo, hi, value_dim, tile.value_padded, scratch.v, next_k, value_dim);
+      }
+      for (int64_t r = tile.row_begin; r < tile.row_end; r += step.rows) {
+        const int64_t row_end = at_most(r + step.rows, tile.row_end);
+        for (int64_t g = 0; g < tile.pairs; g += step.heads) {
+          const int64_t i = s * of_stripe + (r - tile.row_begin) * tile.pairs + g;
+          const int64_t count = (row_end - r) * at_most(step.heads, tile.pairs - g);
+          step_block<kKeys, kValues>(args, r, row_end, count, base, keys, scratch.q + i * tile.padded, tile,
+                                     in_place ? v : Entries{scratch.v, tile.value_padded}, scratch, parts + i,
+                                     scratch.totals + i * kMostLanes, acc + i * tile.value_padded);
+        }
       }
     }
   }
@@ -160,7 +169,7 @@ FATHOM_INLINE void run_tile(const AttentionFwd& args, const AttentionTile& tile,
 
 void attention_tile(const AttentionFwd& args, const AttentionTile& tile, int64_t key_begin, int64_t key_end,
                     const AttentionFwdScratch& scratch, SoftmaxPart* parts, float* acc) {
-  const int64_t queries = (tile.row_end - tile.row_begin) * (args.heads / args.kv_heads);
+  const int64_t queries = (tile.row_end - tile.row_begin) * tile.pairs;  // that share a panel of keys
   if (args.kv_type == DType::kBF16 && queries <= kStepQueries && args.head_dim % (2 * kLanes) == 0) {
     run_tile<true, true>(args, tile, key_begin, key_end, scratch, parts, acc);
   } else if (args.kv_type == DType::kBF16) {
@@ -171,34 +180,34 @@ void attention_tile(const AttentionFwd& args, const AttentionTile& tile, int64_t
 }
 
 SoftmaxPart attention_merge(SoftmaxPart earlier, float* earlier_acc, SoftmaxPart later,
-                            const float* later_acc, int64_t head_dim) {
+                            const float* later_acc, int64_t value_dim) {
   const float new_max = later.max > earlier.max ? later.max : earlier.max;
   const Vec keep = exp2_nonpositive(broadcast(earlier.max - new_max));
   const Vec add = exp2_nonpositive(broadcast(later.max - new_max));
-  for (int64_t d = 0; d < head_dim; d += kLanes) {
-    const int64_t n = lanes_left(head_dim - d);
+  for (int64_t d = 0; d < value_dim; d += kLanes) {
+    const int64_t n = lanes_left(value_dim - d);
     store_n(earlier_acc + d, fma(load_n(later_acc + d, n), add, load_n(earlier_acc + d, n) * keep), n);
   }
   return {new_max, earlier.total * keep[0] + later.total * add[0]};
 }
 
-void attention_finish(SoftmaxPart part, const float* acc, float* out, int64_t head_dim) {
+void attention_finish(SoftmaxPart part, const float* acc, float* out, int64_t value_dim) {
   const float factor = 1.0F / part.total;
-  for (int64_t d = 0; d < head_dim; d += kLanes) {
-    const int64_t n = lanes_left(head_dim - d);
+  for (int64_t d = 0; d < value_dim; d += kLanes) {
+    const int64_t n = lanes_left(value_dim - d);
     store_n(out + d, load_n(acc + d, n) * factor, n);
   }
 }
 
 void attention_bwd_delta_rows(const AttentionBwd& args, int64_t begin, int64_t end, float* delta) {
-  const int64_t dim = args.head_dim;
+  const int64_t dim = args.head_dim, value_dim = args.stripes * dim;
   for (int64_t i = begin * args.heads; i < end * args.heads; ++i) {
     Vec total = {};
-    for (int64_t d = 0; d < dim; d += kLanes) {
-      const int64_t n = lanes_left(dim - d);
-      total = fma(load_n(args.out + i * dim + d, n), load_n(args.grad_out + i * dim + d, n), total);
-      store_n(args.grad_q + i * dim + d, Vec{}, n);
+    for (int64_t d = 0; d < value_dim; d += kLanes) {
+      const int64_t n = lanes_left(value_dim - d), at = i * value_dim + d;
+      total = fma(load_n(args.out + at, n), load_n(args.grad_out + at, n), total);
     }
+    for (int64_t d = 0; d < dim; d += kLanes) store_n(args.grad_q + i * dim + d, Vec{}, lanes_left(dim - d));
     delta[i] = sum(total);
   }
 }
@@ -219,24 +228,27 @@ FATHOM_INLINE StepRows step_rows(const float* rows, int64_t stride, int64_t coun
 }
 
 // Probabilities and the gradients of logits of one step of queries over the entries [first, last) of a block,
-// zero where a query does not see the entry.
+// zero where a query does not see the entry. `index` is the first query's in [rows, heads], `at` in scratch.
 template <bool kBf16>
-FATHOM_INLINE void step_slopes(const AttentionBwd& args, int64_t row, int64_t row_end, int64_t count,
-                               int64_t index, int64_t base, int64_t first, int64_t last, int64_t at,
-                               const float* delta, int64_t padded, const AttentionBwdScratch& scratch) {
+FATHOM_INLINE void step_slopes(const AttentionBwd& args, const AttentionTile& tile, int64_t row,
+                               int64_t row_end, int64_t count, int64_t index, int64_t base, int64_t first,
+                               int64_t last, int64_t at, const float* delta,
+                               const AttentionBwdScratch& scratch) {
   const int64_t per_row = count / (row_end - row), from = group_of(first);
+  const int64_t padded = tile.padded, value_padded = tile.value_padded;
   float* const p = scratch.p + at * kKeyBlock;
   float* const ds = scratch.ds + at * kKeyBlock;
   multiply({scratch.q + at * padded, padded, 1, scratch.k_columns + from, kKeyBlock, p + from, kKeyBlock},
            count, last - from, 0, args.head_dim, false);
-  const StepRows out = step_rows<kBf16>(scratch.grad_out + at * padded, padded, count, padded, scratch);
+  const StepRows out =
+      step_rows<kBf16>(scratch.grad_out + at * value_padded, value_padded, count, value_padded, scratch);
   multiply<kBf16 ? Panel::kPairs : Panel::kFloat>(
       {out.data, out.stride, 1, scratch.v_columns + from, kKeyBlock, ds + from, kKeyBlock}, count,
-      last - from, 0, args.head_dim, false);
+      last - from, 0, args.stripes * args.head_dim, false);
   for (int64_t i = 0; i < count; ++i) {
     const int64_t r = row + i / per_row;
     const int64_t lo = args.key_begin[r] - base, hi = args.key_end[r] - base;
-    const int64_t query = index + i / per_row * args.heads + i % per_row;
+    const int64_t query = index + i / per_row * args.heads + i % per_row * args.stripes;
     const Vec lse = broadcast(args.lse[query] * kLog2E), subtract = broadcast(delta[query]);
     for (int64_t j = from; j < last; j += kLanes) {
       float* const p_at = p + i * kKeyBlock + j;
@@ -254,29 +266,32 @@ FATHOM_INLINE void step_slopes(const AttentionBwd& args, int64_t row, int64_t ro
   }
 }
 
-// One tile against the packed block: see attention_bwd_block.
+// One stripe of a tile against the packed block: see attention_bwd_block.
 template <bool kBf16>
-FATHOM_INLINE void bwd_tile(const AttentionBwd& args, const AttentionTile& tile, int64_t base, Range any,
-                            const float* delta, const AttentionBwdScratch& scratch, float* grad_q) {
-  const int64_t dim = args.head_dim, group = args.heads / args.kv_heads, padded = tile.padded;
-  const int64_t queries = (tile.row_end - tile.row_begin) * group;
+FATHOM_INLINE void bwd_tile(const AttentionBwd& args, const AttentionTile& tile, int64_t stripe, int64_t base,
+                            Range any, const float* delta, const AttentionBwdScratch& scratch,
+                            float* grad_q) {
+  const int64_t dim = args.head_dim, value_dim = args.stripes * dim;
+  const int64_t padded = tile.padded, value_padded = tile.value_padded;
+  const int64_t queries = (tile.row_end - tile.row_begin) * tile.pairs;
   const int64_t first = any.begin - base, last = any.end - base;
-  pack_queries(args.q, tile, args.heads, group, dim, args.scale * kLog2E, scratch.q);
-  pack_queries(args.grad_out, tile, args.heads, group, dim, 1.0F, scratch.grad_out);
+  pack_queries(args.q, tile, args.heads, args.stripes, stripe, dim, padded, args.scale * kLog2E, scratch.q);
+  pack_queries(args.grad_out, tile, args.heads, args.stripes, stripe, value_dim, value_padded, 1.0F,
+               scratch.grad_out);
   constexpr Panel kPanel = kBf16 ? Panel::kPairs : Panel::kFloat;
-  const Step step = step_of(group);
+  const Step step = step_of(tile.pairs);
   for (int64_t r = tile.row_begin; r < tile.row_end; r += step.rows) {
     const int64_t row_end = at_most(r + step.rows, tile.row_end);
-    for (int64_t g = 0; g < group; g += step.heads) {
-      const int64_t at = (r - tile.row_begin) * group + g;
-      const int64_t index = r * args.heads + tile.kv_head * group + g;
-      const int64_t per_row = at_most(step.heads, group - g), count = (row_end - r) * per_row;
-      step_slopes<kBf16>(args, r, row_end, count, index, base, first, last, at, delta, padded, scratch);
+    for (int64_t g = 0; g < tile.pairs; g += step.heads) {
+      const int64_t at = (r - tile.row_begin) * tile.pairs + g;
+      const int64_t index = r * args.heads + (tile.unit * tile.pairs + g) * args.stripes + stripe;
+      const int64_t per_row = at_most(step.heads, tile.pairs - g), count = (row_end - r) * per_row;
+      step_slopes<kBf16>(args, tile, r, row_end, count, index, base, first, last, at, delta, scratch);
       const StepRows ds = step_rows<kBf16>(scratch.ds + at * kKeyBlock, kKeyBlock, count, kKeyBlock, scratch);
       multiply<kPanel>({ds.data, ds.stride, 1, scratch.k, padded, scratch.grad_q, padded}, count, dim, first,
                        last, false);
       for (int64_t i = 0; i < count; ++i) {
-        float* const to = grad_q + (index + i / per_row * args.heads + i % per_row) * dim;
+        float* const to = grad_q + (index + i / per_row * args.heads + i % per_row * args.stripes) * dim;
         for (int64_t d = 0; d < dim; d += kLanes) {
           const int64_t n = lanes_left(dim - d);
           store_n(to + d,
@@ -286,16 +301,17 @@ FATHOM_INLINE void bwd_tile(const AttentionBwd& args, const AttentionTile& tile,
     }
   }
   if (kBf16) {
-    for (float* rows : {scratch.q, scratch.grad_out}) pair_rows(rows, 0, queries, padded);
+    pair_rows(scratch.q, 0, queries, padded);
+    pair_rows(scratch.grad_out, 0, queries, value_padded);
     for (float* rows : {scratch.p, scratch.ds}) pair_rows(rows, 0, queries, kKeyBlock);
   }
   for (int64_t j = first; j < last; j += kStepQueries) {
     const int64_t count = at_most(kStepQueries, last - j);
     multiply<kPanel>({scratch.ds + j, 1, kKeyBlock, scratch.q, padded, scratch.grad_k + j * padded, padded},
                      count, dim, 0, queries, true);
-    multiply<kPanel>(
-        {scratch.p + j, 1, kKeyBlock, scratch.grad_out, padded, scratch.grad_v + j * padded, padded}, count,
-        dim, 0, queries, true);
+    multiply<kPanel>({scratch.p + j, 1, kKeyBlock, scratch.grad_out, value_padded,
+                      scratch.grad_v + j * value_padded, value_padded},
+                     count, value_dim, 0, queries, true);
   }
 }
 
@@ -310,48 +326,51 @@ FATHOM_INLINE void unpack(const float* from, int64_t entries, int64_t dim, int64
 }
 
 template <bool kBf16>
-FATHOM_INLINE void bwd_block(const AttentionBwd& args, int64_t sequence, int64_t kv_head, int64_t base,
+FATHOM_INLINE void bwd_block(const AttentionBwd& args, int64_t sequence, int64_t unit, int64_t base,
                              int64_t tile_rows, const float* delta, const AttentionBwdScratch& scratch,
                              float* grad_q) {
-  const int64_t dim = args.head_dim, stride = args.kv_heads * dim, padded = padded_dim(dim);
+  const int64_t dim = args.head_dim, value_dim = args.stripes * dim, stride = args.kv_heads * dim;
+  const int64_t padded = padded_dim(dim), value_padded = padded_dim(value_dim);
+  const int64_t pairs = args.heads / args.kv_heads;
   const RowRange queries = args.query_rows[sequence], key_rows = args.key_rows[sequence];
   const Range keys = {base, at_most(base + kKeyBlock, key_rows.end - key_rows.begin)};
-  const int64_t offset = (key_rows.begin + base) * stride + kv_head * dim, entries = keys.end - base;
-  for (int64_t i = 0; i < entries * padded; i += kLanes) {
-    store(scratch.grad_k + i, Vec{});
-    store(scratch.grad_v + i, Vec{});
-  }
+  const int64_t offset = (key_rows.begin + base) * stride + unit * value_dim, entries = keys.end - base;
+  for (int64_t i = 0; i < entries * value_padded; i += kLanes) store(scratch.grad_v + i, Vec{});
   const Range all = seen_by_any(args.key_begin, args.key_end, queries.begin, queries.end, keys);
-  if (all.begin < all.end) {
-    const int64_t lo = all.begin - base, hi = all.end - base;
-    const Entries k = {args.k + offset, stride}, v = {args.v + offset, stride};
-    pack_entries<false>(k, lo, hi, dim, padded, scratch.k, v);
-    pack_columns<false>(k, lo, hi, dim, scratch.k_columns, v);
-    pack_columns<false>(v, lo, hi, dim, scratch.v_columns, v);
-    if (kBf16) {
-      pair_rows(scratch.k, lo, hi, padded);
-      pair_rows(scratch.v_columns, 0, dim, kKeyBlock);
-    }
-    for (int64_t r = queries.begin; r < queries.end; r += tile_rows) {
-      const AttentionTile tile = {r, at_most(r + tile_rows, queries.end), kv_head, padded};
-      const Range any = seen_by_any(args.key_begin, args.key_end, tile.row_begin, tile.row_end, keys);
-      if (any.begin < any.end) bwd_tile<kBf16>(args, tile, base, any, delta, scratch, grad_q);
-    }
+  const int64_t lo = all.begin - base, hi = all.end - base;
+  const Entries k = {args.k + offset, stride}, v = {args.v + offset, stride};
+  if (lo < hi) {
+    pack_columns<false>(v, lo, hi, value_dim, scratch.v_columns, k, value_dim);
+    if (kBf16) pair_rows(scratch.v_columns, 0, value_dim, kKeyBlock);
   }
-  // Queries were in units of log2 and without the scale.
-  unpack(scratch.grad_k, entries, dim, padded, 1.0F / kLog2E, args.grad_k + offset, stride);
-  unpack(scratch.grad_v, entries, dim, padded, 1.0F, args.grad_v + offset, stride);
+  for (int64_t s = 0; s < args.stripes; ++s) {
+    for (int64_t i = 0; i < entries * padded; i += kLanes) store(scratch.grad_k + i, Vec{});
+    if (lo < hi) {
+      const Entries of_head = {args.k + offset + s * dim, stride};
+      pack_entries<false>(of_head, lo, hi, dim, padded, scratch.k, k, 0);
+      pack_columns<false>(of_head, lo, hi, dim, scratch.k_columns, k, 0);
+      if (kBf16) pair_rows(scratch.k, lo, hi, padded);
+    }
+    for (int64_t r = queries.begin; lo < hi && r < queries.end; r += tile_rows) {
+      const AttentionTile tile = {r, at_most(r + tile_rows, queries.end), unit, pairs, padded, value_padded};
+      const Range any = seen_by_any(args.key_begin, args.key_end, tile.row_begin, tile.row_end, keys);
+      if (any.begin < any.end) bwd_tile<kBf16>(args, tile, s, base, any, delta, scratch, grad_q);
+    }
+    // Queries were in units of log2 and without the scale.
+    unpack(scratch.grad_k, entries, dim, padded, 1.0F / kLog2E, args.grad_k + offset + s * dim, stride);
+  }
+  unpack(scratch.grad_v, entries, value_dim, value_padded, 1.0F, args.grad_v + offset, stride);
 }
 
 }  // namespace
 
-void attention_bwd_block(const AttentionBwd& args, int64_t sequence, int64_t kv_head, int64_t base,
+void attention_bwd_block(const AttentionBwd& args, int64_t sequence, int64_t unit, int64_t base,
                          int64_t tile_rows, const float* delta, const AttentionBwdScratch& scratch,
                          float* grad_q) {
   if (args.bf16) {
-    bwd_block<true>(args, sequence, kv_head, base, tile_rows, delta, scratch, grad_q);
+    bwd_block<true>(args, sequence, unit, base, tile_rows, delta, scratch, grad_q);
   } else {
-    bwd_block<false>(args, sequence, kv_head, base, tile_rows, delta, scratch, grad_q);
+    bwd_block<false>(args, sequence, unit, base, tile_rows, delta, scratch, grad_q);
   }
 }
 

@@ -12,11 +12,26 @@ namespace {
 using testing::Buffer;
 
 struct Shape {
-  int64_t heads, kv_heads, head_dim, keys, window;
+  int64_t heads, kv_heads, head_dim, keys, window, stripes = 1;
+  int64_t row_size() const { return heads * stripes * head_dim; }  // of an output
+  AttentionExtents extents() const { return {keys, heads, head_dim, stripes, keys}; }
 };
 
-const Shape kShapes[] = {{1, 1, 1, 1, 0},   {2, 1, 6, 5, 0},      {4, 2, 8, 70, 5},    {3, 3, 24, 130, 64},
-                         {6, 2, 64, 65, 0}, {2, 2, 96, 700, 300}, {4, 1, 20, 1100, 0}, {2, 1, 8, 600, 1}};
+const Shape kShapes[] = {{1, 1, 1, 1, 0},
+                         {2, 1, 6, 5, 0},
+                         {4, 2, 8, 70, 5},
+                         {3, 3, 24, 130, 64},
+                         {6, 2, 64, 65, 0},
+                         {2, 2, 96, 700, 300},
+                         {4, 1, 20, 1100, 0},
+                         {2, 1, 8, 600, 1},
+                         // Two and three stripes: one head or several of each, units alone and side by side.
+                         {2, 2, 6, 5, 0, 2},
+                         {8, 4, 8, 70, 5, 2},
+                         {4, 2, 64, 520, 0, 2},
+                         {20, 4, 20, 130, 64, 2},
+                         {6, 6, 24, 300, 0, 3},
+                         {16, 2, 7, 65, 0, 2}};
 
 // Scratch is full of NaN: what a kernel has not written must not matter, not even times zero.
 constexpr uint8_t kNaNByte = 0xff;
@@ -28,7 +43,7 @@ struct Case {
     q = Buffer::normal(s.keys * s.heads * s.head_dim, 1);
     k = Buffer::normal(s.keys * entry, 2);
     v = Buffer::normal(s.keys * entry, 3);
-    out = Buffer(q.size());
+    out = Buffer(s.keys * s.row_size());
     lse = Buffer(s.keys * s.heads);
     const int64_t blocks = (s.keys + kKeyBlock - 1) / kKeyBlock;
     storage.resize(static_cast<size_t>(2 * blocks * kKeyBlock * entry * size_of(type)),
@@ -49,8 +64,7 @@ struct Case {
       key_end.push_back(static_cast<int32_t>(r + 1));
     }
     list = {k_blocks.data(), v_blocks.data()};
-    workspace.resize(static_cast<size_t>(attention_fwd_workspace(s.keys, s.heads, s.head_dim, s.keys, 4)),
-                     kNaNByte);
+    workspace.resize(static_cast<size_t>(attention_fwd_workspace(s.extents(), 4)), kNaNByte);
   }
   void put(uint8_t* block, int64_t i, float value) const {
     if (type == DType::kF32) {
@@ -58,6 +72,13 @@ struct Case {
     } else {
       reinterpret_cast<BFloat16*>(block)[i] = to_bfloat16(value);
     }
+  }
+  // Element `at` of the key or value of entry j.
+  void put_key(int64_t j, int64_t at, float value) { put_entry(k_blocks, j, at, value); }
+  void put_value(int64_t j, int64_t at, float value) { put_entry(v_blocks, j, at, value); }
+  void put_entry(const std::vector<const void*>& blocks, int64_t j, int64_t at, float value) const {
+    auto* block = static_cast<uint8_t*>(const_cast<void*>(blocks[static_cast<size_t>(j / kKeyBlock)]));
+    put(block, j % kKeyBlock * shape.kv_heads * shape.head_dim + at, value);
   }
   AttentionFwd fwd() {
     return {.q = q.data(),
@@ -71,6 +92,7 @@ struct Case {
             .heads = shape.heads,
             .kv_heads = shape.kv_heads,
             .head_dim = shape.head_dim,
+            .stripes = shape.stripes,
             .scale = 0.4F,
             .workspace = workspace.data()};
   }
@@ -123,14 +145,14 @@ TEST(Attention, BitsDoNotDependOnChunksOrThreads) {
     for (Shape shape : kShapes) {
       Case whole(shape, shape.keys % 3 == 1 ? DType::kBF16 : DType::kF32);
       attention_fwd_cpu(whole.fwd(), pool);
-      const int64_t row_size = shape.heads * shape.head_dim;
+      const int64_t row_size = shape.row_size();
       uint64_t draw = 0;
       for (int64_t at = 0; at < shape.keys;) {
         const int64_t rows =
             std::min<int64_t>(shape.keys - at, 1 + static_cast<int64_t>(philox(3, 4, draw++)[0] % 40));
         Buffer part(rows * row_size);
         AttentionFwd args = whole.fwd();
-        args.q += at * row_size;
+        args.q += at * shape.heads * shape.head_dim;
         args.key_begin += at;
         args.key_end += at;
         args.out = part.data();
@@ -193,7 +215,8 @@ TEST(Attention, CpuEqualsRefForAnyRanges) {
   ThreadPool pool(3);
   SerialParallel serial;
   testing::for_each_level([&] {
-    for (Shape shape : {Shape{4, 2, 8, 70, 0}, Shape{3, 1, 24, 130, 0}, Shape{2, 1, 20, 1100, 0}}) {
+    for (Shape shape : {Shape{4, 2, 8, 70, 0}, Shape{3, 1, 24, 130, 0}, Shape{2, 1, 20, 1100, 0},
+                        Shape{8, 4, 8, 300, 0, 2}}) {
       for (int kind : {0, 1, 2}) {
         Case ref(shape, DType::kF32), cpu(shape, DType::kF32);
         set_ranges(ref, kind);
@@ -209,11 +232,11 @@ TEST(Attention, CpuEqualsRefForAnyRanges) {
           }
         }
         // Each row alone gives the bits that it has among neighbours with other ranges.
-        const int64_t row_size = shape.heads * shape.head_dim;
+        const int64_t row_size = shape.row_size();
         Buffer alone(row_size);
         for (int64_t r = 0; r < shape.keys; r += 7) {
           AttentionFwd args = cpu.fwd();
-          args.q += r * row_size;
+          args.q += r * shape.heads * shape.head_dim;
           args.key_begin += r;
           args.key_end += r;
           args.out = alone.data();
@@ -331,13 +354,12 @@ TEST(Attention, UnseenKeysAreNotTouched) {
 struct BackwardCase {
   explicit BackwardCase(Shape s)
       : fwd(s, DType::kF32),
-        grad_out(Buffer::normal(fwd.q.size(), 5)),
+        grad_out(Buffer::normal(fwd.out.size(), 5)),
         grad_q(fwd.q.size()),
         grad_k(fwd.k.size()),
         grad_v(fwd.v.size()),
         rows{0, s.keys},
-        workspace(static_cast<size_t>(attention_bwd_workspace(s.keys, s.heads, s.head_dim, s.keys, 4)),
-                  kNaNByte) {
+        workspace(static_cast<size_t>(attention_bwd_workspace(s.extents(), 4)), kNaNByte) {
     attention_fwd_ref(fwd.fwd());
   }
   AttentionBwd bwd() {
@@ -358,6 +380,7 @@ struct BackwardCase {
             .heads = fwd.shape.heads,
             .kv_heads = fwd.shape.kv_heads,
             .head_dim = fwd.shape.head_dim,
+            .stripes = fwd.shape.stripes,
             .scale = 0.4F,
             .workspace = workspace.data()};
   }
@@ -373,8 +396,40 @@ void expect_same_gradients(const BackwardCase& a, const BackwardCase& b) {
   EXPECT_TRUE(a.grad_q.intact() && a.grad_k.intact() && a.grad_v.intact());
 }
 
-TEST(Attention, RefBackwardIsTheDerivativeOfForward) {
-  BackwardCase c({4, 2, 6, 7, 3});
+// A stripe is grouped attention by itself: every `stripes`th head of queries and keys, the values side by
+// side.
+TEST(Attention, RefOfStripesIsRefOfEachStripe) {
+  Case both({8, 4, 6, 70, 9, 2}, DType::kF32);
+  attention_fwd_ref(both.fwd());
+  for (int64_t stripe = 0; stripe < 2; ++stripe) {
+    for (int64_t half = 0; half < 2; ++half) {  // of the values
+      Case one({4, 2, 6, 70, 9}, DType::kF32);
+      for (int64_t r = 0; r < 70; ++r) {
+        for (int64_t d = 0; d < 6; ++d) {
+          for (int64_t h = 0; h < 4; ++h)
+            one.q[(r * 4 + h) * 6 + d] = both.q[(r * 8 + 2 * h + stripe) * 6 + d];
+          for (int64_t g = 0; g < 2; ++g) {
+            one.put_key(r, g * 6 + d, both.k[(r * 4 + 2 * g + stripe) * 6 + d]);
+            one.put_value(r, g * 6 + d, both.v[(r * 4 + 2 * g + half) * 6 + d]);
+          }
+        }
+      }
+      attention_fwd_ref(one.fwd());
+      for (int64_t r = 0; r < 70; ++r) {
+        for (int64_t h = 0; h < 4; ++h) {
+          const float* expected = one.out.data() + (r * 4 + h) * 6;
+          const float* got = both.out.data() + (r * 8 + 2 * h + stripe) * 12 + half * 6;
+          ASSERT_EQ(std::memcmp(got, expected, 6 * sizeof(float)), 0) << r << " " << h << " " << stripe;
+        }
+      }
+    }
+  }
+}
+
+class AttentionGradient : public ::testing::TestWithParam<Shape> {};
+
+TEST_P(AttentionGradient, RefBackwardIsTheDerivativeOfForward) {
+  BackwardCase c(GetParam());
   attention_bwd_ref(c.bwd());
   const auto loss = [&] {
     for (int64_t i = 0; i < c.fwd.k.size(); ++i) {
@@ -388,6 +443,9 @@ TEST(Attention, RefBackwardIsTheDerivativeOfForward) {
   testing::expect_gradient(c.fwd.k, c.grad_k, loss);
   testing::expect_gradient(c.fwd.v, c.grad_v, loss);
 }
+
+INSTANTIATE_TEST_SUITE_P(Stripes, AttentionGradient,
+                         ::testing::Values(Shape{4, 2, 6, 7, 3}, Shape{4, 2, 5, 7, 3, 2}));
 
 // Elements of four products are rounded to eight bits, so a gradient is off by that much, not by more.
 TEST(Attention, BackwardInBfloat16IsNearRefForAnyThreads) {
@@ -481,7 +539,7 @@ TEST(Attention, BackwardOfSequencesWithAnyRanges) {
                          .head_dim = dim,
                          .scale = 0.4F});
       std::vector<uint8_t> workspace(
-          static_cast<size_t>(attention_bwd_workspace(rows, heads, dim, key_rows, 3)), kNaNByte);
+          static_cast<size_t>(attention_bwd_workspace({rows, heads, dim, 1, key_rows}, 3)), kNaNByte);
       struct Grads {
         Buffer q, k, v;
       };

@@ -1,34 +1,9 @@
-// What a plan may describe and no executor runs, and from where on rows may be dropped in prefill.
+// From where on rows may be dropped in prefill.
 #include <string>
 
 #include "plan/model_plan.h"
 
 namespace fathom {
-
-namespace {
-
-Error missing(const std::string& what) { return not_supported("not supported yet: " + what); }
-
-Status check_layer(const ModelPlan& plan, const Layer& layer) {
-  const std::string place = " (layer " + std::to_string(layer.index) + ")";
-  const auto* attention = std::get_if<Attention>(&layer.mixer);
-  if (attention != nullptr && attention->differential) return missing("differential attention" + place);
-  for (SlotId slot : layer.writes) {
-    if (plan.slots[static_cast<size_t>(slot)].kind != SlotKind::kGmuMemory) continue;
-    if (layer.memory == MemorySource::kMlpUp) return missing("memory taken from an MLP" + place);
-    if (attention != nullptr) return missing("memory taken from attention" + place);
-  }
-  return {};
-}
-
-}  // namespace
-
-Status check_executable(const ModelPlan& plan) {
-  for (const Segment& segment : plan.segments) {
-    for (const Layer& layer : segment.layers) FATHOM_TRY(check_layer(plan, layer));
-  }
-  return {};
-}
 
 std::optional<int32_t> prefill_shortcut_layer(const ModelPlan& plan) {
   int32_t unrolled = 0;

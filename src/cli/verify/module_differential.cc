@@ -1,0 +1,98 @@
+// Differential attention without its projections.
+#include "cli/verify/attention_core.h"
+#include "cli/verify/module_case.h"
+#include "kernels/differential_norm/differential_norm.h"
+
+namespace fathom::cli::verify {
+
+Status run_differential_attention(ModuleCase& c) {
+  FATHOM_TRY(c.known_keys({"head_dim", "n_head", "n_kv_head", "layer_index", "lambda_init", "window",
+                           "softmax_scale", "subln_eps"}));
+  FATHOM_ASSIGN(const int64_t heads, c.size("n_head"));
+  FATHOM_ASSIGN(const int64_t kv_heads, c.size("n_kv_head"));
+  FATHOM_ASSIGN(const int64_t head_dim, c.size("head_dim"));
+  if (kv_heads % 2 != 0 || heads % kv_heads != 0)
+    return invalid(c.path + "/config.json: n_head and n_kv_head do not make pairs");
+  FATHOM_ASSIGN(const RecordedTensor* q, c.io.require("in.q"));
+  FATHOM_ASSIGN(const RecordedTensor* k, c.io.require("in.k"));
+  FATHOM_ASSIGN(const RecordedTensor* v, c.io.require("in.v"));
+  FATHOM_ASSIGN(const RecordedTensor* grad_y, c.io.require("grad_out.attn"));
+  const RecordedTensor* vector[4];
+  const char* const names[4] = {"lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2"};
+  for (int i = 0; i < 4; ++i) {
+    FATHOM_ASSIGN(vector[i], c.weights.require(names[i]));
+    if (vector[i]->elements() != head_dim)
+      return invalid(c.path + "/weights.safetensors: " + names[i] + " is no vector of a head");
+  }
+  FATHOM_ASSIGN(const RecordedTensor* sub_norm, c.weights.require("subln.weight"));
+  const int64_t rows = q->extent(0) * q->extent(1), pairs = heads / 2, dim = 2 * head_dim;
+  const int64_t keys = k->extent(0) * k->extent(1) * kv_heads * head_dim;
+  if (q->elements() != rows * heads * head_dim || k->elements() != keys || v->elements() != keys ||
+      grad_y->elements() != q->elements() || sub_norm->elements() != dim || q->extent(1) > k->extent(1)) {
+    return invalid(c.path + ": the shapes of the tensors do not fit config.json");
+  }
+
+  const double lambda_init = c.config.value("lambda_init", 0.0);
+  const auto scale = static_cast<float>(1 - lambda_init);
+  const kernels::LambdaVectors vectors = {vector[0]->values.data(), vector[1]->values.data(),
+                                          vector[2]->values.data(), vector[3]->values.data(), head_dim};
+  const float lambda = kernels::differential_lambda_fwd(vectors, lambda_init);
+  c.check("out.nograd.lambda", {&lambda, 1});
+  const nlohmann::json window = c.config.value("window", nlohmann::json());
+  if (!window.is_null() && !(window.is_number_integer() && window.get<int64_t>() > 0))
+    return invalid(c.path + "/config.json: window is " + window.dump() + ", expected at least 1 or null");
+  AttentionCore maps({.batch = q->extent(0),
+                      .queries = q->extent(1),
+                      .keys = k->extent(1),
+                      .window = window.is_null() ? 0 : window.get<int64_t>(),
+                      .heads = heads,
+                      .kv_heads = kv_heads,
+                      .head_dim = head_dim,
+                      .stripes = 2,
+                      .scale = c.config.value("softmax_scale", 0.0F)},
+                     q->values, k->values, v->values, c.parallel);
+  std::vector<float> y(q->values.size()), rstd(static_cast<size_t>(rows * pairs));
+  kernels::differential_norm_fwd_cpu({.x = maps.out().data(),
+                                      .weight = sub_norm->values.data(),
+                                      .y = y.data(),
+                                      .rstd = rstd.data(),
+                                      .rows = rows,
+                                      .pairs = pairs,
+                                      .dim = dim,
+                                      .lambda = lambda,
+                                      .scale = scale,
+                                      .eps = c.config.value("subln_eps", 1e-5F)},
+                                     c.parallel);
+  c.check("out.attn", y);
+
+  std::vector<float> grad_maps(maps.out().size()), grad_norm(static_cast<size_t>(dim)),
+      workspace(static_cast<size_t>(kernels::differential_norm_bwd_workspace(rows, dim)));
+  float grad_lambda = 0;
+  kernels::differential_norm_bwd_cpu({.x = maps.out().data(),
+                                      .weight = sub_norm->values.data(),
+                                      .rstd = rstd.data(),
+                                      .grad_y = grad_y->values.data(),
+                                      .grad_x = grad_maps.data(),
+                                      .grad_weight = grad_norm.data(),
+                                      .grad_lambda = &grad_lambda,
+                                      .workspace = workspace.data(),
+                                      .rows = rows,
+                                      .pairs = pairs,
+                                      .dim = dim,
+                                      .lambda = lambda,
+                                      .scale = scale},
+                                     c.parallel);
+  const AttentionCore::Gradients grad = maps.backward(grad_maps);
+  c.check_gradient("grad_in.q", grad.q);
+  c.check_gradient("grad_in.k", grad.k);
+  c.check_gradient("grad_in.v", grad.v);
+  c.check_gradient("grad.subln.weight", grad_norm);
+  std::vector<float> of[4];
+  for (std::vector<float>& values : of) values.resize(static_cast<size_t>(head_dim));
+  kernels::differential_lambda_bwd(vectors, grad_lambda,
+                                   {of[0].data(), of[1].data(), of[2].data(), of[3].data()});
+  for (int i = 0; i < 4; ++i) c.check_gradient(std::string("grad.") + names[i], of[i]);
+  return {};
+}
+
+}  // namespace fathom::cli::verify
