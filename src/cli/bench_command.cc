@@ -28,7 +28,7 @@ struct Flags {
   std::string kv_type = "bf16", fill = "prefill", output = "md";
   int64_t chunk = 512;
   int repetitions = 5;
-  bool fill_given = false, profile = false, progress = false;
+  bool fill_given = false, profile = false, progress = false, no_prefill_shortcut = false;
 };
 
 DType type_named(const std::string& name) { return name == "bf16" ? DType::kBF16 : DType::kF32; }
@@ -69,7 +69,8 @@ Status run_model(const Flags& flags, const std::vector<Workload>& work, const st
   const RunnerOptions options{.matrix_type = matrix_type,
                               .kv_type = type_named(flags.kv_type),
                               .chunk = flags.chunk,
-                              .fill = flags.fill == "random" ? DepthFill::kRandom : DepthFill::kPrefill};
+                              .fill = flags.fill == "random" ? DepthFill::kRandom : DepthFill::kPrefill,
+                              .prefill_shortcut = !flags.no_prefill_shortcut};
   FATHOM_TRY(check_memory(model, runner_bytes(model.plan, work, options)));
   kernels::ReadProbe probe(kernels::ReadProbe::bytes_beyond_caches(), pool, clock);
   Runner runner(model, work, options, probe, pool, clock);
@@ -95,6 +96,7 @@ Status run_model(const Flags& flags, const std::vector<Workload>& work, const st
                          .kv_type = options.kv_type,
                          .threads = threads,
                          .chunk = flags.chunk,
+                         .prefill_shortcut = options.prefill_shortcut,
                          .depth_fill = flags.fill,
                          .read_loop = runner.read_loop(),
                          .gemm_loop = runner.gemm_loop(),
@@ -175,6 +177,8 @@ Action declare_bench(CLI::App& app) {
                      "how a depth is made: by a prefill, or at once from random keys and states")
           ->check(CLI::IsMember({"prefill", "random"}))
           ->capture_default_str();
+  app.add_flag("--no-prefill-shortcut", flags->no_prefill_shortcut,
+               "take every row of a prompt through every layer, to see what the shortcut saves");
   app.add_flag("--profile", flags->profile, "one more run of every test, with the time of each op");
   app.add_flag("--progress", flags->progress, "say on stderr what is being measured");
   app.add_option("--output,-o", flags->output, "md, csv, json or jsonl")

@@ -69,7 +69,7 @@ TEST(BenchCommand, MeasuresEveryModelTestAndDepth) {
         EXPECT_GT(row["share_median"], 0);
         const int64_t logit_rows = decodes ? 4 : 1;
         EXPECT_NEAR(row["flops_per_token"].get<double>() * static_cast<double>(tokens),
-                    count_work(plan, depth, depth + tokens, logit_rows).total(), 1e-3);
+                    count_prefill_work(plan, depth, depth + tokens, logit_rows).total(), 1e-3);
         if (decodes) {
           EXPECT_NEAR(row["bytes_per_token"],
                       count_decode_bytes(plan, depth, depth + 4, DType::kF32, DType::kBF16).total(), 1e-3);

@@ -100,33 +100,37 @@ void LayerRunner::mix(const Attention& attention, const Place& place, float* x, 
   const int64_t q_dim = attention.num_heads * attention.head_dim;
   const int64_t kv_dim = attention.num_kv_heads * attention.head_dim;
   const int32_t depth = place.depth;
+  const Rows asking = rows.last(rows.staying());
+  const float* const of_asking = normed_ + rows.leaving * hidden;
   const Product q{attention.q, attention.q_bias, q_, q_dim, &attention.q_adapter};
-  if (place.keys == KeySource::kOwn || place.keys == KeySource::kMerged) {
-    linear({q,
-            {attention.k, attention.k_bias, k_, kv_dim, &attention.k_adapter},
-            {attention.v, attention.v_bias, v_, kv_dim, &attention.v_adapter}},
-           depth, normed_, hidden, hidden, rows.count);
-    rotate(attention, k_, attention.num_kv_heads, rows);
+  const Product k{attention.k, attention.k_bias, k_, kv_dim, &attention.k_adapter};
+  const Product v{attention.v, attention.v_bias, v_, kv_dim, &attention.v_adapter};
+  const bool writes = place.keys == KeySource::kOwn || place.keys == KeySource::kMerged;
+  if (writes && rows.leaving == 0) {
+    linear({q, k, v}, depth, normed_, hidden, hidden, rows.count);
   } else {
-    linear({q}, depth, normed_, hidden, hidden, rows.count);
+    if (writes) linear({k, v}, depth, normed_, hidden, hidden, rows.count);
+    if (asking.count > 0) linear({q}, depth, of_asking, hidden, hidden, asking.count);
   }
-  rotate(attention, q_, attention.num_heads, rows);
-
+  if (writes) rotate(attention, k_, attention.num_kv_heads, rows);
   const SlotId slot = attention.cross ? place.layer.reads.front() : place.layer.writes.front();
   const KvState& keys = store_keys(place, slot, rows, state);
+  if (asking.count == 0) return;
+  rotate(attention, q_, attention.num_heads, asking);
   // A list of the layer's own rows ends with them, whichever positions those are; every other one holds all
   // positions.
   const bool own = place.keys == KeySource::kOwn;
   const int64_t first_own = keys.length() - rows.keys;
-  for (int64_t r = 0; r < rows.count; ++r) {
-    const int64_t end = std::min(keys.length(), own ? first_own + r + 1 : rows.positions[r] + 1);
+  for (int64_t r = 0; r < asking.count; ++r) {
+    const int64_t end =
+        std::min(keys.length(), own ? first_own + rows.leaving + r + 1 : asking.positions[r] + 1);
     key_end_[r] = static_cast<int32_t>(end);
     key_begin_[r] =
         static_cast<int32_t>(attention.window > 0 ? std::max<int64_t>(0, end - attention.window) : 0);
   }
   const kernels::KeyList list = keys.keys();
   // The output goes where the gated memory units will read it, if this is the layer that writes their memory.
-  float* const memory = memory_of(place.layer, MemorySource::kMixer);
+  float* const memory = memory_of(place.layer, MemorySource::kMixer, asking.first);
   float* const output = memory != nullptr ? memory : (attention.differential ? q_ : mixed_);
   kernels::attention_fwd_cpu({.q = q_,
                               .key_begin = key_begin_,
@@ -134,7 +138,7 @@ void LayerRunner::mix(const Attention& attention, const Place& place, float* x, 
                               .sequences = &list,
                               .kv_type = keys.type(),
                               .out = attention.differential ? mixed_ : output,
-                              .rows = rows.count,
+                              .rows = asking.count,
                               .heads = attention.num_heads,
                               .kv_heads = attention.num_kv_heads,
                               .head_dim = attention.head_dim,
@@ -142,10 +146,10 @@ void LayerRunner::mix(const Attention& attention, const Place& place, float* x, 
                               .scale = static_cast<float>(attention.scale),
                               .workspace = attention_workspace_},
                              running(EngineOp::kAttention));
-  if (attention.differential) subtract_maps(attention, depth, output, rows.count);
-  if (attention.prompt) attend_prompt(attention, depth, output, rows.count);
-  project_onto_residual(attention.o, attention.o_bias, &attention.o_adapter, depth, output, q_dim, x,
-                        rows.count);
+  if (attention.differential) subtract_maps(attention, depth, output, asking.count);
+  if (attention.prompt) attend_prompt(attention, depth, output, asking.count);
+  project_onto_residual(attention.o, attention.o_bias, &attention.o_adapter, depth, output, q_dim,
+                        x + rows.leaving * hidden, asking.count);
 }
 
 }  // namespace fathom

@@ -17,6 +17,7 @@ struct Executor::Impl {
         weights(values),
         max_rows(rows),
         context(context_length),
+        last_state(last_state_layer(model)),
         parallel(pool),
         layers(model, values, rows, context_length, pool),
         routed(model, values, is_routed(model) ? rows : 0, layers, pool) {
@@ -62,24 +63,33 @@ struct Executor::Impl {
     layers.begin_call(state);
     watch("embedding", hidden, rows);
     const int64_t key_rows = options.key_rows > 0 ? options.key_rows : rows;
-    const Rows all{rows, key_rows, positions};
+    const int64_t wanted = rows_wanted(rows, options.logits);
+    const int64_t staying = options.prefill_shortcut ? wanted : rows;  // behind the last layer with a state
+    Rows going{rows, key_rows, positions};
+    int32_t unrolled = 0;
     for (const Segment& segment : plan.segments) {
+      if (going.count == 0) break;
       if (segment.router) {
         check_routing(rows, options);
-        routed.run(segment, state, hidden, all, options);
-      } else {
-        for (int32_t depth = 0; depth < segment.repeat; ++depth) {
-          for (const Layer& layer : segment.layers) {
-            layers.run(segment, layer, depth, hidden, all, state);
-            watch_layer(layer, segment, depth, rows);
-          }
+        routed.run(segment, state, hidden, going, options);
+        unrolled += segment.repeat * static_cast<int32_t>(segment.layers.size());
+        if (unrolled > last_state) going = going.last(std::min(going.count, staying));
+        continue;
+      }
+      for (int32_t depth = 0; depth < segment.repeat && going.count > 0; ++depth) {
+        for (const Layer& layer : segment.layers) {
+          going.leaving = unrolled == last_state ? going.count - staying : 0;
+          layers.run(segment, layer, depth, hidden + going.first * plan.dims.hidden_size, going, state);
+          if (unrolled++ >= last_state) going = going.last(std::min(going.count, staying));
+          if (going.count == 0) break;
+          watch_layer(layer, segment, depth, going);
         }
       }
     }
     state.advance(rows);
 
     ForwardResult result;
-    result.logits = head(rows, options.all_logits);
+    if (wanted > 0) result.logits = head(rows, wanted);
     if (is_routed(plan)) {
       result.depths = routed.depths();
       result.scores = routed.scores();
@@ -94,10 +104,14 @@ struct Executor::Impl {
             ", expected one of each of " + std::to_string(rows) + " rows");
   }
 
-  const float* head(int64_t rows, bool all) {
-    const int64_t dim = plan.dims.hidden_size;
-    const int64_t first = all ? 0 : rows - 1;
-    const int64_t count = rows - first;
+  static int64_t rows_wanted(int64_t rows, Logits logits) {
+    if (logits == Logits::kAll) return rows;
+    return logits == Logits::kLast ? 1 : 0;
+  }
+
+  // Of the last `count` rows.
+  const float* head(int64_t rows, int64_t count) {
+    const int64_t dim = plan.dims.hidden_size, first = rows - count;
     layers.norm(plan.final_norm, 0, hidden + first * dim, final_hidden, count);
     watch("final_norm", final_hidden, count);
     const Weights::Array& matrix = weights.at(plan.head.at(0));
@@ -120,17 +134,18 @@ struct Executor::Impl {
     if (trace) trace(name, data, rows, plan.dims.hidden_size);
   }
 
-  void watch_layer(const Layer& layer, const Segment& segment, int32_t depth, int64_t rows) {
+  void watch_layer(const Layer& layer, const Segment& segment, int32_t depth, const Rows& rows) {
     if (!trace) return;
     layers.watch_memory(layer, rows, trace);
     const auto index = layer.index + depth * static_cast<int32_t>(segment.layers.size());
-    watch("layer." + std::to_string(index), hidden, rows);
+    watch("layer." + std::to_string(index), hidden + rows.first * plan.dims.hidden_size, rows.count);
   }
 
   const ModelPlan& plan;
   const Weights& weights;
   const int64_t max_rows;
   const int64_t context;
+  const int32_t last_state;
   Parallel& parallel;
   LayerRunner layers;
   RoutedSegment routed;

@@ -29,6 +29,10 @@ enum class RoutingMode : uint8_t {
   kReplay  // depths are given
 };
 
+// Rows whose logits are wanted. The others go no further than what later rows can see of them (the prefill
+// shortcut of Decoder-Hybrid-Decoder 6.1, for any plan: last_state_layer()).
+enum class Logits : uint8_t { kNone, kLast, kAll };
+
 struct ForwardOptions {
   RoutingMode routing = RoutingMode::kThreshold;
   std::span<const uint8_t> replay_depths;  // kReplay: passes of each row, 1..Nr
@@ -38,13 +42,15 @@ struct ForwardOptions {
   float depth_shift = 0;
   // Scores in [0, 1) of a router that learns none, [depth, rows]; empty: drawn by depth and position.
   std::span<const float> router_draws;
-  bool all_logits = false;  // logits of every row instead of the last one
+  Logits logits = Logits::kLast;
+  bool prefill_shortcut = true;  // false: every row goes all the way, to see what that costs
   // Rows [key_rows, rows) take part in everything but write no keys: they look at the rows before, and nobody
   // looks at them (the padding of recorded cases, which takes part in routing). 0: all rows write keys.
   int64_t key_rows = 0;
 };
 
-// What a caller may watch of a forward pass: name, data, rows, columns. In order of execution: "embedding";
+// What a caller may watch of a forward pass: name, data, rows, columns; behind the last layer that keeps
+// state, rows are those whose logits are wanted. In order of execution: "embedding";
 // "layer.{i}", the residual stream after unrolled layer i outside routed segments; "memory", what gated
 // memory units will read; of each pass r of expert choice "router.{r}.logits", "router.{r}.aux_logits" and
 // "router.{r}.weights" of its candidates, "router.{r}.candidates" and "router.{r}.kept" (rows of the call, as
@@ -54,7 +60,7 @@ struct ForwardOptions {
 using Trace = std::function<void(std::string_view name, const float* data, int64_t rows, int64_t columns)>;
 
 struct ForwardResult {
-  const float* logits = nullptr;  // [1 or rows, vocab], valid until the next call
+  const float* logits = nullptr;  // [0, 1 or rows, vocab], valid until the next call
   std::span<const uint8_t>
       depths;  // [rows] passes each row made through the routed segment; empty without routing
   std::span<const float> scores;  // [rows] router weight of the row's last pass; empty without routing

@@ -14,8 +14,9 @@ Generator::Generator(Executor& executor, const ModelPlan& plan, int64_t max_rows
       sampling_workspace_(kernels::sampling_workspace(plan.dims.vocab_size)) {}
 
 ForwardResult Generator::feed(SequenceState& state, std::span<const int32_t> tokens,
-                              const GenerateRequest& request, GenerateResult& result) {
+                              const GenerateRequest& request, Logits logits, GenerateResult& result) {
   ForwardOptions options;
+  options.logits = logits;
   options.max_depth = request.max_depth;
   options.routing = request.routing;
   if (request.routing == RoutingMode::kReplay)
@@ -46,7 +47,9 @@ GenerateResult Generator::run(SequenceState& state, const GenerateRequest& reque
   ForwardResult forward;
   for (size_t at = 0; at < request.prompt.size();) {
     const size_t rows = std::min(static_cast<size_t>(max_rows_), request.prompt.size() - at);
-    forward = feed(state, request.prompt.subspan(at, rows), request, result);
+    const bool last = at + rows == request.prompt.size();
+    forward =
+        feed(state, request.prompt.subspan(at, rows), request, last ? Logits::kLast : Logits::kNone, result);
     at += rows;
   }
   const double prefilled = clock.seconds();
@@ -68,7 +71,7 @@ GenerateResult Generator::run(SequenceState& state, const GenerateRequest& reque
     const bool last = static_cast<int64_t>(result.tokens.size()) == request.max_tokens;
     if ((go_on && !last) || request.want_depths) {
       if (state.position() == state.context()) break;
-      forward = feed(state, {&result.tokens.back().token, 1}, request, result);
+      forward = feed(state, {&result.tokens.back().token, 1}, request, Logits::kLast, result);
     }
     if (!go_on) {
       result.finish = FinishReason::kCancelled;

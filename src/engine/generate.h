@@ -52,7 +52,7 @@ class Generator {
 
  private:
   ForwardResult feed(SequenceState& state, std::span<const int32_t> tokens, const GenerateRequest& request,
-                     GenerateResult& result);
+                     Logits logits, GenerateResult& result);
 
   Executor& executor_;
   const ModelPlan& plan_;

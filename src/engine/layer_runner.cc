@@ -191,8 +191,11 @@ void LayerRunner::run(const Segment& segment, const Layer& layer, int32_t depth,
   const Place place{layer, depth, key_source(segment, layer, depth)};
   norm(layer.norm1, depth, x, normed_, rows.count);
   std::visit([&](const auto& mixer) { mix(mixer, place, x, rows, state); }, layer.mixer);
+  if (rows.staying() == 0) return;
+  x += rows.leaving * plan_.dims.hidden_size;
+  rows = rows.last(rows.staying());
   norm(layer.norm2, depth, x, normed_, rows.count);
-  mlp(layer, depth, x, rows.count);
+  mlp(layer, depth, x, rows);
   if (!layer.encoding.present()) return;
   kernels::scale_columns_fwd_cpu({.x = x,
                                   .scale = array(layer.encoding, depth),
@@ -231,7 +234,7 @@ void LayerRunner::mix(const Mamba& mamba, const Place& place, float* x, Rows row
   linear({{mamba.dt_proj, {}, dt_, mamba.inner}}, depth, dt_b_c_, bc_dim, mamba.dt_rank, rows.count);
 
   // y goes where the gated memory units will read it, if this is the layer that writes their memory.
-  float* const memory = memory_of(place.layer, MemorySource::kMixer);
+  float* const memory = memory_of(place.layer, MemorySource::kMixer, rows.first);
   float* y = memory != nullptr ? memory : inner_x_;
   const kernels::ScanSequence scan{{0, rows.count}, ssm.ssm()};
   kernels::selective_scan_fwd_cpu({.x = conv_,
@@ -259,7 +262,8 @@ void LayerRunner::mix(const GatedMemory& gmu, const Place& place, float* x, Rows
   const int32_t depth = place.depth;
   const int64_t hidden = plan_.dims.hidden_size;
   linear({{gmu.in_proj, {}, inner_z_, gmu.inner}}, depth, normed_, hidden, hidden, rows.count);
-  kernels::gated_memory_fwd_cpu({.memory = memory_[static_cast<size_t>(place.layer.reads.front())],
+  const float* const memory = memory_[static_cast<size_t>(place.layer.reads.front())];
+  kernels::gated_memory_fwd_cpu({.memory = memory + rows.first * gmu.inner,
                                  .gate = inner_z_,
                                  .y = inner_z_,
                                  .rows = rows.count,
@@ -268,32 +272,34 @@ void LayerRunner::mix(const GatedMemory& gmu, const Place& place, float* x, Rows
   project_onto_residual(gmu.out_proj, {}, nullptr, depth, inner_z_, gmu.inner, x, rows.count);
 }
 
-float* LayerRunner::memory_of(const Layer& layer, MemorySource source) const {
+float* LayerRunner::memory_of(const Layer& layer, MemorySource source, int64_t first) const {
   if (layer.memory != source) return nullptr;
   for (SlotId slot : layer.writes) {
-    if (memory_[static_cast<size_t>(slot)] != nullptr) return memory_[static_cast<size_t>(slot)];
+    const auto s = static_cast<size_t>(slot);
+    if (memory_[s] != nullptr) return memory_[s] + first * plan_.slots[s].inner;
   }
   return nullptr;
 }
 
-void LayerRunner::mlp(const Layer& layer, int32_t depth, float* x, int64_t rows) {
+void LayerRunner::mlp(const Layer& layer, int32_t depth, float* x, Rows rows) {
   const Mlp& mlp = layer.mlp;
   const int64_t hidden = plan_.dims.hidden_size;
-  float* const memory = memory_of(layer, MemorySource::kMlpUp);
+  float* const memory = memory_of(layer, MemorySource::kMlpUp, rows.first);
   float* const up = memory != nullptr ? memory : up_;
   linear({{mlp.gate, {}, gate_, mlp.inner, &mlp.gate_adapter}, {mlp.up, {}, up, mlp.inner, &mlp.up_adapter}},
-         depth, normed_, hidden, hidden, rows);
-  kernels::swiglu_fwd_cpu({.gate = gate_, .up = up, .y = gate_, .count = rows * mlp.inner},
+         depth, normed_, hidden, hidden, rows.count);
+  kernels::swiglu_fwd_cpu({.gate = gate_, .up = up, .y = gate_, .count = rows.count * mlp.inner},
                           running(EngineOp::kSwiglu));
-  project_onto_residual(mlp.down, {}, &mlp.down_adapter, depth, gate_, mlp.inner, x, rows);
+  project_onto_residual(mlp.down, {}, &mlp.down_adapter, depth, gate_, mlp.inner, x, rows.count);
 }
 
 void LayerRunner::watch_memory(
-    const Layer& layer, int64_t rows,
+    const Layer& layer, const Rows& rows,
     const std::function<void(std::string_view, const float*, int64_t, int64_t)>& trace) const {
   for (SlotId slot : layer.writes) {
     const auto s = static_cast<size_t>(slot);
-    if (memory_[s] != nullptr) trace("memory", memory_[s], rows, plan_.slots[s].inner);
+    const int64_t inner = plan_.slots[s].inner;
+    if (memory_[s] != nullptr) trace("memory", memory_[s] + rows.first * inner, rows.count, inner);
   }
 }
 

@@ -1,6 +1,7 @@
 // One layer of a plan over one set of rows: x += s mixer(norm1(x)); x += s mlp(norm2(x)).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
@@ -16,11 +17,19 @@
 
 namespace fathom {
 
-// Rows of one sequence in order of position. The first `keys` of them write keys and values.
+// Rows of one sequence in order of position. The first `keys` of them write keys and values; the first
+// `leaving` of them nobody wants any more once they have left in the layer what later rows see of them.
 struct Rows {
   int64_t count = 0;
   int64_t keys = 0;
   const int32_t* positions = nullptr;  // [count]
+  int64_t first = 0;                   // the first one's number in the call
+  int64_t leaving = 0;
+
+  int64_t staying() const { return count - leaving; }
+  Rows last(int64_t n) const {
+    return {n, std::max<int64_t>(0, keys - (count - n)), positions + (count - n), first + count - n, 0};
+  }
 };
 
 class LayerRunner {
@@ -31,8 +40,8 @@ class LayerRunner {
   // Prepares for the layers of one call.
   void begin_call(SequenceState& state);
 
-  // Adds the two branches of the segment's layer to x, [rows, hidden]. Appends keys and values, advances SSM
-  // states.
+  // Adds the two branches of the segment's layer to x, [rows, hidden], of the rows that stay. Appends keys
+  // and values, advances SSM states.
   void run(const Segment& segment, const Layer& layer, int32_t depth, float* x, Rows rows,
            SequenceState& state);
 
@@ -40,7 +49,7 @@ class LayerRunner {
   void norm(const Norm& norm, int32_t depth, const float* x, float* y, int64_t count);
 
   // Hands the gated memory units' memory to `trace` if `layer` wrote it.
-  void watch_memory(const Layer& layer, int64_t rows,
+  void watch_memory(const Layer& layer, const Rows& rows,
                     const std::function<void(std::string_view, const float*, int64_t, int64_t)>& trace) const;
 
   // Null: nobody watches.
@@ -92,9 +101,9 @@ class LayerRunner {
   void mix(const GatedMemory& gmu, const Place& place, float* x, Rows rows, SequenceState& state);
   // The list that the layer's rows attend, with their own entries in it (k_ and v_, if it writes any).
   KvState& store_keys(const Place& place, SlotId slot, Rows rows, SequenceState& state);
-  void mlp(const Layer& layer, int32_t depth, float* x, int64_t rows);
-  // The memory of this call that the layer fills from `source`; null if it does not.
-  float* memory_of(const Layer& layer, MemorySource source) const;
+  void mlp(const Layer& layer, int32_t depth, float* x, Rows rows);
+  // The memory of this call, from row `first` on, that the layer fills from `source`; null if it does not.
+  float* memory_of(const Layer& layer, MemorySource source, int64_t first) const;
   void rotate(const Attention& attention, float* x, int64_t heads, Rows rows);
 
   struct RopeTable {

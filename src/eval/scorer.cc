@@ -121,7 +121,8 @@ void Scorer::go_to_common_prefix(std::span<const int32_t> common) {
 void Scorer::feed(SequenceState& state, std::span<const int32_t> tokens, int64_t end) {
   while (state.position() < end) {
     const int64_t rows = std::min(max_rows_, end - state.position());
-    forward(state, tokens.subspan(static_cast<size_t>(state.position()), static_cast<size_t>(rows)), false);
+    forward(state, tokens.subspan(static_cast<size_t>(state.position()), static_cast<size_t>(rows)),
+            Logits::kNone);
   }
 }
 
@@ -131,20 +132,20 @@ void Scorer::feed_and_score(SequenceState& state, const Batch& batch) {
     const int64_t begin = state.position();
     const int64_t rows = std::min(max_rows_, static_cast<int64_t>(inputs.size()) - begin);
     const ForwardResult result =
-        forward(state, inputs.subspan(static_cast<size_t>(begin), static_cast<size_t>(rows)), true);
+        forward(state, inputs.subspan(static_cast<size_t>(begin), static_cast<size_t>(rows)), Logits::kAll);
     add_scores(result.logits, begin, rows, batch);
   }
 }
 
-ForwardResult Scorer::forward(SequenceState& state, std::span<const int32_t> rows, bool all_logits) {
+ForwardResult Scorer::forward(SequenceState& state, std::span<const int32_t> rows, Logits logits) {
   ForwardOptions options;
   options.routing = settings_.routing;
-  options.all_logits = all_logits;
+  options.logits = logits;
   options.depth_shift = depth_shift_;
   const int64_t begin = state.position();
   const ForwardResult result = executor_.forward(state, rows, options);
   const auto count = static_cast<int64_t>(rows.size());
-  spent_.add(begin, count, all_logits ? count : 1, result.depths);
+  spent_.add(begin, count, logits == Logits::kAll ? count : 0, result.depths);
   if (depth_watcher_) depth_watcher_(result.depths);
   return result;
 }

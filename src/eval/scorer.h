@@ -63,7 +63,7 @@ class Scorer {
   void feed(SequenceState& state, std::span<const int32_t> tokens, int64_t end);
   // Feeds what is left of a batch and scores its targets, all of which lie behind the state's position.
   void feed_and_score(SequenceState& state, const Batch& batch);
-  ForwardResult forward(SequenceState& state, std::span<const int32_t> rows, bool all_logits);
+  ForwardResult forward(SequenceState& state, std::span<const int32_t> rows, Logits logits);
   void add_scores(const float* logits, int64_t first_row, int64_t rows, const Batch& batch);
 
   const int64_t vocab_size_;

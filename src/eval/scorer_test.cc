@@ -82,7 +82,7 @@ double by_hand(const ModelPlan& plan, const Weights& weights, const Request& req
   SequenceState state = executor.make_state(DType::kF32);
   ForwardOptions options;
   options.routing = routing;
-  options.all_logits = true;
+  options.logits = Logits::kAll;
   const float* logits =
       executor.forward(state, std::span(request.tokens).first(static_cast<size_t>(request.inputs)), options)
           .logits;

@@ -166,6 +166,19 @@ FlopCount count_layer_flops(const ModelPlan& plan, const Segment& segment, const
   return count;
 }
 
+FlopCount count_layer_state_flops(const ModelPlan& plan, const Layer& layer) {
+  FlopCount count;
+  const auto* attention = std::get_if<Attention>(&layer.mixer);
+  if (attention == nullptr) {
+    std::visit([&](const auto& mixer) { add_mixer(plan, mixer, 1, 1, count); }, layer.mixer);
+    return count;
+  }
+  for (const ParamRef& ref : {attention->k, attention->v}) count.linear += matrix_flops(plan, ref);
+  for (const Adapter* adapter : {&attention->k_adapter, &attention->v_adapter})
+    count.linear += matrix_flops(plan, adapter->a) + matrix_flops(plan, adapter->b);
+  return count;
+}
+
 double count_router_flops(const ModelPlan& plan, const Segment& segment, int32_t depth) {
   const Router& router = *segment.router;
   const bool expert = router.spec.kind == RouterKind::kExpertChoice;

@@ -41,6 +41,9 @@ double mean_keys(double length, int64_t window);
 // One layer at one depth, in the same sense: averaged over all tokens, also those that do not come this far.
 FlopCount count_layer_flops(const ModelPlan& plan, const Segment& segment, const Layer& layer, int32_t depth,
                             int64_t context);
+// What of it a token needs for the sake of later ones alone: in attention its keys and values, elsewhere the
+// whole mixer. Of a layer without a router.
+FlopCount count_layer_state_flops(const ModelPlan& plan, const Layer& layer);
 // One depth of a layer.
 int64_t count_layer_parameters(const ModelPlan& plan, const Layer& layer);
 

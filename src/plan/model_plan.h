@@ -328,8 +328,12 @@ void for_each_unrolled_layer(const ModelPlan& plan, const Visit& visit) {
   }
 }
 
-// The prefill shortcut applies from unrolled layer `*` on: no later layer writes a persistent slot, so rows
-// whose logits are not wanted may stop there. Nothing if the last layer writes one.
+// The last unrolled layer that writes a persistent slot, -1 if none does. Rows whose logits nobody wants may
+// stop there: what is behind it, and in an attention layer all but its keys and values, is seen by nobody.
+int32_t last_state_layer(const ModelPlan& plan);
+
+// The prefill shortcut applies from unrolled layer `*` on, behind last_state_layer(). Nothing if that is the
+// last layer.
 std::optional<int32_t> prefill_shortcut_layer(const ModelPlan& plan);
 
 }  // namespace fathom

@@ -1,6 +1,7 @@
 #include "plan/plan_figures.h"
 
 #include "plan/spec_words.h"
+#include "plan/work.h"
 
 namespace fathom {
 
@@ -77,11 +78,7 @@ PlanFigures figures_of(const ModelPlan& plan, int64_t context, DType kv_type) {
   if (paper_flops_apply(plan)) figures.paper_flops = paper_flops(plan, context);
   figures.shortcut = prefill_shortcut_layer(plan);
   if (figures.shortcut) {
-    int32_t unrolled = 0;
-    for_each_unrolled_layer(plan, [&](const Segment& segment, const Layer& layer, int32_t depth) {
-      if (unrolled++ < *figures.shortcut)
-        figures.shortcut_flops += count_layer_flops(plan, segment, layer, depth, context).total();
-    });
+    figures.shortcut_flops = count_prefill_work(plan, 0, context, 0).total() / static_cast<double>(context);
   }
   return figures;
 }

@@ -5,16 +5,20 @@
 
 namespace fathom {
 
-std::optional<int32_t> prefill_shortcut_layer(const ModelPlan& plan) {
-  int32_t unrolled = 0;
-  int32_t first = 0;
+int32_t last_state_layer(const ModelPlan& plan) {
+  int32_t unrolled = 0, last = -1;
   for_each_unrolled_layer(plan, [&](const Segment&, const Layer& layer, int32_t) {
-    ++unrolled;
     for (SlotId slot : layer.writes) {
-      if (plan.slots[static_cast<size_t>(slot)].persistent()) first = unrolled;
+      if (plan.slots[static_cast<size_t>(slot)].persistent()) last = unrolled;
     }
+    ++unrolled;
   });
-  if (first == unrolled) return std::nullopt;
+  return last;
+}
+
+std::optional<int32_t> prefill_shortcut_layer(const ModelPlan& plan) {
+  const int32_t first = last_state_layer(plan) + 1;
+  if (first == plan.num_unrolled_layers()) return std::nullopt;
   return first;
 }
 

@@ -136,6 +136,49 @@ FlopCount count_work(const ModelPlan& plan, int64_t begin, int64_t end, int64_t 
   return count;
 }
 
+namespace {
+
+void add(FlopCount& sum, double times, const FlopCount& more) {
+  sum.linear += times * more.linear;
+  sum.attention += times * more.attention;
+  sum.scan += times * more.scan;
+  sum.head += times * more.head;
+  sum.router += times * more.router;
+}
+
+}  // namespace
+
+FlopCount count_prefill_work(const ModelPlan& plan, int64_t begin, int64_t end, int64_t wanted) {
+  FATHOM_CHECK(0 <= begin && begin < end && 0 <= wanted && wanted <= end - begin,
+               "an empty stretch of positions");
+  const int32_t last = last_state_layer(plan);
+  FlopCount work;
+  int32_t unrolled = 0;
+  for (const Segment& segment : plan.segments) {
+    const int32_t first = unrolled;
+    for (int32_t depth = 0; depth < segment.repeat; ++depth) {
+      // A router decides for the rows that enter its segment.
+      const int64_t asked = first > last ? wanted : end - begin;
+      if (segment.router)
+        work.router += static_cast<double>(asked) * count_router_flops(plan, segment, depth);
+      for (const Layer& layer : segment.layers) {
+        const bool stops = unrolled >= last && !(segment.router && first <= last);
+        const int64_t from = stops ? end - wanted : begin;
+        const auto rows = static_cast<double>(end - begin), left = rows - static_cast<double>(wanted);
+        // Means over sequences from their start: see count_work().
+        if (from < end)
+          add(work, static_cast<double>(end), count_layer_flops(plan, segment, layer, depth, end));
+        if (from < end && from > 0)
+          add(work, -static_cast<double>(from), count_layer_flops(plan, segment, layer, depth, from));
+        if (stops && unrolled == last) add(work, left, count_layer_state_flops(plan, layer));
+        ++unrolled;
+      }
+    }
+  }
+  work.head = static_cast<double>(wanted) * count_flops(plan, end).head;
+  return work;
+}
+
 DecodeBytes count_decode_bytes(const ModelPlan& plan, int64_t begin, int64_t end, DType matrix_type,
                                DType kv_type) {
   FATHOM_CHECK(0 <= begin && begin < end, "an empty stretch of positions");

@@ -14,6 +14,10 @@ namespace fathom {
 // `logit_rows` of them. begin < end.
 FlopCount count_work(const ModelPlan& plan, int64_t begin, int64_t end, int64_t logit_rows);
 
+// The same with the prefill shortcut (plan/model_plan.h): only the last `wanted` of the tokens, in [0, end -
+// begin], go past the last layer that keeps state, and have logits.
+FlopCount count_prefill_work(const ModelPlan& plan, int64_t begin, int64_t end, int64_t wanted);
+
 // Bytes through memory for one token that is decoded alone. A parameter counts as often as the token meets
 // it: the layers of a recursion once a depth.
 struct DecodeBytes {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "plan/spec_io.h"
 #include "plan/testing.h"
 
 namespace fathom {
@@ -48,6 +49,32 @@ TEST(Work, IsTheSumOfItsCalls) {
                        count_work(plan, 31, 50, 1).total();
     EXPECT_NEAR(cut / whole, 1, 1e-12);
   }
+}
+
+TEST(Work, OfAPrefillWhoseTokensAreAllWantedIsAllWork) {
+  for (const ModelPlan& plan : plans())
+    EXPECT_NEAR(count_prefill_work(plan, 7, 48, 41).total() / count_work(plan, 7, 48, 41).total(), 1, 1e-12);
+}
+
+// Decoder-Hybrid-Decoder 6.1: 1,872 of 3,340 million linear parameters are touched by a prompt's token.
+TEST(Work, OfAPromptsTokenInPhi4MiniFlash) {
+  const ModelPlan plan = *build_plan(*load_spec(FATHOM_SOURCE_DIR "/configs/models/phi-4-mini-flash.toml"));
+  EXPECT_NEAR(count_prefill_work(plan, 0, 100, 0).linear / 100 / 2 / 1e6, 1872, 3);
+  EXPECT_NEAR(count_work(plan, 0, 100, 0).linear / 100 / 2 / 1e6, 3340, 3);
+}
+
+TEST(Work, OfTheWantedTokensOfAPrefillIsWhatFollowsTheLastState) {
+  const ModelPlan plan = *build_plan(hybrid("sambay", 8));
+  const double one = count_prefill_work(plan, 0, 40, 1).total() - count_prefill_work(plan, 0, 40, 0).total();
+  double expected = count_work(plan, 39, 40, 1).total();
+  const Segment& segment = plan.segments.front();
+  for (size_t l = 0; l < 5; ++l) {
+    const Layer& layer = segment.layers[l];
+    expected -= 40 * count_layer_flops(plan, segment, layer, 0, 40).total() -
+                39 * count_layer_flops(plan, segment, layer, 0, 39).total();
+  }
+  expected -= count_layer_state_flops(plan, segment.layers[5]).total();
+  EXPECT_NEAR(one / expected, 1, 1e-9);
 }
 
 // The token at position p of a plain model attends p + 1 keys: 2 products of 2 FLOPs in every layer.

@@ -50,7 +50,7 @@ Outcome feed(const TinyModel& model, const Weights& weights, DType kv_type,
   for (int64_t at = 0; at < count;) {
     const int64_t rows = std::min(count - at, next());
     ForwardOptions options;
-    options.all_logits = true;
+    options.logits = Logits::kAll;
     const ForwardResult result = executor.forward(
         state, std::span(tokens).subspan(static_cast<size_t>(at), static_cast<size_t>(rows)), options);
     outcome.logits.insert(outcome.logits.end(), result.logits,
@@ -59,6 +59,37 @@ Outcome feed(const TinyModel& model, const Weights& weights, DType kv_type,
     at += rows;
   }
   return outcome;
+}
+
+// Rows whose logits nobody wants stop early: what later rows and the last one get is the same to the bit.
+TEST(EngineParity, ThePrefillShortcutChangesNothing) {
+  SerialParallel serial;
+  testing::for_each_tiny_model([&](const TinyModel& model) {
+    const Weights weights = weights_of(model, DType::kBF16);
+    const std::vector<int32_t> tokens = testing::random_tokens(75, model.plan.dims.vocab_size, 1);
+    const Outcome whole = feed(model, weights, DType::kBF16, tokens, serial, [] { return int64_t{75}; });
+    const auto vocab = static_cast<size_t>(model.plan.dims.vocab_size);
+    for (const bool shortcut : {true, false}) {
+      Executor executor(model.plan, weights, 75, 75, serial);
+      SequenceState state = executor.make_state(DType::kBF16);
+      // A prompt in three calls, of which only the last has logits, then two tokens.
+      for (const auto& [from, rows] :
+           {std::pair<size_t, size_t>{0, 30}, {30, 1}, {31, 42}, {73, 1}, {74, 1}}) {
+        ForwardOptions options;
+        options.logits = from + rows < 73 ? Logits::kNone : Logits::kLast;
+        options.prefill_shortcut = shortcut;
+        const ForwardResult result = executor.forward(state, std::span(tokens).subspan(from, rows), options);
+        if (options.logits == Logits::kNone) {
+          EXPECT_EQ(result.logits, nullptr);
+          continue;
+        }
+        EXPECT_EQ(std::memcmp(result.logits, whole.logits.data() + (from + rows - 1) * vocab,
+                              vocab * sizeof(float)),
+                  0)
+            << "row " << from + rows - 1 << (shortcut ? ", with" : ", without") << " the shortcut";
+      }
+    }
+  });
 }
 
 TEST(EngineParity, BitsDoNotDependOnChunksOrThreads) {
@@ -141,7 +172,7 @@ TEST(EngineParity, AtFullCapacityEveryRuleIsTheWholeRecursion) {
       SequenceState state = executor.make_state(DType::kF32);
       ForwardOptions options;
       options.routing = routing;
-      options.all_logits = true;
+      options.logits = Logits::kAll;
       options.depth_shift = shift;
       if (routing == RoutingMode::kReplay) options.replay_depths = all;
       const ForwardResult result = executor.forward(state, tokens, options);

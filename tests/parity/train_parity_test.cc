@@ -27,7 +27,7 @@ TEST(TrainParity, TrainingAndEngineAgree) {
       SequenceState state = engine.make_state(DType::kF32);
       ForwardOptions engine_options;
       engine_options.routing = top_k ? RoutingMode::kTopK : RoutingMode::kThreshold;
-      engine_options.all_logits = true;
+      engine_options.logits = Logits::kAll;
       const ForwardResult expected = engine.forward(state, tokens, engine_options);
 
       // The sequence twice in one batch, so that rows of other sequences lie around it.

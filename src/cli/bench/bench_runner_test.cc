@@ -51,8 +51,8 @@ TEST(BenchRunner, CountsWhatThePlanSays) {
       ASSERT_EQ(m.repetitions.size(), 2U);
       for (const Repetition& run : m.repetitions) expect_sound(run);
       const int64_t begin = work[i].depth, end = work[i].end();
-      // A prompt of 20 in calls of 8 asks for logits three times.
-      EXPECT_DOUBLE_EQ(m.flops.total(), count_work(model.plan, begin, end, 3).total());
+      const int64_t logit_rows = work[i].decodes() ? 3 : 1;
+      EXPECT_DOUBLE_EQ(m.flops.total(), count_prefill_work(model.plan, begin, end, logit_rows).total());
       EXPECT_FALSE(m.mean_depth.has_value());
       if (work[i].decodes()) {
         EXPECT_EQ(m.bytes.total(),
@@ -64,7 +64,7 @@ TEST(BenchRunner, CountsWhatThePlanSays) {
       for (const OpProfile::Entry& op : m.profile->ops) seen += op.seconds;
       EXPECT_GT(seen, 0);
       EXPECT_LE(seen, m.profile->run.seconds);
-      EXPECT_EQ(m.profile->ops[static_cast<size_t>(EngineOp::kHead)].calls, 3);
+      EXPECT_EQ(m.profile->ops[static_cast<size_t>(EngineOp::kHead)].calls, logit_rows);
     }
   }
 }
@@ -89,7 +89,7 @@ TEST(BenchRunner, CountsTheDepthsThatRoutedTokensReached) {
       for (const Measurement& m : runner.measurements()) {
         EXPECT_EQ(m.mean_depth, all ? 3.0 : 1.0);
         const int64_t logit_rows = m.workload.decodes() ? 2 : 1;
-        EXPECT_DOUBLE_EQ(m.flops.total(), count_work(met, 9, m.workload.end(), logit_rows).total());
+        EXPECT_DOUBLE_EQ(m.flops.total(), count_prefill_work(met, 9, m.workload.end(), logit_rows).total());
       }
     }
   }

@@ -76,6 +76,7 @@ Json row_of(const Environment& environment, const ModelFacts& facts, const Measu
       {"n_gen", w.generate},
       {"n_depth", w.depth},
       {"depth_fill", w.depth > 0 ? Json(facts.depth_fill) : Json()},
+      {"prefill_shortcut", w.decodes() ? Json() : Json(facts.prefill_shortcut ? "on" : "off")},
       {"repetitions", m.repetitions.size()},
       {"mean_depth", m.mean_depth ? Json(*m.mean_depth) : Json()},
       {"avg_ns", time.mean},

@@ -24,6 +24,7 @@ struct ModelFacts {
   DType kv_type = DType::kBF16;
   int threads = 1;
   int64_t chunk = 0;
+  bool prefill_shortcut = true;
   std::string depth_fill;  // "prefill" or "random"
   std::string read_loop, gemm_loop;
   std::string time;  // when the model's measurements ended, UTC, ISO 8601

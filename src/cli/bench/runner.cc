@@ -60,8 +60,11 @@ void Runner::run(const Workload& workload, const Lap& lap) {
   for (int64_t at = workload.depth; at < workload.end(); at += step) {
     if (at > workload.depth) lap();
     const int64_t rows = std::min(step, workload.end() - at);
-    const ForwardResult result =
-        executor_.forward(state_, tokens.subspan(static_cast<size_t>(at), static_cast<size_t>(rows)), {});
+    ForwardOptions options;
+    options.prefill_shortcut = options_.prefill_shortcut;
+    if (!workload.decodes() && at + rows < workload.end()) options.logits = Logits::kNone;
+    const ForwardResult result = executor_.forward(
+        state_, tokens.subspan(static_cast<size_t>(at), static_cast<size_t>(rows)), options);
     for (uint8_t depth : result.depths) {
       if (reached_.size() < depth) reached_.resize(depth, 0);
       for (int r = 0; r < depth; ++r) ++reached_[static_cast<size_t>(r)];
@@ -164,8 +167,9 @@ void Runner::count(Measurement& m) const {
     m.mean_depth = 0;
     for (double share : shares) *m.mean_depth += share;
   }
-  const int64_t calls = w.decodes() ? w.generate : (w.prompt + max_rows_ - 1) / max_rows_;
-  m.flops = count_work(plan, w.depth, w.end(), calls);
+  const int64_t logit_rows = w.decodes() ? w.generate : 1;
+  m.flops = options_.prefill_shortcut ? count_prefill_work(plan, w.depth, w.end(), logit_rows)
+                                      : count_work(plan, w.depth, w.end(), logit_rows);
   if (w.decodes())
     m.bytes = count_decode_bytes(plan, w.depth, w.end(), options_.matrix_type, options_.kv_type);
 }

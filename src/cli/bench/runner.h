@@ -21,6 +21,7 @@ struct RunnerOptions {
   DType kv_type = DType::kBF16;
   int64_t chunk = 512;  // rows of a prefill's calls at most
   DepthFill fill = DepthFill::kPrefill;
+  bool prefill_shortcut = true;  // false: every row of a prompt goes through every layer
 };
 
 class Runner {

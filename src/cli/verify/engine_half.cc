@@ -182,7 +182,7 @@ Status verify_decoding(ModelCase& c, Report& report, Executor& executor,
     const std::span<const int32_t> tokens = sequence.tokens;
     ForwardOptions options;
     options.routing = RoutingMode::kTopK;
-    options.all_logits = true;
+    options.logits = Logits::kAll;
     if (prompt > static_cast<int64_t>(tokens.size()))
       return invalid(c.path + ": prefill.logits is longer than input_ids");
     states.push_back(std::make_unique<SequenceState>(executor.make_state(DType::kF32)));
@@ -229,7 +229,7 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
     executor.set_trace(watch_into(watched));
     ForwardOptions options;
     options.routing = RoutingMode::kTopK;
-    options.all_logits = true;
+    options.logits = Logits::kAll;
     options.key_rows = sequence.key_rows;
     const std::vector<float> draws = router_draws(c, sequence);
     options.router_draws = draws;

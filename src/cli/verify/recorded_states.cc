@@ -110,7 +110,7 @@ Status verify_left_padding(ModelCase& c, Report& report, Executor& executor) {
     }
     SequenceState state = executor.make_state(DType::kF32);
     ForwardOptions options;
-    options.all_logits = true;
+    options.logits = Logits::kAll;
     const float* got = executor.forward(state, sequence.tokens, options).logits;
     comparison.add(sequence, got, static_cast<int64_t>(sequence.tokens.size()), vocab, *logits);
   }
@@ -152,7 +152,7 @@ Status verify_states(ModelCase& c, Report& report, Executor& executor,
       return invalid(c.path + ": prefill.logits is longer than input_ids");
     SequenceState state = executor.make_state(DType::kF32);
     ForwardOptions options;
-    options.all_logits = true;
+    options.logits = Logits::kAll;
     const float* got = executor.forward(state, tokens.first(static_cast<size_t>(prompt)), options).logits;
     logits.add_rows("prefill.logits", {got, static_cast<size_t>(prompt * vocab)},
                     prefill.part(sequence.batch));
