@@ -15,6 +15,7 @@
 #include "cli/depth_colors.h"
 #include "cli/depth_file.h"
 #include "cli/loaded_model.h"
+#include "cli/stop_strings.h"
 #include "engine/generate.h"
 #include "plan/token_flops.h"
 
@@ -42,39 +43,6 @@ Result<std::string> prompt_of(const Flags& flags) {
   if (!flags.file.empty()) return read_file(flags.file, uint64_t{64} << 20);
   return std::string(std::istreambuf_iterator<char>(std::cin), {});
 }
-
-// Cuts generated text at the first stop string and holds back what may still become one.
-class StopStrings {
- public:
-  explicit StopStrings(const std::vector<std::string>& stops) : stops_(stops) {}
-
-  // The text that is certain now; `stopped()` once a stop string was met.
-  std::string push(const std::string& text) {
-    held_ += text;
-    size_t cut = std::string::npos;
-    for (const std::string& stop : stops_) cut = std::min(cut, held_.find(stop));
-    if (cut != std::string::npos) {
-      stopped_ = true;
-      return std::exchange(held_, "").substr(0, cut);
-    }
-    size_t keep = 0;
-    for (const std::string& stop : stops_) {
-      for (size_t n = std::min(stop.size() - 1, held_.size()); n > keep; --n) {
-        if (held_.ends_with(std::string_view(stop).substr(0, n))) keep = n;
-      }
-    }
-    std::string ready = held_.substr(0, held_.size() - keep);
-    held_.erase(0, ready.size());
-    return ready;
-  }
-  std::string finish() { return std::exchange(held_, ""); }
-  bool stopped() const { return stopped_; }
-
- private:
-  const std::vector<std::string>& stops_;
-  std::string held_;
-  bool stopped_ = false;
-};
 
 // How depths are decided, from the flags.
 struct DepthRule {

@@ -48,6 +48,7 @@ Result<LoadedModel> load_model(const std::string& path, DType matrix_type) {
   FATHOM_ASSIGN(const ModelDirectory directory, ModelDirectory::open(model.path));
   FATHOM_ASSIGN(model.codec, TextCodec::of_model(model.path, model.plan.dims.vocab_size));
   FATHOM_ASSIGN(model.end_ids, directory.end_of_text_ids());
+  model.generation_config = directory.generation_config();
   if (model.end_ids.empty() && model.codec.end_of_text() >= 0)
     model.end_ids.push_back(model.codec.end_of_text());
   return model;

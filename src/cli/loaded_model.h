@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,8 @@ struct LoadedModel {
   ModelPlan plan;
   std::unique_ptr<const Weights> weights;
   TextCodec codec;
-  std::vector<int32_t> end_ids;  // tokens that end a text
+  std::vector<int32_t> end_ids;      // tokens that end a text
+  nlohmann::json generation_config;  // null without generation_config.json
 };
 
 // A model directory, or the directory of a run, whose last checkpoint is taken.

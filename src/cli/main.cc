@@ -7,6 +7,7 @@ int main(int argc, char** argv) {
       "fathom", "Language models that spend compute where it is needed.",
       {
           {"bench", "how fast a model runs, and how near to the machine's limits", declare_bench},
+          {"chat", "a conversation with a model", declare_chat},
           {"compare", "training runs side by side, and a text from each", declare_compare},
           {"convert", "a checkpoint as a model directory", declare_convert},
           {"eval", "how well a model does on tasks and predicts text", declare_eval},

@@ -34,6 +34,11 @@ int32_t TextCodec::start_of_text() const {
 
 int64_t TextCodec::vocab_size() const { return tokenizer_ ? tokenizer_->vocab_size() : kByteVocabSize; }
 
+int32_t TextCodec::token_of(std::string_view special) const {
+  const std::optional<int32_t> id = tokenizer_ ? tokenizer_->token_to_id(special) : std::nullopt;
+  return id && tokenizer_->is_special(*id) ? *id : -1;
+}
+
 std::string TextCodec::decode(const std::vector<int32_t>& ids) const {
   Stream stream(*this);
   std::string text;

@@ -27,6 +27,8 @@ class TextCodec {
   // What stands before a text of its own: the token that begins a text, or else the one that ends one.
   int32_t start_of_text() const;
   int64_t vocab_size() const;
+  // The special token that is written like this, -1 if there is none.
+  int32_t token_of(std::string_view special) const;
 
   // Text of ids one at a time, whole characters only.
   class Stream {

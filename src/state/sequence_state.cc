@@ -12,7 +12,10 @@ namespace fathom {
 using kernels::kKeyBlock;
 
 KvState::KvState(const Slot& slot, int64_t capacity, int64_t max_rows, DType type)
-    : entry_elements_(slot.num_kv_heads * slot.head_dim), capacity_(capacity), type_(type) {
+    : entry_elements_(slot.num_kv_heads * slot.head_dim),
+      window_(slot.window),
+      capacity_(capacity),
+      type_(type) {
   FATHOM_CHECK(type == DType::kF32 || type == DType::kBF16, "keys and values are f32 or bf16");
   const int64_t blocks = ceil_div(capacity, kKeyBlock);
   // A call's rows are stored before any of them is attended: the window of the first and the rows themselves
@@ -102,6 +105,31 @@ void KvState::read(int64_t index, float* k, float* v) const {
   load(self.entry(index, true), v, entry_elements_, type_);
 }
 
+int64_t KvState::needed(int64_t length) const {
+  return window_ > 0 ? std::min(length, window_ - 1) : length;
+}
+
+std::vector<uint8_t> KvState::saved(bool value) const {
+  const auto bytes = static_cast<size_t>(entry_elements_ * size_of(type_));
+  const int64_t held = needed(length_);
+  std::vector<uint8_t> out(static_cast<size_t>(held) * bytes);
+  auto& self = const_cast<KvState&>(*this);
+  for (int64_t i = 0; i < held; ++i)
+    std::memcpy(out.data() + static_cast<size_t>(i) * bytes, self.entry(length_ - held + i, value), bytes);
+  return out;
+}
+
+void KvState::restore(int64_t length, const uint8_t* k, const uint8_t* v) {
+  FATHOM_CHECK(length <= capacity_, "the sequence is longer than its context of " + std::to_string(capacity_));
+  const auto bytes = static_cast<size_t>(entry_elements_ * size_of(type_));
+  const int64_t held = needed(length);
+  for (int64_t i = 0; i < held; ++i) {
+    std::memcpy(entry(length - held + i, false), k + static_cast<size_t>(i) * bytes, bytes);
+    std::memcpy(entry(length - held + i, true), v + static_cast<size_t>(i) * bytes, bytes);
+  }
+  length_ = length;
+}
+
 SsmState::SsmState(const Slot& slot)
     : conv_elements_((slot.conv - 1) * slot.inner),
       storage_((conv_elements_ + slot.inner * slot.state) * static_cast<int64_t>(sizeof(float))) {}
@@ -137,6 +165,7 @@ void SequenceState::reset() {
 KvState& SequenceState::kv(SlotId slot, int32_t depth) { return kv_[index_of(slot, depth)]; }
 const KvState& SequenceState::kv(SlotId slot, int32_t depth) const { return kv_[index_of(slot, depth)]; }
 SsmState& SequenceState::ssm(SlotId slot, int32_t depth) { return ssm_[index_of(slot, depth)]; }
+const SsmState& SequenceState::ssm(SlotId slot, int32_t depth) const { return ssm_[index_of(slot, depth)]; }
 
 int64_t SequenceState::bytes() const {
   int64_t total = 0;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/aligned_buffer.h"
@@ -36,6 +37,13 @@ class KvState {
   // One entry as floats, [kv_heads * head_dim] each; it must still be held. For verification and tests.
   void read(int64_t index, float* k, float* v) const;
 
+  // How many of `length` entries later rows can see: the last window - 1 of a ring, else all.
+  int64_t needed(int64_t length) const;
+  // Those, keys or values, as they are stored: [needed(length()), kv_heads * head_dim] of type().
+  std::vector<uint8_t> saved(bool value) const;
+  // Makes this the state that saved them, after `length` entries.
+  void restore(int64_t length, const uint8_t* k, const uint8_t* v);
+
   int64_t bytes() const { return storage_.bytes(); }
 
  private:
@@ -43,6 +51,7 @@ class KvState {
   uint8_t* entry(int64_t index, bool value);
 
   int64_t entry_elements_ = 0;
+  int64_t window_ = 0;
   int64_t capacity_ = 0;
   int64_t ring_blocks_ = 0;
   int64_t length_ = 0;
@@ -57,10 +66,13 @@ class SsmState {
   explicit SsmState(const Slot& slot);
   float* conv() { return storage_.as<float>(); }                  // [conv - 1, inner]
   float* ssm() { return storage_.as<float>() + conv_elements_; }  // [inner, state]
+  std::span<float> values() { return {storage_.as<float>(), count()}; }  // both
+  std::span<const float> values() const { return {storage_.as<float>(), count()}; }
   int64_t bytes() const { return storage_.bytes(); }
 
  private:
   friend class SequenceState;
+  size_t count() const { return static_cast<size_t>(storage_.bytes()) / sizeof(float); }
   int64_t conv_elements_ = 0;
   AlignedBuffer storage_;
 };
@@ -78,6 +90,7 @@ class SequenceState {
   KvState& kv(SlotId slot, int32_t depth);
   const KvState& kv(SlotId slot, int32_t depth) const;
   SsmState& ssm(SlotId slot, int32_t depth);
+  const SsmState& ssm(SlotId slot, int32_t depth) const;
 
   int64_t bytes() const;
 

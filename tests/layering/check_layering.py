@@ -18,7 +18,7 @@ ALLOWED = {
     "io": "base",
     "text": "base",
     "weights": "base plan kernels io",
-    "state": "base plan kernels",
+    "state": "base plan kernels io",
     "data": "base io text",
     "engine": "base plan kernels io text weights state",
     "train": "base plan kernels io text weights data",

@@ -1,0 +1,156 @@
+// A conversation is one sequence: turn after turn gives what the whole of it gives at once, a save gives the
+// same continuation, and an answer depends on what was said first.
+#include "cli/chat/session.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "plan/testing.h"
+#include "weights/random_weights.h"
+
+namespace fathom::cli::chat {
+namespace {
+
+namespace fs = std::filesystem;
+
+class SessionTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    fs::create_directories(folder_);
+    ModelSpec spec = testing_plan::hybrid("sambayda", 8);
+    spec.vocab_size = 257;
+    spec.initializer_range = 0.3;
+    model_.plan = *build_plan(spec);
+    model_.weights = std::make_unique<const Weights>(random_weights(model_.plan, 5, DType::kBF16, serial_));
+    model_.codec = *TextCodec::open("bytes");
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  SessionOptions options() const {
+    SessionOptions options;
+    options.context = 600;
+    options.chunk = 16;
+    options.max_tokens = 30;
+    options.sampling = {.temperature = 0.8F, .seed = 7};
+    return options;
+  }
+  Session session(const SessionOptions& options) {
+    return {model_, *text::ChatTemplate::named("phi"), options, serial_, interrupted_};
+  }
+  std::string ask(Session& session, const std::string& message, Turn* turn = nullptr) {
+    std::string answer;
+    const Result<Turn> result = session.ask(message, [&](const AnswerPart& part) { answer += part.text; });
+    EXPECT_TRUE(result.ok()) << result.error().message;
+    if (turn != nullptr && result.ok()) *turn = *result;
+    return answer;
+  }
+
+  SerialParallel serial_;
+  LoadedModel model_;
+  std::atomic<bool> interrupted_{false};
+  std::string folder_ =
+      (fs::temp_directory_path() / ("fathom-session-" + std::to_string(::getpid()))).string();
+};
+
+TEST_F(SessionTest, TurnsAreOneSequence) {
+  Session turns = session(options());
+  for (const char* message : {"My name is Ada.", "What is two and two?", "Who am I?"}) {
+    Turn turn;
+    const int64_t before = turns.tokens();
+    ask(turns, message, &turn);
+    EXPECT_EQ(turn.end, Turn::End::kLength);
+    EXPECT_EQ(turn.generated_tokens, 30);
+    // The last token of the answer before has not been read by then; nothing else is read again.
+    EXPECT_EQ(turn.prompt_tokens, turns.tokens() - 30 - before + (before > 0 ? 1 : 0));
+  }
+  // All of it at once: the same last answer.
+  const std::vector<int32_t>& whole = turns.sequence();
+  Executor executor(model_.plan, *model_.weights, 600, 600, serial_);
+  SequenceState state = executor.make_state(DType::kBF16);
+  Generator generator(executor, model_.plan, 600);
+  GenerateRequest request;
+  request.prompt = std::span(whole).first(whole.size() - 30);
+  request.max_tokens = 30;
+  request.sampling = options().sampling;
+  std::vector<int32_t> answer;
+  generator.run(state, request, [&](const GeneratedToken& token) {
+    answer.push_back(token.token);
+    return true;
+  });
+  EXPECT_EQ(answer, std::vector<int32_t>(whole.end() - 30, whole.end()));
+}
+
+TEST_F(SessionTest, AnAnswerDependsOnWhatWasSaidFirst) {
+  Session ada = session(options()), bob = session(options());
+  ask(ada, "My name is Ada.");
+  ask(bob, "My name is Bob.");
+  EXPECT_NE(ask(ada, "Who am I?"), ask(bob, "Who am I?"));
+}
+
+TEST_F(SessionTest, ASavedConversationGoesOnAsIfNothingHadHappened) {
+  Session first = session(options());
+  ask(first, "My name is Ada.");
+  const std::string path = folder_ + "/kept";
+  ASSERT_TRUE(first.save(path).ok());
+  const std::string expected = ask(first, "Who am I?");
+  // The same session, gone back; and one with another context that has talked of something else.
+  ASSERT_TRUE(first.load(path).ok());
+  EXPECT_EQ(ask(first, "Who am I?"), expected);
+  SessionOptions wide = options();
+  wide.context = 900;
+  wide.chunk = 7;
+  Session second = session(wide);
+  ask(second, "Something else.");
+  ASSERT_TRUE(second.load(path).ok());
+  EXPECT_EQ(ask(second, "Who am I?"), expected);
+}
+
+TEST_F(SessionTest, WhatDoesNotFitIsRefusedAndNothingIsLost) {
+  SessionOptions narrow = options();
+  narrow.context = 130;
+  Session session = this->session(narrow);
+  ask(session, "Hi.");
+  const int64_t before = session.tokens();
+  const Result<Turn> turn = session.ask(std::string(200, 'x'), [](const AnswerPart&) {});
+  ASSERT_FALSE(turn.ok());
+  EXPECT_EQ(session.tokens(), before);
+  Turn last;
+  ask(session, "Go on.", &last);
+  EXPECT_EQ(last.end, Turn::End::kContext);
+  EXPECT_EQ(session.tokens(), 130);
+  session.clear();
+  EXPECT_EQ(session.tokens(), 0);
+  const Status missing = session.load(folder_ + "/none");
+  EXPECT_FALSE(missing.ok());
+  ask(session, "Hi.");
+}
+
+TEST_F(SessionTest, AnInterruptedAnswerStays) {
+  Session session = this->session(options());
+  int parts = 0;
+  const Result<Turn> turn = session.ask("Hi.", [&](const AnswerPart&) { interrupted_ = ++parts == 3; });
+  ASSERT_TRUE(turn.ok());
+  EXPECT_EQ(turn->end, Turn::End::kInterrupted);
+  EXPECT_LT(turn->generated_tokens, 30);
+  interrupted_ = false;
+  Turn next;
+  ask(session, "Go on.", &next);
+  EXPECT_EQ(next.end, Turn::End::kLength);
+}
+
+TEST_F(SessionTest, AConversationOfAnotherTemplateIsRefused) {
+  Session phi = session(options());
+  ask(phi, "Hi.");
+  const std::string path = folder_ + "/kept";
+  ASSERT_TRUE(phi.save(path).ok());
+  Session chatml(model_, *text::ChatTemplate::named("chatml"), options(), serial_, interrupted_);
+  const Status status = chatml.load(path);
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().message, path + ": it is no conversation in the chat template chatml");
+  ask(chatml, "Hi.");
+}
+
+}  // namespace
+}  // namespace fathom::cli::chat

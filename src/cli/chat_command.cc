@@ -1,0 +1,269 @@
+// fathom chat: a conversation with a model on the terminal.
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <iostream>
+#include <memory>
+
+#include "base/parallel.h"
+#include "cli/chat/line_editor.h"
+#include "cli/chat/session.h"
+#include "cli/commands.h"
+
+namespace fathom::cli {
+
+namespace {
+
+using chat::AnswerPart;
+using chat::LineEditor;
+using chat::Session;
+using chat::Turn;
+
+std::atomic<bool> interrupted{false};
+
+struct Flags {
+  std::string model, chat_template, system, load, dtype = "bf16", kv_type = "bf16", reasoning = "show",
+                                                  prompt, color = "auto";
+  int64_t context = 0, chunk = 256, max_tokens = -1, reasoning_budget = -1, seed = 0;
+  int threads = 0, top_k = 0;
+  float temperature = 0.6F, top_p = 0.95F, min_p = 0;
+  bool single_turn = false, stats = false;
+};
+
+constexpr char kHelp[] =
+    "/save FILE  keep the conversation and its state\n"
+    "/load FILE  go on with one that was kept\n"
+    "/clear      start anew\n"
+    "/stats      say after each answer how long it took\n"
+    "/exit       leave, as Ctrl-D does\n"
+    "Ctrl-C ends an answer and keeps what is there. A line that ends in \\ goes on in the next one.\n";
+
+// What the flags leave open the model's generation_config.json says.
+Status take_recommended_sampling(const CLI::App& app, const nlohmann::json& config, Flags& flags) {
+  if (!config.is_object()) return {};
+  const auto take = [&](const char* flag, const char* key, auto& value) -> Status {
+    if (app.count(flag) > 0 || !config.contains(key) || config[key].is_null()) return {};
+    if (!config[key].is_number() || config[key].template get<double>() < 0)
+      return invalid("generation_config.json: " + std::string(key) + " is " + config[key].dump() +
+                     ", expected a number that is not negative");
+    value = config[key].template get<std::remove_reference_t<decltype(value)>>();
+    return {};
+  };
+  FATHOM_TRY(take("--temperature", "temperature", flags.temperature));
+  FATHOM_TRY(take("--top-p", "top_p", flags.top_p));
+  FATHOM_TRY(take("--top-k", "top_k", flags.top_k));
+  FATHOM_TRY(take("--min-p", "min_p", flags.min_p));
+  if (app.count("--temperature") == 0 && config.value("do_sample", nlohmann::json()) == false)
+    flags.temperature = 0;
+  return {};
+}
+
+// Shows an answer as it comes, its reasoning apart.
+class Screen {
+ public:
+  Screen(bool color, bool show_reasoning) : color_(color), show_reasoning_(show_reasoning) {}
+
+  void show(const AnswerPart& part) {
+    if (part.reasoning && !show_reasoning_) return;
+    if (part.reasoning != reasoning_ || !begun_) turn_to(part.reasoning);
+    std::cout << part.text << std::flush;
+  }
+  void end() {
+    if (reasoning_ && color_) std::cout << "\x1b[0m";
+    std::cout << "\n" << std::flush;
+    reasoning_ = begun_ = false;
+  }
+
+ private:
+  void turn_to(bool reasoning) {
+    if (begun_) std::cout << (color_ ? "\x1b[0m\n\n" : "\n[answer] ");
+    if (reasoning) std::cout << (color_ ? "\x1b[2m" : "[reasoning] ");
+    reasoning_ = reasoning;
+    begun_ = true;
+  }
+  const bool color_, show_reasoning_;
+  bool reasoning_ = false, begun_ = false;
+};
+
+class Conversation {
+ public:
+  Conversation(Session& session, const Flags& flags, bool color)
+      : session_(session), stats_(flags.stats), screen_(color, flags.reasoning == "show") {}
+
+  Status ask(const std::string& message) {
+    interrupted.store(false);
+    const auto before = std::signal(SIGINT, [](int) { interrupted.store(true); });
+    const Result<Turn> turn = session_.ask(message, [&](const AnswerPart& part) { screen_.show(part); });
+    std::signal(SIGINT, before);
+    if (!turn.ok()) return turn.error();
+    screen_.end();
+    switch (turn->end) {
+      case Turn::End::kMessage:
+        break;
+      case Turn::End::kInterrupted:
+        std::cerr << "[interrupted; what is there stays]\n";
+        break;
+      case Turn::End::kLength:
+        std::cerr << "[ended after --max-tokens]\n";
+        break;
+      case Turn::End::kContext:
+        std::cerr << "[the context of " << session_.context() << " tokens is full]\n";
+        break;
+    }
+    if (stats_) say_stats(*turn);
+    return {};
+  }
+
+  // False: the user leaves.
+  bool command(const std::string& line) {
+    const size_t space = line.find(' ');
+    const std::string name = line.substr(0, space);
+    const size_t first = space == std::string::npos ? space : line.find_first_not_of(' ', space);
+    const std::string argument = first == std::string::npos ? "" : line.substr(first);
+    if (name == "/exit" || name == "/quit") return false;
+    const Status status = run(name, argument);
+    if (!status.ok()) std::cerr << "fathom chat: " << status.error().message << "\n";
+    return true;
+  }
+
+ private:
+  Status run(const std::string& name, const std::string& argument) {
+    if (name == "/save" || name == "/load") {
+      if (argument.empty()) return invalid(name + ": expected a file");
+      FATHOM_TRY(name == "/save" ? session_.save(argument) : session_.load(argument));
+      std::cerr << "[" << (name == "/save" ? "saved " : "loaded ") << session_.tokens() << " tokens]\n";
+      return {};
+    }
+    if (!argument.empty()) return invalid(name + ": expected nothing behind it");
+    if (name == "/clear") {
+      session_.clear();
+    } else if (name == "/stats") {
+      stats_ = !stats_;
+    } else if (name == "/help") {
+      std::cerr << kHelp;
+    } else {
+      return invalid(name + ": no such command; /help lists them");
+    }
+    return {};
+  }
+
+  void say_stats(const Turn& turn) const {
+    const auto rate = [](int64_t tokens, double seconds) {
+      return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
+    };
+    char text[200];
+    std::snprintf(text, sizeof text, "[read %lld tokens at %.1f/s, wrote %lld at %.1f/s; %lld of %lld]\n",
+                  static_cast<long long>(turn.prompt_tokens), rate(turn.prompt_tokens, turn.prefill_seconds),
+                  static_cast<long long>(turn.generated_tokens),
+                  rate(turn.generated_tokens, turn.decode_seconds), static_cast<long long>(session_.tokens()),
+                  static_cast<long long>(session_.context()));
+    std::cerr << text;
+  }
+
+  Session& session_;
+  bool stats_;
+  Screen screen_;
+};
+
+Result<int> run(const CLI::App& app, Flags flags) {
+  FATHOM_ASSIGN(const LoadedModel model,
+                load_model(flags.model, flags.dtype == "bf16" ? DType::kBF16 : DType::kF32));
+  FATHOM_TRY(take_recommended_sampling(app, model.generation_config, flags));
+  FATHOM_ASSIGN(text::ChatTemplate form, flags.chat_template.empty()
+                                             ? text::ChatTemplate::of_model(model.path)
+                                             : text::ChatTemplate::named(flags.chat_template));
+  const bool terminal = ::isatty(STDOUT_FILENO) != 0;
+  const bool color = flags.color == "always" || (flags.color == "auto" && terminal);
+  constexpr int64_t kUsualContext = 8192;
+  const chat::SessionOptions options{
+      .context = flags.context > 0 ? flags.context : std::min(kUsualContext, model.plan.dims.max_positions),
+      .chunk = flags.chunk,
+      .kv_type = flags.kv_type == "bf16" ? DType::kBF16 : DType::kF32,
+      .max_tokens = flags.max_tokens,
+      .reasoning_budget = flags.reasoning_budget,
+      .sampling = {flags.temperature, flags.top_k, flags.top_p, flags.min_p,
+                   static_cast<uint64_t>(flags.seed)},
+      .system = flags.system};
+  ThreadPool pool(flags.threads > 0 ? flags.threads : available_cores());
+  Session session(model, form, options, pool, interrupted);
+  if (!session.has_markers()) {
+    std::cerr << "fathom chat: the tokenizer has no token " << form.end_marker() << "; the markers of "
+              << form.name() << " are ordinary text\n";
+  }
+  if (!flags.load.empty()) FATHOM_TRY(session.load(flags.load));
+  Conversation conversation(session, flags, color);
+  if (app.count("--prompt") > 0) {
+    FATHOM_TRY(conversation.ask(flags.prompt));
+    if (flags.single_turn) return interrupted.load() ? kExitInterrupted : kExitOk;
+  }
+
+  LineEditor editor("> ");
+  if (editor.terminal()) std::cerr << "/help lists commands, Ctrl-D leaves\n";
+  bool warned = false;  // that another Ctrl-C leaves
+  for (std::string line;;) {
+    const LineEditor::Got got = editor.next(line);
+    if (got == LineEditor::Got::kEnd) break;
+    if (got == LineEditor::Got::kInterrupt) {
+      if (warned) return kExitInterrupted;
+      std::cerr << "[Ctrl-C again leaves]\n";
+      warned = true;
+      continue;
+    }
+    warned = false;
+    if (line.find_first_not_of(" \t\n") == std::string::npos) continue;
+    if (line.starts_with('/')) {
+      if (!conversation.command(line)) break;
+      continue;
+    }
+    const Status status = conversation.ask(line);
+    if (!status.ok()) std::cerr << "fathom chat: " << status.error().message << "\n";
+    if (flags.single_turn) break;
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+Action declare_chat(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  app.add_option("MODEL", flags->model, "model directory, or the directory of a run")->required();
+  app.add_option("--chat-template", flags->chat_template,
+                 "format of the messages: phi or chatml (else the one that the model's template writes)")
+      ->check(CLI::IsMember(text::ChatTemplate::names()));
+  app.add_option("--system", flags->system, "system message");
+  CLI::Option* prompt = app.add_option("--prompt,-p", flags->prompt, "first message of the user");
+  app.add_flag("--single-turn", flags->single_turn, "leave after one answer");
+  app.add_option("--load", flags->load, "go on with a conversation that /save kept");
+  app.add_option("--reasoning-budget", flags->reasoning_budget,
+                 "tokens of an answer's reasoning, after which it is ended; -1: no limit, 0: none")
+      ->check(at_least(-1));
+  app.add_option("--reasoning", flags->reasoning, "show reasoning, or hide it")
+      ->check(CLI::IsMember({"show", "hide"}));
+  app.add_option("--max-tokens,-n", flags->max_tokens, "tokens of an answer at most; -1: no limit")
+      ->check(at_least(-1));
+  app.add_option("--temperature", flags->temperature,
+                 "0 takes the most probable token; sampling is the model's recommendation where it has one")
+      ->check(at_least(0));
+  app.add_option("--top-k", flags->top_k, "0: off")->check(at_least(0));
+  app.add_option("--top-p", flags->top_p, "1: off")->check(CLI::Range(0.0, 1.0));
+  app.add_option("--min-p", flags->min_p, "0: off")->check(CLI::Range(0.0, 1.0));
+  app.add_option("--seed", flags->seed, "the same seed gives the same answers")->check(at_least(0));
+  app.add_option("--context,-c", flags->context,
+                 "most tokens of the conversation (else the model's, at most 8192)")
+      ->check(at_least(1));
+  app.add_option("--chunk", flags->chunk, "rows of a prompt per call")->check(at_least(1));
+  app.add_option("--threads,-t", flags->threads, "0: all cores")->check(at_least(0));
+  app.add_option("--dtype", flags->dtype, "of the matrices")->check(CLI::IsMember({"f32", "bf16"}));
+  app.add_option("--kv-type", flags->kv_type, "of the key-value cache")
+      ->check(CLI::IsMember({"f32", "bf16"}));
+  app.add_option("--color", flags->color, "of reasoning")->check(CLI::IsMember({"auto", "always", "never"}));
+  app.add_flag("--stats", flags->stats, "say after each answer how long it took");
+  return [flags, prompt, &app]() -> Result<int> {
+    if (prompt->count() > 0 && flags->prompt.empty()) return invalid("--prompt: an empty message");
+    return run(app, *flags);
+  };
+}
+
+}  // namespace fathom::cli

@@ -1,0 +1,217 @@
+// fathom chat as a user runs it: on a terminal of its own, and through pipes.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <poll.h>
+#include <pty.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+
+#include "base/file.h"
+#include "cli/command_testing.h"
+#include "plan/testing.h"
+
+namespace fathom::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+// A program on a terminal of its own: what is typed, and what is on the screen since the last look.
+class Terminal {
+ public:
+  explicit Terminal(const std::vector<std::string>& arguments) {
+    winsize size = {.ws_row = 50, .ws_col = 200, .ws_xpixel = 0, .ws_ypixel = 0};
+    child_ = ::forkpty(&terminal_, nullptr, nullptr, &size);
+    if (child_ != 0) return;
+    ::setenv("TERM", "xterm", 1);
+    std::vector<char*> argv;
+    for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+    argv.push_back(nullptr);
+    ::execv(argv[0], argv.data());
+    ::_exit(127);
+  }
+  ~Terminal() {
+    ::close(terminal_);
+    if (child_ > 0) ::kill(child_, SIGKILL);
+    if (child_ > 0) ::waitpid(child_, nullptr, 0);
+  }
+  Terminal(const Terminal&) = delete;
+  Terminal& operator=(const Terminal&) = delete;
+
+  void type(const std::string& keys) {
+    ASSERT_EQ(::write(terminal_, keys.data(), keys.size()), static_cast<ssize_t>(keys.size()));
+  }
+
+  // What came until `text` was seen, which must be within a minute.
+  std::string until(const std::string& text) {
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    for (;;) {
+      if (const size_t at = screen_.find(text); at != std::string::npos) {
+        std::string seen = screen_.substr(0, at + text.size());
+        screen_.erase(0, at + text.size());
+        return seen;
+      }
+      pollfd ready = {.fd = terminal_, .events = POLLIN, .revents = 0};
+      char buffer[4096];
+      ssize_t got = 0;
+      if (::poll(&ready, 1, 200) > 0) got = ::read(terminal_, buffer, sizeof buffer);
+      if (got > 0) screen_.append(buffer, static_cast<size_t>(got));
+      if (got < 0 || std::chrono::steady_clock::now() > limit) {
+        ADD_FAILURE() << "never saw '" << text << "' behind: " << screen_;
+        return screen_;
+      }
+    }
+  }
+
+  // The exit code, once the program has ended.
+  int code() {
+    int status = 0;
+    ::waitpid(child_, &status, 0);
+    child_ = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+ private:
+  int terminal_ = -1;
+  pid_t child_ = -1;
+  std::string screen_;
+};
+
+class ChatCommand : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    fs::create_directories(path_);
+    ModelSpec spec = testing_plan::hybrid("sambayda", 8);
+    spec.max_position_embeddings = 4000;
+    spec.initializer_range = 0.3;
+    testing::write_random_model(model_, spec);
+  }
+  void TearDown() override { fs::remove_all(path_); }
+
+  std::vector<std::string> chat(std::vector<std::string> more) const {
+    std::vector<std::string> arguments = {FATHOM_BIN_DIR "/fathom",
+                                          "chat",
+                                          model_,
+                                          "--chat-template",
+                                          "phi",
+                                          "--threads",
+                                          "1",
+                                          "--stats",
+                                          "--seed",
+                                          "3"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+  testing::Outcome run(const std::string& arguments) const {
+    return testing::run_fathom("chat " + testing::in_folder(arguments, path_));
+  }
+
+  std::string path_ =
+      (fs::temp_directory_path() / ("fathom-chat-test-" + std::to_string(::getpid()))).string();
+  std::string model_ = path_ + "/model";
+};
+
+// Between the message and the line of figures behind the answer.
+std::string answer_in(Terminal& terminal) {
+  terminal.until("\n");
+  return terminal.until("[read ");
+}
+
+TEST_F(ChatCommand, ThreeTurnsInterruptSaveLoadAndContinue) {
+  const std::string kept = path_ + "/kept";
+  Terminal terminal(chat({"-n", "40"}));
+  terminal.until("> ");
+  std::vector<std::string> answers;
+  for (const char* message : {"My name is Ada.", "What is two and two?"}) {
+    terminal.type(std::string(message) + "\r");
+    answers.push_back(answer_in(terminal));
+    terminal.until("> ");
+  }
+  EXPECT_NE(answers[0], answers[1]);
+  terminal.type("/save " + kept + "\r");
+  terminal.until("[saved ");
+  terminal.until("> ");
+  terminal.type("Who am I?\r");
+  const std::string expected = answer_in(terminal);
+  terminal.until("> ");
+  terminal.type("/load " + kept + "\r");
+  terminal.until("[loaded ");
+  terminal.until("> ");
+  terminal.type("Who am I?\r");
+  EXPECT_EQ(answer_in(terminal), expected);
+  terminal.until("> ");
+  // The key for the line before.
+  terminal.type("\x1b[A\r");
+  answer_in(terminal);
+  terminal.until("> ");
+  terminal.type("/nonsense\r");
+  terminal.until("/nonsense: no such command; /help lists them");
+  terminal.until("> ");
+  terminal.type("\x04");
+  EXPECT_EQ(terminal.code(), 0);
+
+  Terminal later(chat({"-n", "40", "--load", kept}));
+  later.until("> ");
+  later.type("Who am I?\r");
+  EXPECT_EQ(answer_in(later), expected);
+  later.until("> ");
+  later.type("/exit\r");
+  EXPECT_EQ(later.code(), 0);
+}
+
+TEST_F(ChatCommand, CtrlCEndsAnAnswerAndTwiceTheProgram) {
+  // An answer without an end: no token of the vocabulary ends a text.
+  std::ofstream(model_ + "/generation_config.json") << R"({"eos_token_id": 100000})";
+  Terminal terminal(chat({"-c", "1000000"}));
+  terminal.until("> ");
+  terminal.type("Tell me a long story.\r");
+  terminal.until("\n");
+  ::usleep(100'000);  // into the answer
+  terminal.type("\x03");
+  terminal.until("[interrupted; what is there stays]");
+  terminal.until("> ");
+  terminal.type("Go on.\r");
+  terminal.until("\n");
+  ::usleep(100'000);
+  terminal.type("\x03");
+  terminal.until("[interrupted; what is there stays]");
+  terminal.until("> ");
+  terminal.type("half a line\x03");
+  terminal.until("[Ctrl-C again leaves]");
+  terminal.until("> ");
+  terminal.type("\x03");
+  EXPECT_EQ(terminal.code(), 130);
+}
+
+TEST_F(ChatCommand, ReadsMessagesFromAPipe) {
+  std::ofstream(path_ + "/messages") << "One.\nTwo, \\\nand more.\n/stats\nThree.\n/exit\nFour.\n";
+  const testing::Outcome outcome = run("@model --chat-template phi -n 5 < @messages");
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_THAT(outcome.text, HasSubstr("has no token <|end|>; the markers of phi are ordinary text"));
+  // Only the third answer has its figures, and nothing comes behind /exit.
+  EXPECT_EQ(outcome.text.find("[read "), outcome.text.rfind("[read "));
+  EXPECT_NE(outcome.text.find("[read "), std::string::npos);
+}
+
+TEST_F(ChatCommand, RefusesInOneSentence) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"@model -p x", "has no chat template; --chat-template names one of phi, chatml"},
+      {"@model --chat-template llama -p x", "--chat-template"},
+      {"@model --chat-template phi -p ''", "--prompt: an empty message"},
+      {"@model --chat-template phi --reasoning-budget -2 -p x", "--reasoning-budget"},
+      {"@model --chat-template phi --load @none -p x", "none"},
+      {"@model --chat-template phi -c 10 -p 'much more than ten'", "context of 10"},
+      {"@nowhere --chat-template phi -p x", "nowhere"},
+  };
+  for (const auto& [arguments, sentence] : cases) {
+    const testing::Outcome outcome = run(arguments);
+    EXPECT_NE(outcome.code, 0) << arguments;
+    EXPECT_THAT(outcome.text, HasSubstr(sentence)) << arguments;
+  }
+}
+
+}  // namespace
+}  // namespace fathom::cli

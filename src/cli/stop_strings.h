@@ -1,0 +1,27 @@
+// Ends generated text at the first stop string.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace fathom::cli {
+
+// Cuts the text at the first stop string and holds back what may still become one.
+class StopStrings {
+ public:
+  // None of them is empty.
+  explicit StopStrings(std::vector<std::string> stops) : stops_(std::move(stops)) {}
+
+  // The text that is certain now; stopped() once a stop string was met.
+  std::string push(const std::string& text);
+  // What was held back, at the end of the text.
+  std::string finish();
+  bool stopped() const { return stopped_; }
+
+ private:
+  std::vector<std::string> stops_;
+  std::string held_;
+  bool stopped_ = false;
+};
+
+}  // namespace fathom::cli

@@ -1,0 +1,180 @@
+#include "state/state_file.h"
+
+#include <charconv>
+#include <cstring>
+
+#include "io/safetensors_writer.h"
+
+namespace fathom {
+
+namespace {
+
+constexpr char kVersion[] = "1";
+
+std::string name_of(const Slot& slot, int32_t copy, const char* what) {
+  return slot.name + "." + std::to_string(copy) + "." + what;
+}
+
+// Calls visit(slot, its id, copy) for all that persists.
+template <class Visit>
+Status for_each_state(const ModelPlan& plan, const Visit& visit) {
+  for (size_t s = 0; s < plan.slots.size(); ++s) {
+    const Slot& slot = plan.slots[s];
+    if (!slot.persistent()) continue;
+    for (int32_t copy = 0; copy < slot.copies; ++copy)
+      FATHOM_TRY(visit(slot, static_cast<SlotId>(s), copy));
+  }
+  return {};
+}
+
+bool is_cache(const Slot& slot) { return slot.kind != SlotKind::kSsmState; }
+
+// Reads a file, every tensor of which must be one that the plan's slots ask for.
+class Reader {
+ public:
+  Reader(const SafetensorsFile& file, const ModelPlan& plan, SequenceState& state)
+      : file_(file), plan_(plan), state_(state) {}
+
+  Result<StateFileContent> read(const std::string& model) {
+    StateFileContent content;
+    FATHOM_ASSIGN(const std::string version, metadata("fathom_state"));
+    if (version != kVersion)
+      return wrong("fathom_state is \"" + version + "\", this program reads " + kVersion);
+    FATHOM_ASSIGN(content.model, metadata("model"));
+    if (content.model != model) return wrong("it belongs to another model");
+    content.note = file_.metadata().contains("note") ? file_.metadata().at("note") : "";
+    FATHOM_ASSIGN(const std::string position, metadata("position"));
+    int64_t tokens = -1;
+    const auto [end, error] = std::from_chars(position.data(), position.data() + position.size(), tokens);
+    if (error != std::errc() || end != position.data() + position.size() || tokens < 0)
+      return wrong("position is \"" + position + "\", expected a number of tokens");
+    if (tokens > state_.context()) {
+      return wrong("it holds " + std::to_string(tokens) + " tokens, more than the context of " +
+                   std::to_string(state_.context()));
+    }
+    FATHOM_ASSIGN(content.tokens, read_tokens());
+    if (tokens > static_cast<int64_t>(content.tokens.size()))
+      return wrong("position " + position + " is behind its last token");
+    state_.reset();
+    FATHOM_TRY(for_each_state(plan_, [&](const Slot& slot, SlotId id, int32_t copy) {
+      return is_cache(slot) ? read_cache(slot, id, copy, tokens) : read_recurrence(slot, id, copy);
+    }));
+    if (seen_ != file_.tensors().size()) return wrong("it holds tensors that belong to no slot of the model");
+    state_.advance(tokens);
+    return content;
+  }
+
+ private:
+  Error wrong(const std::string& what) const { return invalid(file_.path() + ": " + what); }
+
+  Result<std::string> metadata(const char* key) const {
+    const auto found = file_.metadata().find(key);
+    if (found == file_.metadata().end())
+      return wrong(std::string("it has no ") + key + ", and so is no saved state");
+    return found->second;
+  }
+
+  Result<const TensorInfo*> tensor(const std::string& name) {
+    const TensorInfo* info = file_.find(name);
+    if (info == nullptr) return wrong("tensor " + name + " is missing");
+    ++seen_;
+    return info;
+  }
+
+  Result<std::vector<int32_t>> read_tokens() {
+    FATHOM_ASSIGN(const TensorInfo* info, tensor("tokens"));
+    if (info->dtype != DType::kI32 || info->shape.size() != 1)
+      return wrong("tensor tokens is no list of int32");
+    std::vector<int32_t> tokens(info->elements());
+    if (!tokens.empty()) std::memcpy(tokens.data(), file_.bytes(*info).data(), info->bytes());
+    for (int32_t token : tokens) {
+      if (token < 0 || token >= plan_.dims.vocab_size)
+        return wrong("token " + std::to_string(token) + " is not in the vocabulary");
+    }
+    return tokens;
+  }
+
+  Status read_recurrence(const Slot& slot, SlotId id, int32_t copy) {
+    const std::string name = name_of(slot, copy, "state");
+    FATHOM_ASSIGN(const TensorInfo* info, tensor(name));
+    const std::span<float> values = state_.ssm(id, copy).values();
+    if (info->dtype != DType::kF32 || info->elements() != values.size())
+      return wrong("tensor " + name + " has another type or shape than the model's slot");
+    std::memcpy(values.data(), file_.bytes(*info).data(), info->bytes());
+    return {};
+  }
+
+  Status read_cache(const Slot& slot, SlotId id, int32_t copy, int64_t tokens) {
+    FATHOM_ASSIGN(const TensorInfo* k, tensor(name_of(slot, copy, "keys")));
+    FATHOM_ASSIGN(const TensorInfo* v, tensor(name_of(slot, copy, "values")));
+    FATHOM_ASSIGN(const std::string stated, metadata(name_of(slot, copy, "length").c_str()));
+    int64_t length = -1;
+    const auto [end, error] = std::from_chars(stated.data(), stated.data() + stated.size(), length);
+    if (error != std::errc() || end != stated.data() + stated.size() || length < 0 || length > tokens)
+      return wrong("slot " + slot.name + " has " + stated + " entries after " + std::to_string(tokens) +
+                   " tokens");
+    KvState& kv = state_.kv(id, copy);
+    const int64_t entry = slot.num_kv_heads * slot.head_dim, held = kv.needed(length);
+    for (const TensorInfo* info : {k, v}) {
+      if (info->dtype != kv.type())
+        return wrong("tensor " + info->name + " is " + std::string(safetensors_name_of(info->dtype)) +
+                     ", expected " + std::string(safetensors_name_of(kv.type())) + " as the state's keys");
+      if (info->shape != std::vector<int64_t>{held, entry})
+        return wrong("tensor " + info->name + " has shape " + shape_to_string(info->shape) + ", expected " +
+                     shape_to_string(std::vector<int64_t>{held, entry}));
+    }
+    kv.restore(length, file_.bytes(*k).data(), file_.bytes(*v).data());
+    return {};
+  }
+
+  const SafetensorsFile& file_;
+  const ModelPlan& plan_;
+  SequenceState& state_;
+  size_t seen_ = 0;
+};
+
+}  // namespace
+
+Status write_state(const std::string& path, const ModelPlan& plan, const SequenceState& state,
+                   const StateFileContent& content) {
+  std::vector<TensorView> tensors = {
+      view_of("tokens", DType::kI32, {static_cast<int64_t>(content.tokens.size())}, content.tokens)};
+  StringMap metadata = {{"fathom_state", kVersion},
+                        {"model", content.model},
+                        {"position", std::to_string(state.position())},
+                        {"note", content.note}};
+  std::vector<std::vector<uint8_t>> storage;
+  FATHOM_TRY(for_each_state(plan, [&](const Slot& slot, SlotId id, int32_t copy) -> Status {
+    if (!is_cache(slot)) {
+      const std::span<const float> values = state.ssm(id, copy).values();
+      tensors.push_back(view_of(name_of(slot, copy, "state"), DType::kF32,
+                                {static_cast<int64_t>(values.size())}, values));
+      return {};
+    }
+    const KvState& kv = state.kv(id, copy);
+    const int64_t entry = slot.num_kv_heads * slot.head_dim, held = kv.needed(kv.length());
+    metadata[name_of(slot, copy, "length")] = std::to_string(kv.length());
+    for (const bool value : {false, true}) {
+      storage.push_back(kv.saved(value));
+      tensors.push_back(view_of(name_of(slot, copy, value ? "values" : "keys"), kv.type(), {held, entry},
+                                storage.back()));
+    }
+    return {};
+  }));
+  return write_safetensors(path, tensors, metadata);
+}
+
+Result<StateFileContent> read_state(const std::string& path, const ModelPlan& plan, const std::string& model,
+                                    SequenceState& state) {
+  FATHOM_ASSIGN(const SafetensorsFile file, SafetensorsFile::open(path));
+  return read_state(file, plan, model, state);
+}
+
+Result<StateFileContent> read_state(const SafetensorsFile& file, const ModelPlan& plan,
+                                    const std::string& model, SequenceState& state) {
+  Result<StateFileContent> content = Reader(file, plan, state).read(model);
+  if (!content.ok()) state.reset();
+  return content;
+}
+
+}  // namespace fathom

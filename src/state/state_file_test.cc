@@ -1,0 +1,191 @@
+#include "state/state_file.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+
+#include "base/random.h"
+#include "io/safetensors.h"
+#include "io/safetensors_writer.h"
+#include "plan/testing.h"
+
+namespace fathom {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace testing_plan;
+
+class StateFile : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = (fs::temp_directory_path() / ("fathom-state-" + std::to_string(::getpid()))).string();
+    fs::create_directories(folder_);
+    path_ = folder_ + "/state.safetensors";
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+  std::string folder_, path_;
+};
+
+// A state after `tokens` tokens; deeper copies of a cache hold fewer.
+SequenceState filled(const ModelPlan& plan, int64_t tokens, int64_t context, int64_t max_rows, DType type) {
+  SequenceState state(plan, context, max_rows, type);
+  for (size_t s = 0; s < plan.slots.size(); ++s) {
+    const Slot& slot = plan.slots[s];
+    for (int32_t copy = 0; slot.persistent() && copy < slot.copies; ++copy) {
+      if (slot.kind == SlotKind::kSsmState) {
+        uint64_t i = 0;
+        for (float& value : state.ssm(static_cast<SlotId>(s), copy).values()) value = normal(1, s, i++);
+        continue;
+      }
+      const int64_t entry = slot.num_kv_heads * slot.head_dim, length = tokens / (copy + 1);
+      std::vector<float> k(static_cast<size_t>(entry)), v(k.size());
+      for (int64_t e = 0; e < length; ++e) {
+        for (size_t i = 0; i < k.size(); ++i) {
+          k[i] = normal(2, s, static_cast<uint64_t>(e * entry) + i);
+          v[i] = normal(3, s, static_cast<uint64_t>(e * entry) + i);
+        }
+        state.kv(static_cast<SlotId>(s), copy).append(k.data(), v.data(), 1);
+      }
+    }
+  }
+  state.advance(tokens);
+  return state;
+}
+
+void expect_same(const ModelPlan& plan, const SequenceState& a, const SequenceState& b) {
+  EXPECT_EQ(a.position(), b.position());
+  for (size_t s = 0; s < plan.slots.size(); ++s) {
+    const Slot& slot = plan.slots[s];
+    const auto id = static_cast<SlotId>(s);
+    for (int32_t copy = 0; slot.persistent() && copy < slot.copies; ++copy) {
+      if (slot.kind == SlotKind::kSsmState) {
+        const std::span<const float> x = a.ssm(id, copy).values(), y = b.ssm(id, copy).values();
+        EXPECT_TRUE(std::equal(x.begin(), x.end(), y.begin(), y.end()));
+        continue;
+      }
+      EXPECT_EQ(a.kv(id, copy).length(), b.kv(id, copy).length());
+      for (const bool value : {false, true}) EXPECT_EQ(a.kv(id, copy).saved(value), b.kv(id, copy).saved(value));
+    }
+  }
+}
+
+TEST_F(StateFile, RestoresWhatLaterTokensSee) {
+  std::vector<int32_t> tokens(90);
+  for (size_t t = 0; t < tokens.size(); ++t) tokens[t] = static_cast<int32_t>(t % 97);
+  for (const ModelSpec& spec : {tiny(), tiny_mor(Sharing::kMiddleCycle, 3), hybrid("sambay", 8)}) {
+    const ModelPlan plan = *build_plan(spec);
+    for (DType type : {DType::kF32, DType::kBF16}) {
+      for (int64_t position : {int64_t{0}, int64_t{3}, int64_t{87}}) {
+        const SequenceState state = filled(plan, position, 100, 7, type);
+        ASSERT_TRUE(write_state(path_, plan, state, {tokens, "m", "what the user said"}).ok());
+        // Another context and other calls.
+        SequenceState other(plan, 200, 31, type);
+        const Result<StateFileContent> content = read_state(path_, plan, "m", other);
+        ASSERT_TRUE(content.ok()) << content.error().message;
+        EXPECT_EQ(content->tokens, tokens);
+        EXPECT_EQ(content->note, "what the user said");
+        expect_same(plan, state, other);
+      }
+    }
+  }
+}
+
+// Ways to spoil a file that is otherwise right, and what is said.
+struct Spoiled {
+  const char* what;
+  std::function<void(StringMap&, std::vector<TensorView>&)> spoil;
+};
+
+void drop(std::vector<TensorView>& tensors, const std::string& name) {
+  std::erase_if(tensors, [&](const TensorView& tensor) { return tensor.spec.name == name; });
+}
+
+TensorView& named(std::vector<TensorView>& tensors, const std::string& name) {
+  return *std::ranges::find_if(tensors, [&](const TensorView& tensor) { return tensor.spec.name == name; });
+}
+
+TEST_F(StateFile, EndsInOneSentenceWhereItIsWrong) {
+  const ModelPlan plan = *build_plan(hybrid("sambay", 8));
+  const SequenceState state = filled(plan, 30, 100, 7, DType::kF32);
+  const std::string good = folder_ + "/good";
+  ASSERT_TRUE(write_state(good, plan, state, {std::vector<int32_t>(40, 5), "m", ""}).ok());
+  static const std::vector<int32_t> kBadTokens(40, 97);
+  static const std::vector<float> kZeros(1000);
+  const Spoiled cases[] = {
+      {"it has no fathom_state, and so is no saved state",
+       [](StringMap& metadata, auto&) { metadata.erase("fathom_state"); }},
+      {"fathom_state is \"2\", this program reads 1",
+       [](StringMap& metadata, auto&) { metadata["fathom_state"] = "2"; }},
+      {"it belongs to another model", [](StringMap& metadata, auto&) { metadata["model"] = "n"; }},
+      {"position is \"-3\", expected a number of tokens",
+       [](StringMap& metadata, auto&) { metadata["position"] = "-3"; }},
+      {"position is \"1e3\", expected a number of tokens",
+       [](StringMap& metadata, auto&) { metadata["position"] = "1e3"; }},
+      {"it holds 101 tokens, more than the context of 100",
+       [](StringMap& metadata, auto&) { metadata["position"] = "101"; }},
+      {"position 41 is behind its last token",
+       [](StringMap& metadata, auto&) { metadata["position"] = "41"; }},
+      {"token 97 is not in the vocabulary",
+       [](StringMap&, std::vector<TensorView>& tensors) {
+         named(tensors, "tokens") = view_of("tokens", DType::kI32, {40}, kBadTokens);
+       }},
+      {"tensor tokens is no list of int32",
+       [](StringMap&, std::vector<TensorView>& tensors) { named(tensors, "tokens").spec.shape = {5, 8}; }},
+      {"tensor kv.5.0.values is missing",
+       [](StringMap&, std::vector<TensorView>& tensors) { drop(tensors, "kv.5.0.values"); }},
+      {"tensor ssm.0.0.state is missing",
+       [](StringMap&, std::vector<TensorView>& tensors) { drop(tensors, "ssm.0.0.state"); }},
+      {"tensor ssm.0.0.state has another type or shape than the model's slot",
+       [](StringMap&, std::vector<TensorView>& tensors) {
+         named(tensors, "ssm.0.0.state") = view_of("ssm.0.0.state", DType::kF32, {1000}, kZeros);
+       }},
+      {"it has no kv.5.0.length, and so is no saved state",
+       [](StringMap& metadata, auto&) { metadata.erase("kv.5.0.length"); }},
+      {"slot kv.5 has 31 entries after 30 tokens",
+       [](StringMap& metadata, auto&) { metadata["kv.5.0.length"] = "31"; }},
+      {"tensor kv.5.0.keys has shape [30, 16], expected [29, 16]",
+       [](StringMap& metadata, auto&) { metadata["kv.5.0.length"] = "29"; }},
+      {"it holds tensors that belong to no slot of the model",
+       [](StringMap&, std::vector<TensorView>& tensors) {
+         tensors.push_back(view_of("kv.6.0.keys", DType::kF32, {1000}, kZeros));
+       }},
+  };
+  for (const Spoiled& spoiled : cases) {
+    SCOPED_TRACE(spoiled.what);
+    const Result<SafetensorsFile> file = SafetensorsFile::open(good);
+    ASSERT_TRUE(file.ok());
+    StringMap metadata = file->metadata();
+    std::vector<TensorView> tensors;
+    for (const TensorInfo& info : file->tensors())
+      tensors.push_back({{info.name, info.dtype, info.shape}, file->bytes(info)});
+    spoiled.spoil(metadata, tensors);
+    ASSERT_TRUE(write_safetensors(path_, tensors, metadata).ok());
+    SequenceState other(plan, 100, 7, DType::kF32);
+    const Result<StateFileContent> content = read_state(path_, plan, "m", other);
+    ASSERT_FALSE(content.ok());
+    EXPECT_EQ(content.error().message, path_ + ": " + spoiled.what);
+    expect_same(plan, other, SequenceState(plan, 100, 7, DType::kF32));
+  }
+  SequenceState narrow(plan, 100, 7, DType::kBF16);
+  EXPECT_EQ(read_state(good, plan, "m", narrow).error().message,
+            good + ": tensor kv.1.0.keys is F32, expected BF16 as the state's keys");
+}
+
+TEST_F(StateFile, OfPartOfAFileIsRefused) {
+  const ModelPlan plan = *build_plan(hybrid("sambay", 8));
+  const SequenceState state = filled(plan, 30, 100, 7, DType::kF32);
+  ASSERT_TRUE(write_state(path_, plan, state, {std::vector<int32_t>(30, 5), "m", ""}).ok());
+  const auto size = fs::file_size(path_);
+  for (const auto cut : {size - 1, size / 2, uintmax_t{7}, uintmax_t{0}}) {
+    fs::resize_file(path_, cut);
+    SequenceState other(plan, 100, 7, DType::kF32);
+    EXPECT_FALSE(read_state(path_, plan, "m", other).ok()) << cut;
+    expect_same(plan, other, SequenceState(plan, 100, 7, DType::kF32));
+  }
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,48 @@
+// How the messages of a conversation become the text of a prompt. Two formats are built in; the Jinja
+// template of a model only says which of them it is.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace fathom::text {
+
+enum class Role : uint8_t { kSystem, kUser, kAssistant };
+std::string_view word_of(Role role);
+
+// A piece of a prompt: a marker, which is a special token of the tokenizer, or text, in which whatever looks
+// like a marker is text.
+struct PromptPiece {
+  std::string text;
+  bool marker = false;
+  bool operator==(const PromptPiece&) const = default;
+};
+
+class ChatTemplate {
+ public:
+  // "phi": <|user|>text<|end|><|assistant|>. "chatml": <|im_start|>user\ntext<|im_end|>\n<|im_start|>...
+  // Error: another name.
+  static Result<ChatTemplate> named(std::string_view name);
+  static const std::vector<std::string>& names();
+
+  // The format that the model's Jinja template (chat_template.jinja, or chat_template of
+  // tokenizer_config.json) writes, told by its markers. Errors: there is none; it writes another format.
+  static Result<ChatTemplate> of_model(const std::string& directory);
+
+  const std::string& name() const { return name_; }
+  // A whole message.
+  std::vector<PromptPiece> message(Role role, const std::string& text) const;
+  // What stands before an answer that is to be generated.
+  std::vector<PromptPiece> opening(Role role) const;
+  // What ends a message; its first piece is the marker that ends an answer.
+  std::vector<PromptPiece> closing() const;
+  const std::string& end_marker() const { return end_; }
+
+ private:
+  std::string name_, end_;
+};
+
+}  // namespace fathom::text
