@@ -20,8 +20,11 @@ struct Place {
   int64_t head, group;        // group: where its b and c stand in a row
   int64_t channel, channels;  // [channel, channel + channels)
   int64_t first, count;       // states [first, first + count)
-  int64_t vecs() const { return (count + kLanes - 1) / kLanes; }
+  __attribute__((always_inline)) int64_t vecs() const { return (count + kLanes - 1) / kLanes; }
 };
+
+// Not the shape's own function: a level's object must not share it.
+FATHOM_INLINE int64_t inner_of(const SsdShape& shape) { return shape.heads * shape.head_dim; }
 
 FATHOM_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -85,7 +88,7 @@ FATHOM_INLINE void fwd_row(const SsdScanFwd& args, const Place& p, int64_t row, 
     }
     totals[i] = total;
   }
-  float* y = args.y + row * shape.inner() + p.channel;
+  float* y = args.y + row * inner_of(shape) + p.channel;
   const Vec before = p.first == 0 ? x * args.d[p.head] : load_n(y, p.channels);
   store_n(y, before + sum_each(totals), p.channels);
 }
@@ -105,7 +108,7 @@ FATHOM_INLINE void fwd_place(const SsdScanFwd& args, const Place& p) {
     for (int64_t row = sequence.rows.begin; row < sequence.rows.end; ++row) {
       if (checkpoint != nullptr && (row - sequence.rows.begin) % kSsdChunk == 0) {
         store_states(checkpoint, args.shape, p, h);
-        checkpoint += args.shape.inner() * args.shape.state;
+        checkpoint += inner_of(args.shape) * args.shape.state;
       }
       p.count == kStates ? fwd_row<true>(args, p, row, h) : fwd_row<false>(args, p, row, h);
     }
@@ -148,7 +151,7 @@ FATHOM_INLINE void bwd_row(const SsdScanBwd& args, const Place& p, int64_t row, 
   const SsdShape& shape = args.shape;
   const int64_t at = row * shape.x_stride + p.group + p.first;
   const float* x = args.x + row * shape.x_stride + p.channel;
-  const float* grad_y = args.grad_y + row * shape.inner() + p.channel;
+  const float* grad_y = args.grad_y + row * inner_of(shape) + p.channel;
   const float delta = delta_at(args.rates, shape, row, p.head);
   const float decay = decay_at(args.rates, shape, row, p.head);
   float* share_b = partial_b + row * shape.groups * shape.state + p.group + p.first;
@@ -199,13 +202,13 @@ FATHOM_INLINE void bwd_place(const SsdScanBwd& args, const Place& p, bool fresh,
     }
     for (int64_t chunk = chunks - 1; chunk >= 0; --chunk) {
       const int64_t from = rows.begin + chunk * kSsdChunk, to = smaller(from + kSsdChunk, rows.end);
-      replay_chunk(args, p, from, to, checkpoint + chunk * shape.inner() * shape.state, past);
+      replay_chunk(args, p, from, to, checkpoint + chunk * inner_of(shape) * shape.state, past);
       for (int64_t row = to - 1; row >= from; --row) {
         bwd_row<kChannels>(args, p, row, fresh, past.h[row - from], past.h[row - from + 1], grad_h, partial_b,
                            partial_c, sums);
       }
     }
-    checkpoint += chunks * shape.inner() * shape.state;
+    checkpoint += chunks * inner_of(shape) * shape.state;
   }
 }
 
