@@ -103,7 +103,7 @@ void KvState::read(int64_t index, float* k, float* v) const {
 }
 
 SsmState::SsmState(const Slot& slot)
-    : conv_elements_((slot.conv - 1) * slot.inner),
+    : conv_elements_((slot.conv - 1) * slot.channels),
       storage_((conv_elements_ + slot.inner * slot.state) * static_cast<int64_t>(sizeof(float))) {}
 
 SequenceState::SequenceState(const ModelPlan& plan, int64_t context, int64_t max_rows, DType kv_type)
