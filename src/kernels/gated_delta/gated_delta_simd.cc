@@ -69,12 +69,26 @@ FATHOM_INLINE Vec recall(const float* x, const float* s, int64_t count) {
 FATHOM_INLINE Vec error_of(const float* k, Vec v, const float* s, const Terms& terms, int64_t count) {
   return v - recall(k, s, count) * (terms.alpha * terms.k);
 }
-// The state after a row; it may overwrite the one before.
-FATHOM_INLINE void advance(const float* k, Vec error, const Terms& terms, const float* before, float* after,
-                           int64_t count) {
+// The state after a row, which may overwrite the one before; kRecall: returns sum_i q[i] s[i] of it.
+template <bool kRecall>
+FATHOM_INLINE Vec advance(const float* k, const float* q, Vec error, const Terms& terms, const float* before,
+                          float* after, int64_t count) {
   const Vec change = error * (terms.beta * terms.k), alpha = broadcast(terms.alpha);
-  for (int64_t i = 0; i < count; ++i)
-    store(after + i * kLanes, fma(broadcast(k[i]), change, load(before + i * kLanes) * alpha));
+  Vec sums[kSums] = {};
+  int64_t i = 0;
+  for (; i + kSums <= count; i += kSums) {
+    for (int j = 0; j < kSums; ++j) {
+      const Vec s = fma(broadcast(k[i + j]), change, load(before + (i + j) * kLanes) * alpha);
+      store(after + (i + j) * kLanes, s);
+      if (kRecall) sums[j] = fma(broadcast(q[i + j]), s, sums[j]);
+    }
+  }
+  for (; i < count; ++i) {
+    const Vec s = fma(broadcast(k[i]), change, load(before + i * kLanes) * alpha);
+    store(after + i * kLanes, s);
+    if (kRecall) sums[0] = fma(broadcast(q[i]), s, sums[0]);
+  }
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
 FATHOM_INLINE void fwd_place(const GatedDeltaFwd& args, const Place& p, float* s) {
@@ -95,9 +109,10 @@ FATHOM_INLINE void fwd_place(const GatedDeltaFwd& args, const Place& p, float* s
       const Terms terms = terms_at(args.terms, shape, row, p.head);
       const float* k = args.k + p.keys_at(shape, row);
       const Vec v = load_n(args.v + p.values_at(shape, row), p.lanes);
-      advance(k, error_of(k, v, s, terms, shape.key_dim), terms, s, s, shape.key_dim);
-      store_n(args.y + p.values_at(shape, row),
-              recall(args.q + p.keys_at(shape, row), s, shape.key_dim) * terms.q, p.lanes);
+      const Vec error = error_of(k, v, s, terms, shape.key_dim);
+      const Vec y =
+          advance<true>(k, args.q + p.keys_at(shape, row), error, terms, s, s, shape.key_dim) * terms.q;
+      store_n(args.y + p.values_at(shape, row), y, p.lanes);
     }
     if (sequence.state != nullptr) store_state(sequence.state, shape, p, s);
   }
@@ -122,8 +137,27 @@ FATHOM_INLINE void replay_chunk(const GatedDeltaBwd& args, const Place& p, int64
     const Vec v = load_n(args.v + p.values_at(shape, row), p.lanes);
     const Vec error = error_of(k, v, past.state(t), terms, shape.key_dim);
     store(past.errors + t * kLanes, error);
-    advance(k, error, terms, past.state(t), past.state(t + 1), shape.key_dim);
+    advance<false>(k, nullptr, error, terms, past.state(t), past.state(t + 1), shape.key_dim);
   }
+}
+
+// grad[i] += q[i] * scaled; returns sum_i k[i] grad[i] of them.
+FATHOM_INLINE Vec add_and_recall(const float* q, Vec scaled, const float* k, float* grad, int64_t count) {
+  Vec sums[kSums] = {};
+  int64_t i = 0;
+  for (; i + kSums <= count; i += kSums) {
+    for (int j = 0; j < kSums; ++j) {
+      const Vec g = fma(broadcast(q[i + j]), scaled, load(grad + (i + j) * kLanes));
+      store(grad + (i + j) * kLanes, g);
+      sums[j] = fma(broadcast(k[i + j]), g, sums[j]);
+    }
+  }
+  for (; i < count; ++i) {
+    const Vec g = fma(broadcast(q[i]), scaled, load(grad + i * kLanes));
+    store(grad + i * kLanes, g);
+    sums[0] = fma(broadcast(k[i]), g, sums[0]);
+  }
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
 FATHOM_INLINE void add_to(float* out, Vec value, int64_t n) { store_n(out, load_n(out, n) + value, n); }
@@ -136,9 +170,7 @@ FATHOM_INLINE void bwd_row(const GatedDeltaBwd& args, const Place& p, int64_t ro
   const Terms terms = terms_at(args.terms, shape, row, p.head);
   const float *q = args.q + at, *k = args.k + at;
   const Vec grad_y = load_n(args.grad_y + p.values_at(shape, row), p.lanes), scaled = grad_y * terms.q;
-  for (int64_t i = 0; i < count; ++i)
-    store(grad + i * kLanes, fma(broadcast(q[i]), scaled, load(grad + i * kLanes)));
-  const Vec grad_change = recall(k, grad, count) * terms.k;  // with respect to beta e
+  const Vec grad_change = add_and_recall(q, scaled, k, grad, count) * terms.k;  // with respect to beta e
   const Vec grad_error = grad_change * terms.beta;
   store_n(args.grad_v + p.values_at(shape, row), grad_error, p.lanes);
   const Vec change = error * terms.beta, back = grad_error * terms.k, decayed = grad_error * terms.alpha;

@@ -9,8 +9,9 @@ namespace {
 
 using testing::Buffer;
 
-const RowRange kSequences[] = {{0, 65}, {65, 66}, {66, 204}};
-constexpr int64_t kRows = 204;
+// One longer than a chunk, one row, none, several chunks.
+const RowRange kSequences[] = {{0, 65}, {65, 66}, {66, 66}, {66, 204}};
+constexpr int64_t kCount = 4, kRows = 204;
 constexpr int kThreads = 3;
 
 // Two keys and one column (with one key gradients are pure cancellation), sizes around every vector width,
@@ -28,10 +29,10 @@ struct Case {
         dt_bias(Buffer::normal(shape.heads, 6)),
         a(Buffer::normal(shape.heads, 7)),
         grad_y(Buffer::normal(kRows * shape.values(), 8)),
-        states(Buffer::normal(3 * state_size(), 9)),
+        states(Buffer::normal(kCount * state_size(), 9)),
         y(kRows * shape.values()),
         terms(kRows * kDeltaTerms * shape.heads),
-        checkpoints(gated_delta_checkpoints(kSequences, 3, shape)),
+        checkpoints(gated_delta_checkpoints(kSequences, kCount, shape)),
         grad_q(kRows * shape.keys()),
         grad_k(kRows * shape.keys()),
         grad_v(kRows * shape.values()),
@@ -47,7 +48,7 @@ struct Case {
   }
   int64_t state_size() const { return shape.keys() * shape.value_dim; }
   void carry_states() {
-    for (int64_t s = 0; s < 3; ++s)
+    for (int64_t s = 0; s < kCount; ++s)
       sequences[static_cast<size_t>(s)].state = states.data() + s * state_size();
   }
   GatedDeltaFwd fwd() {
@@ -60,7 +61,7 @@ struct Case {
             .a = a.data(),
             .y = y.data(),
             .sequences = sequences.data(),
-            .num_sequences = 3,
+            .num_sequences = kCount,
             .terms = terms.data(),
             .checkpoints = checkpoints.data(),
             .workspace = fwd_workspace.data(),
@@ -78,7 +79,7 @@ struct Case {
             .terms = terms.data(),
             .checkpoints = checkpoints.data(),
             .sequences = kSequences,
-            .num_sequences = 3,
+            .num_sequences = kCount,
             .grad_q = grad_q.data(),
             .grad_k = grad_k.data(),
             .grad_v = grad_v.data(),
@@ -182,7 +183,7 @@ TEST(GatedDelta, CutsDoNotChangeABit) {
         cut.carry_states();
         gated_delta_fwd_cpu(whole.fwd(), serial);
         RandomStream random(draw, static_cast<uint64_t>(shape.key_dim));
-        for (size_t s = 0; s < 3; ++s) {
+        for (size_t s = 0; s < static_cast<size_t>(kCount); ++s) {
           for (int64_t from = kSequences[s].begin; from < kSequences[s].end;) {
             const auto length = 1 + static_cast<int64_t>(random.next_uniform() * 70);
             const int64_t to = std::min(from + length, kSequences[s].end);
@@ -211,7 +212,8 @@ TEST(GatedDelta, ADecayThatUnderflowsForgetsTheState) {
     for (int64_t i = 0; i < c.dt.size(); ++i) c.dt[i] = 1.0F;
     for (int64_t i = 0; i < c.dt_bias.size(); ++i) c.dt_bias[i] = 0.0F;
     Case ref = c;
-    for (size_t s = 0; s < 3; ++s) ref.sequences[s].state = nullptr;  // zeros instead of what was carried
+    for (size_t s = 0; s < static_cast<size_t>(kCount); ++s)
+      ref.sequences[s].state = nullptr;  // zeros instead of what was carried
     gated_delta_fwd_cpu(c.fwd(), serial);
     gated_delta_fwd_ref(ref.fwd());
     EXPECT_LE(testing::relative_error(c.y, ref.y), 2e-6);

@@ -9,8 +9,9 @@ namespace {
 
 using testing::Buffer;
 
-const RowRange kSequences[] = {{0, 65}, {65, 66}, {66, 204}};
-constexpr int64_t kRows = 204;
+// One longer than a chunk, one row, none, several chunks.
+const RowRange kSequences[] = {{0, 65}, {65, 66}, {66, 66}, {66, 204}};
+constexpr int64_t kCount = 4, kRows = 204;
 
 // One channel and state, few of them, several groups, more heads than are summed together and a block that is
 // not full, more states than one walk takes.
@@ -29,10 +30,10 @@ struct Case {
         a(Buffer::normal(shape.heads, 4)),
         d(Buffer::normal(shape.heads, 5)),
         grad_y(Buffer::normal(kRows * shape.inner(), 6)),
-        states(Buffer::normal(3 * shape.inner() * shape.state, 7)),
+        states(Buffer::normal(kCount * shape.inner() * shape.state, 7)),
         y(kRows * shape.inner()),
         rates(kRows * 2 * shape.heads),
-        checkpoints(ssd_scan_checkpoints(kSequences, 3, shape)),
+        checkpoints(ssd_scan_checkpoints(kSequences, kCount, shape)),
         grad_x(kRows * shape.x_stride, 0.0F),
         grad_b(kRows * width()),
         grad_c(kRows * width()),
@@ -51,7 +52,7 @@ struct Case {
   }
   int64_t width() const { return shape.groups * shape.state; }
   void carry_states() {
-    for (int64_t s = 0; s < 3; ++s)
+    for (int64_t s = 0; s < kCount; ++s)
       sequences[static_cast<size_t>(s)].state = states.data() + s * shape.inner() * shape.state;
   }
   SsdScanFwd fwd() {
@@ -64,7 +65,7 @@ struct Case {
             .d = d.data(),
             .y = y.data(),
             .sequences = sequences.data(),
-            .num_sequences = 3,
+            .num_sequences = kCount,
             .rates = rates.data(),
             .checkpoints = checkpoints.data(),
             .shape = shape};
@@ -81,7 +82,7 @@ struct Case {
             .rates = rates.data(),
             .checkpoints = checkpoints.data(),
             .sequences = kSequences,
-            .num_sequences = 3,
+            .num_sequences = kCount,
             .grad_x = grad_x.data(),
             .grad_b = grad_b.data(),
             .grad_c = grad_c.data(),
@@ -194,7 +195,7 @@ TEST(SsdScan, CutsDoNotChangeABit) {
         cut.carry_states();
         ssd_scan_fwd_cpu(whole.fwd(), serial);
         RandomStream random(draw, static_cast<uint64_t>(shape.state));
-        for (size_t s = 0; s < 3; ++s) {
+        for (size_t s = 0; s < static_cast<size_t>(kCount); ++s) {
           for (int64_t from = kSequences[s].begin; from < kSequences[s].end;) {
             const auto length = 1 + static_cast<int64_t>(random.next_uniform() * 70);
             const int64_t to = std::min(from + length, kSequences[s].end);
@@ -223,7 +224,8 @@ TEST(SsdScan, ADecayThatUnderflowsForgetsTheState) {
     for (int64_t i = 0; i < c.dt.size(); ++i) c.dt[i] = 1.0F;
     for (int64_t i = 0; i < c.dt_bias.size(); ++i) c.dt_bias[i] = 0.0F;
     Case ref = c;
-    for (size_t s = 0; s < 3; ++s) ref.sequences[s].state = nullptr;  // zeros instead of what was carried
+    for (size_t s = 0; s < static_cast<size_t>(kCount); ++s)
+      ref.sequences[s].state = nullptr;  // zeros instead of what was carried
     ssd_scan_fwd_cpu(c.fwd(), serial);
     ssd_scan_fwd_ref(ref.fwd());
     EXPECT_LE(testing::relative_error(c.y, ref.y), 2e-6);
