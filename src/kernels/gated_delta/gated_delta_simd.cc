@@ -141,23 +141,36 @@ FATHOM_INLINE void replay_chunk(const GatedDeltaBwd& args, const Place& p, int64
   }
 }
 
-// grad[i] += q[i] * scaled; returns sum_i k[i] grad[i] of them.
-FATHOM_INLINE Vec add_and_recall(const float* q, Vec scaled, const float* k, float* grad, int64_t count) {
+// sum_i k[i] g[i] of g[i] = grad[i] + q[i] * scaled.
+FATHOM_INLINE Vec recall_after(const float* q, Vec scaled, const float* k, const float* grad, int64_t count) {
   Vec sums[kSums] = {};
+  const auto add = [&](int64_t i, Vec & sum) __attribute__((always_inline)) {
+    sum = fma(broadcast(k[i]), fma(broadcast(q[i]), scaled, load(grad + i * kLanes)), sum);
+  };
   int64_t i = 0;
   for (; i + kSums <= count; i += kSums) {
-    for (int j = 0; j < kSums; ++j) {
-      const Vec g = fma(broadcast(q[i + j]), scaled, load(grad + (i + j) * kLanes));
-      store(grad + (i + j) * kLanes, g);
-      sums[j] = fma(broadcast(k[i + j]), g, sums[j]);
-    }
+    for (int j = 0; j < kSums; ++j) add(i + j, sums[j]);
   }
-  for (; i < count; ++i) {
-    const Vec g = fma(broadcast(q[i]), scaled, load(grad + i * kLanes));
-    store(grad + i * kLanes, g);
-    sums[0] = fma(broadcast(k[i]), g, sums[0]);
-  }
+  for (; i < count; ++i) add(i, sums[0]);
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+// What a row going back has for all keys alike.
+struct BackwardRow {
+  Vec grad_y, scaled, change, decayed, back, alpha;  // back, decayed: negative
+  const float *q, *k, *before, *after;
+  float* grad;
+};
+
+// One key: its shares of the gradients of q^ and k^; grad becomes dL/dS of the row before.
+FATHOM_INLINE void bwd_key(const BackwardRow& r, int64_t i, Vec& share_q, Vec& share_k, Vec& grad_alpha) {
+  const int64_t at = i * kLanes;
+  const Vec g = fma(broadcast(r.q[i]), r.scaled, load(r.grad + at)), s = load(r.before + at);
+  share_q = r.grad_y * load(r.after + at);
+  share_k = fma(g, r.change, s * r.decayed);
+  const Vec through = fma(broadcast(r.k[i]), r.back, g);  // with respect to alpha S
+  grad_alpha = fma(through, s, grad_alpha);
+  store(r.grad + at, through * r.alpha);
 }
 
 FATHOM_INLINE void add_to(float* out, Vec value, int64_t n) { store_n(out, load_n(out, n) + value, n); }
@@ -170,25 +183,26 @@ FATHOM_INLINE void bwd_row(const GatedDeltaBwd& args, const Place& p, int64_t ro
   const Terms terms = terms_at(args.terms, shape, row, p.head);
   const float *q = args.q + at, *k = args.k + at;
   const Vec grad_y = load_n(args.grad_y + p.values_at(shape, row), p.lanes), scaled = grad_y * terms.q;
-  const Vec grad_change = add_and_recall(q, scaled, k, grad, count) * terms.k;  // with respect to beta e
+  const Vec grad_change = recall_after(q, scaled, k, grad, count) * terms.k;  // with respect to beta e
   const Vec grad_error = grad_change * terms.beta;
   store_n(args.grad_v + p.values_at(shape, row), grad_error, p.lanes);
-  const Vec change = error * terms.beta, back = grad_error * terms.k, decayed = grad_error * terms.alpha;
-  const Vec alpha = broadcast(terms.alpha);
+  const BackwardRow r{grad_y,
+                      scaled,
+                      error * terms.beta,
+                      grad_error * -terms.alpha,
+                      grad_error * -terms.k,
+                      broadcast(terms.alpha),
+                      q,
+                      k,
+                      before,
+                      after,
+                      grad};
   Vec grad_alpha = {};
   for (int64_t first = 0; first < count; first += kLanes) {
     const int64_t n = lanes_left(count - first);
     Vec share_q[kLanes], share_k[kLanes];
     for (int64_t i = n; i < kLanes; ++i) share_q[i] = share_k[i] = Vec{};
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t key = (first + i) * kLanes;
-      const Vec g = load(grad + key), s = load(before + key);
-      share_q[i] = grad_y * load(after + key);
-      share_k[i] = g * change - s * decayed;
-      const Vec through = g - broadcast(k[first + i]) * back;  // with respect to alpha S
-      grad_alpha = fma(through, s, grad_alpha);
-      store(grad + key, through * alpha);
-    }
+    for (int64_t i = 0; i < n; ++i) bwd_key(r, first + i, share_q[i], share_k[i], grad_alpha);
     add_to(partials.q + at + first, sum_each(share_q), n);
     add_to(partials.k + at + first, sum_each(share_k), n);
   }
