@@ -7,14 +7,12 @@
 
 #include "base/check.h"
 #include "kernels/attention/attention.h"
-#include "kernels/causal_conv1d/causal_conv1d.h"
-#include "kernels/gated_memory/gated_memory.h"
+#include "kernels/gated_delta/gated_delta.h"
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/linear/linear.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rope/rope.h"
 #include "kernels/scale_columns/scale_columns.h"
-#include "kernels/selective_scan/selective_scan.h"
 #include "kernels/swiglu/swiglu.h"
 
 namespace fathom {
@@ -43,6 +41,13 @@ LayerRunner::Extents LayerRunner::extents_of(const ModelPlan& plan) {
       } else if (const auto* mamba = std::get_if<Mamba>(&layer.mixer)) {
         e.inner = std::max(e.inner, mamba->inner);
         e.bc = std::max(e.bc, mamba->dt_rank + 2 * mamba->state);
+      } else if (const auto* mamba2 = std::get_if<Mamba2>(&layer.mixer)) {
+        e.inner = std::max(e.inner, mamba2->channels());
+        e.bc = std::max(e.bc, 2 * mamba2->heads);
+      } else if (const auto* delta = std::get_if<GatedDelta>(&layer.mixer)) {
+        e.inner = std::max(e.inner, 2 * delta->keys() + delta->values());
+        e.bc = std::max(e.bc, kernels::kDeltaTerms * delta->heads);
+        e.delta_keys = std::max(e.delta_keys, delta->key_dim);
       } else {
         e.inner = std::max(e.inner, std::get<GatedMemory>(layer.mixer).inner);
       }
@@ -86,6 +91,8 @@ void LayerRunner::carve() {
   conv_ = scratch_.take<float>(rows * extents_.inner);
   dt_ = scratch_.take<float>(rows * extents_.inner);
   dt_b_c_ = scratch_.take<float>(rows * extents_.bc);
+  delta_workspace_ = scratch_.take<float>(
+      kernels::gated_delta_fwd_workspace({.key_dim = extents_.delta_keys}, parallel_.num_threads()));
   key_begin_ = scratch_.take<int32_t>(rows);
   key_end_ = scratch_.take<int32_t>(rows);
   const int64_t widest = std::max({hidden, extents_.q, extents_.mlp, extents_.inner, extents_.bc});
@@ -106,8 +113,7 @@ void LayerRunner::build_ssm_rates() {
   for (size_t p = 0; p < plan_.params.size(); ++p) {
     if (plan_.params[p].role != ParamRole::kSsmA) continue;
     const float* a_log = weights_.f32(static_cast<int32_t>(p));
-    const int64_t count = plan_.params[p].shape[0] * plan_.params[p].shape[1];
-    for (int64_t i = 0; i < count; ++i) ssm_rates_[p].push_back(-std::exp(a_log[i]));
+    for (int64_t i = 0; i < elements_of(plan_.params[p]); ++i) ssm_rates_[p].push_back(-std::exp(a_log[i]));
   }
 }
 
@@ -203,73 +209,6 @@ void LayerRunner::run(const Segment& segment, const Layer& layer, int32_t depth,
                                   .rows = rows.count,
                                   .dim = plan_.dims.hidden_size},
                                  running(EngineOp::kScaleColumns));
-}
-
-void LayerRunner::mix(const Mamba& mamba, const Place& place, float* x, Rows rows, SequenceState& state) {
-  const int32_t depth = place.depth;
-  const int64_t hidden = plan_.dims.hidden_size;
-  const int64_t bc_dim = mamba.dt_rank + 2 * mamba.state;
-  const auto slot_of_kind = [&](SlotKind kind) {
-    for (SlotId slot : place.layer.writes) {
-      if (plan_.slots[static_cast<size_t>(slot)].kind == kind) return slot;
-    }
-    return SlotId{-1};
-  };
-  const SlotId state_slot = slot_of_kind(SlotKind::kSsmState);
-  SsmState& ssm = state.ssm(state_slot, plan_.slots[static_cast<size_t>(state_slot)].copies > 1 ? depth : 0);
-
-  linear({{mamba.in_x, {}, inner_x_, mamba.inner}, {mamba.in_z, {}, inner_z_, mamba.inner}}, depth, normed_,
-         hidden, hidden, rows.count);
-  const kernels::ConvSequence conv{{0, rows.count}, ssm.conv()};
-  kernels::causal_conv1d_fwd_cpu({.x = inner_x_,
-                                  .weight = array(mamba.conv_weight, depth),
-                                  .bias = array(mamba.conv_bias, depth),
-                                  .y = conv_,
-                                  .sequences = &conv,
-                                  .num_sequences = 1,
-                                  .channels = mamba.inner,
-                                  .width = mamba.conv},
-                                 running(EngineOp::kCausalConv1d));
-  linear({{mamba.x_proj, {}, dt_b_c_, bc_dim}}, depth, conv_, mamba.inner, mamba.inner, rows.count);
-  linear({{mamba.dt_proj, {}, dt_, mamba.inner}}, depth, dt_b_c_, bc_dim, mamba.dt_rank, rows.count);
-
-  // y goes where the gated memory units will read it, if this is the layer that writes their memory.
-  float* const memory = memory_of(place.layer, MemorySource::kMixer, rows.first);
-  float* y = memory != nullptr ? memory : inner_x_;
-  const kernels::ScanSequence scan{{0, rows.count}, ssm.ssm()};
-  kernels::selective_scan_fwd_cpu({.x = conv_,
-                                   .dt = dt_,
-                                   .dt_bias = array(mamba.dt_bias, depth),
-                                   .a = ssm_rates_[static_cast<size_t>(mamba.a_log.at(depth))].data(),
-                                   .b = dt_b_c_ + mamba.dt_rank,
-                                   .c = dt_b_c_ + mamba.dt_rank + mamba.state,
-                                   .d = array(mamba.d, depth),
-                                   .y = y,
-                                   .sequences = &scan,
-                                   .num_sequences = 1,
-                                   .inner = mamba.inner,
-                                   .state = mamba.state,
-                                   .bc_stride = bc_dim},
-                                  running(EngineOp::kSelectiveScan));
-  kernels::gated_memory_fwd_cpu(
-      {.memory = y, .gate = inner_z_, .y = inner_z_, .rows = rows.count, .dim = mamba.inner},
-      running(EngineOp::kGatedMemory));
-  project_onto_residual(mamba.out_proj, {}, nullptr, depth, inner_z_, mamba.inner, x, rows.count);
-}
-
-void LayerRunner::mix(const GatedMemory& gmu, const Place& place, float* x, Rows rows,
-                      SequenceState& /*state*/) {
-  const int32_t depth = place.depth;
-  const int64_t hidden = plan_.dims.hidden_size;
-  linear({{gmu.in_proj, {}, inner_z_, gmu.inner}}, depth, normed_, hidden, hidden, rows.count);
-  const float* const memory = memory_[static_cast<size_t>(place.layer.reads.front())];
-  kernels::gated_memory_fwd_cpu({.memory = memory + rows.first * gmu.inner,
-                                 .gate = inner_z_,
-                                 .y = inner_z_,
-                                 .rows = rows.count,
-                                 .dim = gmu.inner},
-                                running(EngineOp::kGatedMemory));
-  project_onto_residual(gmu.out_proj, {}, nullptr, depth, inner_z_, gmu.inner, x, rows.count);
 }
 
 float* LayerRunner::memory_of(const Layer& layer, MemorySource source, int64_t first) const {

@@ -98,7 +98,20 @@ class LayerRunner {
   };
   void mix(const Attention& attention, const Place& place, float* x, Rows rows, SequenceState& state);
   void mix(const Mamba& mamba, const Place& place, float* x, Rows rows, SequenceState& state);
+  void mix(const Mamba2& mamba, const Place& place, float* x, Rows rows, SequenceState& state);
+  void mix(const GatedDelta& delta, const Place& place, float* x, Rows rows, SequenceState& state);
   void mix(const GatedMemory& gmu, const Place& place, float* x, Rows rows, SequenceState& state);
+  // What the layer keeps of the sequence at this depth.
+  SsmState& recurrent_state(const Place& place, SequenceState& state) const;
+  // Where the recurrence's result goes: to those who will read it as memory, if this is the layer that writes
+  // it.
+  float* recurrent_output(const Place& place) const;
+  // y = convolution and silu of x, [rows, channels] each, whose last inputs are kept in conv_state.
+  void convolve(const ParamRef& weight, const ParamRef& bias, int32_t depth, const float* x, float* y,
+                int64_t channels, int64_t width, float* conv_state, int64_t rows);
+  // gate = memory * silu(gate), [rows, dim] each, under a norm where there is one.
+  void gate_memory(const float* memory, float* gate, const ParamRef& norm, double eps, int32_t depth,
+                   int64_t dim, int64_t rows);
   // The list that the layer's rows attend, with their own entries in it (k_ and v_, if it writes any).
   KvState& store_keys(const Place& place, SlotId slot, Rows rows, SequenceState& state);
   void mlp(const Layer& layer, int32_t depth, float* x, Rows rows);
@@ -123,6 +136,7 @@ class LayerRunner {
     int64_t q = 0, kv = 0, mixed = 0, heads = 0, head_dim = 0, stripes = 1, inner = 0, bc = 0, mlp = 0,
             memory = 0;
     int64_t rank = 0, prompt = 0;  // of adapters; tokens of a prompt
+    int64_t delta_keys = 0;        // of one head
   };
   static Extents extents_of(const ModelPlan& plan);
 
@@ -144,7 +158,10 @@ class LayerRunner {
   float *normed_ = nullptr, *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *mixed_ = nullptr;
   float *gate_ = nullptr, *up_ = nullptr;
   float *low_ = nullptr, *prompted_ = nullptr;
+  // Of recurrent mixers. What comes out of inner_x_ through a convolution is in conv_, so that the result of
+  // the recurrence may go to inner_x_; dt_b_c_ holds what has few columns.
   float *inner_x_ = nullptr, *inner_z_ = nullptr, *conv_ = nullptr, *dt_ = nullptr, *dt_b_c_ = nullptr;
+  float* delta_workspace_ = nullptr;
   int32_t *key_begin_ = nullptr, *key_end_ = nullptr;
   uint8_t *linear_workspace_ = nullptr, *attention_workspace_ = nullptr;
   std::vector<float*> memory_;  // by slot id: the memory of this call, null for other slots

@@ -19,6 +19,8 @@ enum class EngineOp : uint8_t {
   kAttention,
   kCausalConv1d,
   kSelectiveScan,
+  kSsdScan,
+  kGatedDelta,
   kGatedMemory,
   kSwiglu,
   kGatherRows,
@@ -27,10 +29,10 @@ enum class EngineOp : uint8_t {
   kScaleColumns,
   kHead
 };
-constexpr std::array<std::string_view, 15> kEngineOpNames = {
-    "embedding",   "norm",          "linear",           "rope",          "kv append",
-    "attention",   "causal_conv1d", "selective_scan",   "gated_memory",  "swiglu",
-    "gather_rows", "router",        "scatter_add_rows", "scale_columns", "head"};
+constexpr std::array<std::string_view, 17> kEngineOpNames = {
+    "embedding",     "norm",           "linear",           "rope",          "kv append",    "attention",
+    "causal_conv1d", "selective_scan", "ssd_scan",         "gated_delta",   "gated_memory", "swiglu",
+    "gather_rows",   "router",         "scatter_add_rows", "scale_columns", "head"};
 constexpr size_t kEngineOps = kEngineOpNames.size();
 constexpr std::string_view name_of(EngineOp op) { return kEngineOpNames[static_cast<size_t>(op)]; }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <map>
 
 #include "engine/executor.h"
 #include "plan/testing.h"
@@ -14,7 +15,10 @@ namespace {
 
 using namespace testing_plan;
 
-std::vector<ModelSpec> specs() { return {tiny(), tiny_mor(Sharing::kMiddleCycle, 3), hybrid("sambay", 8)}; }
+std::vector<ModelSpec> specs() {
+  return {tiny(), tiny_mor(Sharing::kMiddleCycle, 3), hybrid("sambay", 8), hybrid("sambay2", 8),
+          hybrid("sgdny", 8)};
+}
 
 // A prompt of 11 tokens and two more; all logits one after the other.
 std::vector<float> logits_of(const ModelPlan& plan, OpObserver* observer) {
@@ -81,16 +85,17 @@ TEST(OpObserver, SeesEveryKernelOfEveryLayer) {
       EXPECT_GE(counter.of(EngineOp::kScatterAddRows), 3);
       continue;
     }
-    int64_t layers = 0, attention = 0, own_keys = 0, mamba = 0, gated = 0, rotated = 0;
+    int64_t layers = 0, attention = 0, own_keys = 0, gated = 0, rotated = 0;
+    std::map<BlockKind, int64_t> kinds;
     for_each_unrolled_layer(plan, [&](const Segment&, const Layer& layer, int32_t) {
       ++layers;
+      ++kinds[layer.kind()];
       if (const auto* a = std::get_if<Attention>(&layer.mixer)) {
         ++attention;
         own_keys += a->cross ? 0 : 1;
         rotated += a->rope ? 2 : 0;
       } else {
         ++gated;
-        mamba += layer.kind() == BlockKind::kMamba ? 1 : 0;
       }
     });
     EXPECT_EQ(counter.of(EngineOp::kNorm), 3 * (2 * layers + 1));
@@ -98,8 +103,13 @@ TEST(OpObserver, SeesEveryKernelOfEveryLayer) {
     EXPECT_EQ(counter.of(EngineOp::kAttention), 3 * attention);
     EXPECT_EQ(counter.of(EngineOp::kKvAppend), 3 * own_keys);
     EXPECT_EQ(counter.of(EngineOp::kRope), 3 * rotated);
+    const int64_t mamba = kinds[BlockKind::kMamba], mamba2 = kinds[BlockKind::kMamba2],
+                  delta = kinds[BlockKind::kGatedDelta];
     EXPECT_EQ(counter.of(EngineOp::kSelectiveScan), 3 * mamba);
-    EXPECT_EQ(counter.of(EngineOp::kCausalConv1d), 3 * mamba);
+    EXPECT_EQ(counter.of(EngineOp::kSsdScan), 3 * mamba2);
+    EXPECT_EQ(counter.of(EngineOp::kGatedDelta), 3 * delta);
+    // Gated DeltaNet convolves q, k and v, each by itself.
+    EXPECT_EQ(counter.of(EngineOp::kCausalConv1d), 3 * (mamba + mamba2 + 3 * delta));
     EXPECT_EQ(counter.of(EngineOp::kGatedMemory), 3 * gated);
     EXPECT_GE(counter.of(EngineOp::kLinear), 3 * 2 * layers);
     EXPECT_EQ(counter.of(EngineOp::kRouter), 0);

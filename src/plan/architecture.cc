@@ -8,43 +8,61 @@ const std::vector<Architecture>& hybrid_architectures() {
   static const std::vector<Architecture> table = {
       {.name = "transformer", .self = kFull, .rope = true},
       {.name = "transformerls", .self = kEveryFourthFull, .rope = true, .window = 128},
-      {.name = "samba", .self = kMambaAndWindow, .rope = true, .window = 2048},
+      {.name = "samba", .self = kRecurrentAndWindow, .rope = true, .window = 2048},
       {.name = "swayoco", .self = SelfDecoder::kWindow, .cross = kCross, .rope = true, .window = 128},
-      {.name = "sambayoco", .self = kMambaAndWindow, .cross = kCross, .window = 128},
-      {.name = "sambay", .self = kMambaAndWindow, .cross = kGatedAndCross, .window = 128},
+      {.name = "sambayoco", .self = kRecurrentAndWindow, .cross = kCross, .window = 128},
+      {.name = "sambay", .self = kRecurrentAndWindow, .cross = kGatedAndCross, .window = 128},
       {.name = "sambayda",
-       .self = kMambaAndWindow,
+       .self = kRecurrentAndWindow,
        .cross = kGatedAndCross,
        .differential = true,
        .window = 128},
-      {.name = "mambay", .self = kMamba, .cross = kGatedAndCross},
+      {.name = "mambay", .self = SelfDecoder::kRecurrent, .cross = kGatedAndCross},
       {.name = "sambayattn",
-       .self = kMambaAndWindow,
+       .self = kRecurrentAndWindow,
        .cross = kGatedAndCross,
        .memory_of_attention = true,
        .window = 128},
       {.name = "sambayattnall",
-       .self = kMambaAndWindow,
+       .self = kRecurrentAndWindow,
        .cross = kGated,
        .memory_of_attention = true,
        .window = 128},
       {.name = "sambaymlp",
-       .self = kMambaAndWindow,
+       .self = kRecurrentAndWindow,
        .cross = kGatedAndCross,
        .memory = MemorySource::kMlpUp,
        .memory_of_attention = true,
        .window = 128},
       {.name = "phi4flash",
-       .self = kMambaAndWindow,
+       .self = kRecurrentAndWindow,
        .cross = kGatedAndCross,
        .differential = true,
        .layer_norm = true,
        .biases = true,
        .window = 512},
-      {.name = "sambay2", .missing_mixer = "Mamba-2 mixer"},
-      {.name = "mambay2", .missing_mixer = "Mamba-2 mixer"},
-      {.name = "sgdny", .missing_mixer = "Gated DeltaNet mixer"},
-      {.name = "gdny", .missing_mixer = "Gated DeltaNet mixer"},
+      {.name = "sambay2",
+       .self = kRecurrentAndWindow,
+       .recurrent = Recurrent::kMamba2,
+       .cross = kGatedAndCross,
+       .normalised_memory = true,
+       .window = 128},
+      {.name = "mambay2",
+       .self = SelfDecoder::kRecurrent,
+       .recurrent = Recurrent::kMamba2,
+       .cross = kGatedAndCross,
+       .normalised_memory = true},
+      {.name = "sgdny",
+       .self = kRecurrentAndWindow,
+       .recurrent = Recurrent::kGatedDelta,
+       .cross = kGatedAndCross,
+       .normalised_memory = true,
+       .window = 128},
+      {.name = "gdny",
+       .self = SelfDecoder::kRecurrent,
+       .recurrent = Recurrent::kGatedDelta,
+       .cross = kGatedAndCross,
+       .normalised_memory = true},
   };
   return table;
 }
@@ -52,12 +70,8 @@ const std::vector<Architecture>& hybrid_architectures() {
 Result<Architecture> find_hybrid(std::string_view name) {
   std::string known = "llama";
   for (const Architecture& row : hybrid_architectures()) {
-    if (row.name == name) {
-      if (row.missing_mixer.empty()) return row;
-      return not_supported("not supported yet: " + std::string(row.missing_mixer) + " (" + std::string(name) +
-                           ")");
-    }
-    if (row.missing_mixer.empty()) known += ", " + std::string(row.name);
+    if (row.name == name) return row;
+    known += ", " + std::string(row.name);
   }
   return invalid("architecture: found \"" + std::string(name) + "\", expected one of " + known);
 }
@@ -83,14 +97,14 @@ MixerKind mixer_of(const Architecture& architecture, int64_t index, int64_t num_
       return MixerKind::kFullAttention;
     case SelfDecoder::kEveryFourthFull:
       return index % 4 == 3 ? MixerKind::kFullAttention : MixerKind::kWindowAttention;
-    case SelfDecoder::kMambaAndWindow:
-      return even ? MixerKind::kMamba : MixerKind::kWindowAttention;
+    case SelfDecoder::kRecurrentAndWindow:
+      return even ? MixerKind::kRecurrent : MixerKind::kWindowAttention;
     case SelfDecoder::kWindow:
       return MixerKind::kWindowAttention;
-    case SelfDecoder::kMamba:
+    case SelfDecoder::kRecurrent:
       break;
   }
-  return MixerKind::kMamba;
+  return MixerKind::kRecurrent;
 }
 
 }  // namespace fathom

@@ -14,12 +14,15 @@ namespace fathom {
 
 // Mixers of the self-decoder, or of all layers where there is no cross-decoder.
 enum class SelfDecoder : uint8_t {
-  kFull,             // full attention
-  kEveryFourthFull,  // full attention in layers 3, 7, ..., else windowed
-  kMambaAndWindow,   // even layers Mamba, odd layers windowed
+  kFull,                // full attention
+  kEveryFourthFull,     // full attention in layers 3, 7, ..., else windowed
+  kRecurrentAndWindow,  // even layers recurrent, odd layers windowed
   kWindow,
-  kMamba
+  kRecurrent
 };
+
+// Which mixer stands where layers are recurrent.
+enum class Recurrent : uint8_t { kMamba, kMamba2, kGatedDelta };
 
 // Layers from L/2 + 2 on. All of them read the keys of layer L/2 + 1, or a memory.
 enum class CrossDecoder : uint8_t { kNone, kCross, kGatedAndCross, kGated };
@@ -27,24 +30,31 @@ enum class CrossDecoder : uint8_t { kNone, kCross, kGatedAndCross, kGated };
 struct Architecture {
   std::string_view name;
   SelfDecoder self = SelfDecoder::kFull;
+  Recurrent recurrent = Recurrent::kMamba;
   CrossDecoder cross = CrossDecoder::kNone;
   MemorySource memory = MemorySource::kMixer;  // in layer L/2, or in L/2 + 1 if `memory_of_attention`
   bool memory_of_attention = false;            // the layer of the shared keys writes the memory, not the SSM
   bool rope = false;
   bool differential = false;
   bool layer_norm = false;
-  bool biases = false;                  // on q, k, v and the output projection
-  int64_t window = 0;                   // default of sliding_window; 0: no layer is windowed
-  std::string_view missing_mixer = {};  // set: defined by the paper, not built here
+  bool biases = false;             // on q, k, v and the output projection
+  bool normalised_memory = false;  // gated memory units have a norm behind the gate
+  int64_t window = 0;              // default of sliding_window; 0: no layer is windowed
 };
 
 // All rows, in the order of the paper.
 const std::vector<Architecture>& hybrid_architectures();
 
-// kInvalid for an unknown name, kNotSupported for a known one whose mixer is missing.
+// kInvalid for an unknown name.
 Result<Architecture> find_hybrid(std::string_view name);
 
-enum class MixerKind : uint8_t { kFullAttention, kWindowAttention, kCrossAttention, kMamba, kGatedMemory };
+enum class MixerKind : uint8_t {
+  kFullAttention,
+  kWindowAttention,
+  kCrossAttention,
+  kRecurrent,
+  kGatedMemory
+};
 
 // The mixer of layer `index` of `num_layers` (a multiple of four with a cross-decoder).
 MixerKind mixer_of(const Architecture& architecture, int64_t index, int64_t num_layers);

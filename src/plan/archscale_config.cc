@@ -1,6 +1,7 @@
 #include "plan/architecture.h"
 #include "plan/config_dialects.h"
 #include "plan/field_reader.h"
+#include "plan/recurrent_blocks.h"
 
 namespace fathom {
 
@@ -39,16 +40,63 @@ Status check_switches(FieldReader& reader, const Architecture& a) {
   int64_t recurrent = -1;
   FATHOM_TRY(reader.integer("rnn_per_layer", recurrent));
   const int64_t expected =
-      a.self == SelfDecoder::kMamba ? 1 : (a.self == SelfDecoder::kMambaAndWindow ? 2 : -1);
+      a.self == SelfDecoder::kRecurrent ? 1 : (a.self == SelfDecoder::kRecurrentAndWindow ? 2 : -1);
   if (std::max<int64_t>(recurrent, 0) != std::max<int64_t>(expected, 0))
     return invalid("rnn_per_layer: found " + std::to_string(recurrent) + ", expected " +
                    std::to_string(expected) + " for " + std::string(a.name));
-  return {};
+  const char* const types[] = {"mamba", "mamba2", "gdn"};  // by Recurrent
+  return check("rnn_type", types[static_cast<size_t>(a.recurrent)]);
+}
+
+// Sizes of Mamba-2 that the training code has as constants, where a configuration says them.
+Status read_mamba2_constants(FieldReader& reader, ModelSpec& spec) {
+  FATHOM_TRY(reader.integer("headdim", spec.mamba2_head_dim));
+  FATHOM_TRY(reader.integer("d_state", spec.mamba2_d_state));
+  FATHOM_TRY(reader.integer("d_inner_multiple", spec.mamba2_inner_multiple));
+  FATHOM_TRY(reader.integer("d_conv", spec.mamba_d_conv));
+  FATHOM_TRY(reader.only("ngroups", 1));
+  FATHOM_TRY(reader.only("norm_eps", 1e-5));
+  reader.ignore({"note"});
+  return reader.finish();
+}
+
+// Those of Gated DeltaNet. The number of heads is no size of its own.
+Status read_gdn_constants(FieldReader& reader, ModelSpec& spec) {
+  constexpr int64_t kMost = 1 << 20;
+  int64_t expand = 2;
+  FATHOM_TRY(reader.integer("head_dim", spec.gdn_key_dim));
+  FATHOM_TRY(reader.integer("expand_v", expand));
+  FATHOM_TRY(reader.integer("conv", spec.mamba_d_conv));
+  FATHOM_TRY(reader.only("norm_eps", 1e-5));
+  FATHOM_TRY(reader.only("allow_neg_eigval", true));
+  if (spec.gdn_key_dim < 1 || spec.gdn_key_dim > kMost || expand < 1 || expand > kMost) {
+    return invalid("gdn_constants: found head_dim " + std::to_string(spec.gdn_key_dim) + ", expand_v " +
+                   std::to_string(expand) + ", expected 1 to " + std::to_string(kMost));
+  }
+  spec.gdn_value_dim = expand * spec.gdn_key_dim;
+  const nlohmann::json& heads = reader.raw("num_heads");
+  const bool sane = spec.hidden_size > 0 && spec.hidden_size <= kMost;  // check_spec() says so in its words
+  if (sane && !heads.is_null() && heads != gated_delta_heads(spec)) {
+    return invalid("gdn_constants.num_heads: found " + heads.dump() + ", expected " +
+                   std::to_string(gated_delta_heads(spec)) + " for a width of " +
+                   std::to_string(spec.hidden_size));
+  }
+  return reader.finish();
+}
+
+Status read_constants(FieldReader& outer, const Architecture& a, ModelSpec& spec) {
+  if (a.recurrent == Recurrent::kMamba) return {};
+  const bool delta = a.recurrent == Recurrent::kGatedDelta;
+  const std::string key = delta ? "gdn_constants" : "mamba2_constants";
+  const nlohmann::json& object = outer.raw(key);
+  if (object.is_null()) return {};
+  if (!object.is_object()) return invalid(key + ": expected an object");
+  FieldReader reader(object, key + ".");
+  return delta ? read_gdn_constants(reader, spec) : read_mamba2_constants(reader, spec);
 }
 
 // Options of the training code that Fathom has in one setting only.
 Status check_fixed(FieldReader& reader) {
-  FATHOM_TRY(reader.only("rnn_type", "mamba"));
   FATHOM_TRY(reader.only("_mlp_class", "LLaMAMLP"));
   FATHOM_TRY(reader.only("rotary_percentage", 1.0));
   FATHOM_TRY(reader.only("condense_ratio", 1));
@@ -111,6 +159,7 @@ Result<ModelSpec> read_archscale_config(const nlohmann::json& object) {
   }
   FATHOM_TRY(read_parametrisation(reader, spec));
   FATHOM_TRY(check_switches(reader, architecture));
+  FATHOM_TRY(read_constants(reader, architecture, spec));
   FATHOM_TRY(check_fixed(reader));
   reader.ignore({"org", "source_config_name", "vocab_size", "padding_multiple", "ar", "mlp_expand",
                  "use_cu_seqlen", "eos_token_id", "full_per_layer", "gmu_per_layer", "optimizer"});

@@ -109,8 +109,14 @@ std::string kinds(const ModelPlan& plan) {
       case BlockKind::kMamba:
         out += 'm';
         break;
+      case BlockKind::kMamba2:
+        out += '2';
+        break;
+      case BlockKind::kGatedDelta:
+        out += 'd';
+        break;
       case BlockKind::kGatedMemory:
-        out += 'g';
+        out += std::get<GatedMemory>(layer.mixer).norm.present() ? 'n' : 'g';
         break;
     }
   }
@@ -128,6 +134,10 @@ TEST(BuildPlan, HybridsHaveTheLayersOfThePaper) {
   EXPECT_EQ(kinds(must(hybrid("mambay", 8))), "mmmmmfgc");
   EXPECT_EQ(kinds(must(hybrid("sambayattnall", 8))), "mwmwmfgg");
   EXPECT_EQ(kinds(must(hybrid("sambayda", 8))), "mwmwmfgc");
+  EXPECT_EQ(kinds(must(hybrid("sambay2", 8))), "2w2w2fnc");
+  EXPECT_EQ(kinds(must(hybrid("mambay2", 8))), "22222fnc");
+  EXPECT_EQ(kinds(must(hybrid("sgdny", 8))), "dwdwdfnc");
+  EXPECT_EQ(kinds(must(hybrid("gdny", 8))), "dddddfnc");
   EXPECT_EQ(kinds(must(hybrid("sambay", 16))), "mwmwmwmwmfgcgcgc");
 }
 
@@ -143,6 +153,25 @@ TEST(BuildPlan, SharedKeysAndMemoryAreReadFromTheSelfDecodersLastLayers) {
   EXPECT_TRUE(check_prefill_shortcut(plan, 10).ok());
   EXPECT_EQ(check_prefill_shortcut(plan, 9).error().message,
             "layer 9: writes slot kv.9, but the prefill shortcut is claimed from layer 9 on");
+}
+
+// Decoder-Hybrid-Decoder 2.7: inner = 512 ceil(2 w / 512), heads = ceil(floor(0.75 w) / 256).
+TEST(BuildPlan, SizesOfRecurrentMixersFollowFromTheWidth) {
+  struct Row {
+    int64_t width, mamba2_heads, delta_heads;
+  };
+  for (const Row& row : {Row{960, 32, 3}, Row{1008, 32, 3}, Row{1024, 32, 3}, Row{1025, 40, 3},
+                         Row{1984, 64, 6}, Row{2016, 64, 6}, Row{2976, 96, 9}, Row{2, 8, 1}}) {
+    ModelSpec spec = hybrid("sambay2", 8);
+    spec.hidden_size = row.width;
+    const ModelPlan mamba2 = must(spec);
+    spec.architecture = "sgdny";
+    const ModelPlan delta = must(spec);
+    EXPECT_EQ(std::get<Mamba2>(mamba2.segments[0].layers[0].mixer).heads, row.mamba2_heads) << row.width;
+    EXPECT_EQ(std::get<GatedDelta>(delta.segments[0].layers[0].mixer).heads, row.delta_heads) << row.width;
+    EXPECT_EQ(std::get<GatedMemory>(mamba2.segments[0].layers[6].mixer).inner, row.mamba2_heads * 64);
+    EXPECT_EQ(std::get<GatedMemory>(delta.segments[0].layers[6].mixer).inner, row.delta_heads * 512);
+  }
 }
 
 TEST(BuildPlan, MupPlusPlusScalesAsInTable6) {

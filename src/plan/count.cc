@@ -67,6 +67,28 @@ void add_mixer(const ModelPlan& plan, const Mamba& m, double weight, double /*le
   total.scan += weight * (scan + conv);
 }
 
+void add_mixer(const ModelPlan& plan, const Mamba2& m, double weight, double /*length*/, FlopCount& total) {
+  double linear = 0;
+  for (const ParamRef& ref : {m.in_z, m.in_xbc, m.in_dt, m.out_proj}) linear += matrix_flops(plan, ref);
+  const auto inner = static_cast<double>(m.inner());
+  // Of each state: decay times state, plus dt x B, read-out; then dt x, and the skip.
+  const double scan = inner * (5 * static_cast<double>(m.state) + 3);
+  const double conv = 2 * static_cast<double>(m.channels() * m.conv);
+  total.linear += weight * linear;
+  total.scan += weight * (scan + conv);
+}
+
+void add_mixer(const ModelPlan& plan, const GatedDelta& d, double weight, double /*length*/,
+               FlopCount& total) {
+  double linear = 0;
+  for (const ParamRef& ref : {d.q, d.k, d.v, d.g, d.a, d.b, d.o}) linear += matrix_flops(plan, ref);
+  // Of each element of the state: what the key recalls, decay, change, read-out; then the norms of q and k.
+  const double scan = static_cast<double>(7 * d.keys() * d.value_dim + 4 * d.keys());
+  const double conv = 2 * static_cast<double>((2 * d.keys() + d.values()) * d.conv);
+  total.linear += weight * linear;
+  total.scan += weight * (scan + conv);
+}
+
 void add_mixer(const ModelPlan& plan, const GatedMemory& gmu, double weight, double /*length*/,
                FlopCount& total) {
   total.linear += weight * (matrix_flops(plan, gmu.in_proj) + matrix_flops(plan, gmu.out_proj));
@@ -92,7 +114,8 @@ StateBytes count_slot(const Slot& slot, double share, DType kv_type) {
       break;
     }
     case SlotKind::kSsmState:
-      bytes.per_sequence = slot.inner * (slot.state + slot.conv - 1) * size_of(DType::kF32) * slot.copies;
+      bytes.per_sequence =
+          (slot.inner * slot.state + slot.channels * (slot.conv - 1)) * size_of(DType::kF32) * slot.copies;
       break;
     case SlotKind::kGmuMemory:
       break;
@@ -124,9 +147,18 @@ int64_t count_layer_parameters(const ModelPlan& plan, const Layer& layer) {
     for (const ParamRef& ref : {m->in_x, m->in_z, m->conv_weight, m->conv_bias, m->x_proj, m->dt_proj,
                                 m->dt_bias, m->a_log, m->d, m->out_proj})
       total += elements_of(plan, ref);
+  } else if (const auto* m2 = std::get_if<Mamba2>(&layer.mixer)) {
+    for (const ParamRef& ref : {m2->in_z, m2->in_xbc, m2->in_dt, m2->conv_weight, m2->conv_bias, m2->dt_bias,
+                                m2->a_log, m2->d, m2->norm, m2->out_proj})
+      total += elements_of(plan, ref);
+  } else if (const auto* delta = std::get_if<GatedDelta>(&layer.mixer)) {
+    for (const ParamRef& ref :
+         {delta->q, delta->k, delta->v, delta->g, delta->a, delta->b, delta->q_conv, delta->k_conv,
+          delta->v_conv, delta->dt_bias, delta->a_log, delta->norm, delta->o})
+      total += elements_of(plan, ref);
   } else {
     const auto& gmu = std::get<GatedMemory>(layer.mixer);
-    total += elements_of(plan, gmu.in_proj) + elements_of(plan, gmu.out_proj);
+    for (const ParamRef& ref : {gmu.in_proj, gmu.norm, gmu.out_proj}) total += elements_of(plan, ref);
   }
   return total;
 }

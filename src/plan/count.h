@@ -29,7 +29,7 @@ double count_router_flops(const ModelPlan& plan, const Segment& segment, int32_t
 struct FlopCount {
   double linear = 0;     // matrix products of the layers
   double attention = 0;  // scores and weighted sums, causal and windowed
-  double scan = 0;       // convolution and selective scan
+  double scan = 0;       // convolutions and recurrences
   double head = 0;
   double router = 0;
   double total() const { return linear + attention + scan + head + router; }

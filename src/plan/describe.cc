@@ -158,6 +158,8 @@ std::string init_text(const Init& init) {
       return format("%g", init.a);
     case InitKind::kLogRange:
       return "log(1, 2, ...)";
+    case InitKind::kLogUniform:
+      return format("log of [%g, %g]", init.a, init.b);
     case InitKind::kRowNorms:
       return "norms of the rows";
     case InitKind::kInverseSoftplusDt:

@@ -5,6 +5,17 @@ namespace fathom {
 
 namespace {
 
+// Sizes of recurrent mixers that few models have: written where they are not the published ones.
+struct RecurrentSize {
+  const char* key;
+  int64_t ModelSpec::*field;
+};
+constexpr RecurrentSize kRecurrentSizes[] = {{"mamba2_d_state", &ModelSpec::mamba2_d_state},
+                                             {"mamba2_head_dim", &ModelSpec::mamba2_head_dim},
+                                             {"mamba2_inner_multiple", &ModelSpec::mamba2_inner_multiple},
+                                             {"gdn_key_dim", &ModelSpec::gdn_key_dim},
+                                             {"gdn_value_dim", &ModelSpec::gdn_value_dim}};
+
 Result<RouterSpec> read_router(const nlohmann::json& object) {
   if (!object.is_object()) return invalid("router: expected an object");
   FieldReader reader(object, "router.");
@@ -91,6 +102,7 @@ Result<ModelSpec> read_fathom_config(const nlohmann::json& object) {
   FATHOM_TRY(reader.integer("mamba_expand", spec.mamba_expand));
   FATHOM_TRY(reader.integer("mamba_d_state", spec.mamba_d_state));
   FATHOM_TRY(reader.integer("mamba_d_conv", spec.mamba_d_conv));
+  for (const RecurrentSize& size : kRecurrentSizes) FATHOM_TRY(reader.integer(size.key, spec.*size.field));
   FATHOM_TRY(reader.word("sharing", spec.sharing));
   FATHOM_TRY(reader.integer("num_recursion", spec.num_recursion));
   FATHOM_TRY(reader.boolean("share_norms", spec.share_norms));
@@ -137,6 +149,9 @@ nlohmann::ordered_json write_fathom_config(const ModelSpec& spec) {
   out["mamba_expand"] = spec.mamba_expand;
   out["mamba_d_state"] = spec.mamba_d_state;
   out["mamba_d_conv"] = spec.mamba_d_conv;
+  for (const RecurrentSize& size : kRecurrentSizes) {
+    if (spec.*size.field != ModelSpec().*size.field) out[size.key] = spec.*size.field;
+  }
   out["sharing"] = word_of(spec.sharing);
   out["num_recursion"] = spec.num_recursion;
   out["share_norms"] = spec.share_norms;

@@ -12,16 +12,48 @@ void add_norm(FileTensorList& list, const std::string& name, const Norm& norm) {
   if (norm.bias.present()) list.add(name + ".bias", norm.bias);
 }
 
+void add_conv(FileTensorList& list, const std::string& name, const ParamRef& ref) {
+  const std::vector<int64_t> shape = list.shape_of(ref);
+  list.add_shaped(name, ref, {shape[0], 1, shape[1]});
+}
+
 void add_mamba(FileTensorList& list, const std::string& prefix, const Mamba& mamba) {
   list.add(prefix + ".A_log", mamba.a_log);
   list.add(prefix + ".D", mamba.d);
   list.add_stacked(prefix + ".in_proj.weight", {mamba.in_x, mamba.in_z});
-  list.add_shaped(prefix + ".conv1d.weight", mamba.conv_weight, {mamba.inner, 1, mamba.conv});
+  add_conv(list, prefix + ".conv1d.weight", mamba.conv_weight);
   list.add(prefix + ".conv1d.bias", mamba.conv_bias);
   list.add(prefix + ".x_proj.weight", mamba.x_proj);
   list.add(prefix + ".dt_proj.weight", mamba.dt_proj);
   list.add(prefix + ".dt_proj.bias", mamba.dt_bias);
   list.add(prefix + ".out_proj.weight", mamba.out_proj);
+}
+
+void add_mamba2(FileTensorList& list, const std::string& prefix, const Mamba2& mamba) {
+  list.add(prefix + ".dt_bias", mamba.dt_bias);
+  list.add(prefix + ".A_log", mamba.a_log);
+  list.add(prefix + ".D", mamba.d);
+  list.add_stacked(prefix + ".in_proj.weight", {mamba.in_z, mamba.in_xbc, mamba.in_dt});
+  add_conv(list, prefix + ".conv1d.weight", mamba.conv_weight);
+  list.add(prefix + ".conv1d.bias", mamba.conv_bias);
+  list.add(prefix + ".norm.weight", mamba.norm);
+  list.add(prefix + ".out_proj.weight", mamba.out_proj);
+}
+
+void add_gated_delta(FileTensorList& list, const std::string& prefix, const GatedDelta& delta) {
+  list.add(prefix + ".A_log", delta.a_log);
+  list.add(prefix + ".dt_bias", delta.dt_bias);
+  list.add(prefix + ".q_proj.weight", delta.q);
+  list.add(prefix + ".k_proj.weight", delta.k);
+  list.add(prefix + ".v_proj.weight", delta.v);
+  list.add(prefix + ".b_proj.weight", delta.b);
+  list.add(prefix + ".a_proj.weight", delta.a);
+  add_conv(list, prefix + ".q_conv1d.weight", delta.q_conv);
+  add_conv(list, prefix + ".k_conv1d.weight", delta.k_conv);
+  add_conv(list, prefix + ".v_conv1d.weight", delta.v_conv);
+  list.add(prefix + ".g_proj.weight", delta.g);
+  list.add(prefix + ".norm.weight", delta.norm);
+  list.add(prefix + ".o_proj.weight", delta.o);
 }
 
 void add_lambdas(FileTensorList& list, const std::string& prefix, const Attention& attention) {
@@ -63,8 +95,11 @@ void add_contiguous(FileTensorList& list, const std::string& name, const ParamRe
 
 void add_archscale_mixer(FileTensorList& list, const std::string& prefix, const Mixer& mixer) {
   if (const auto* mamba = std::get_if<Mamba>(&mixer)) return add_mamba(list, prefix, *mamba);
+  if (const auto* mamba2 = std::get_if<Mamba2>(&mixer)) return add_mamba2(list, prefix, *mamba2);
+  if (const auto* delta = std::get_if<GatedDelta>(&mixer)) return add_gated_delta(list, prefix, *delta);
   if (const auto* gmu = std::get_if<GatedMemory>(&mixer)) {
     list.add(prefix + ".gmu.in_proj.weight", gmu->in_proj);
+    if (gmu->norm.present()) list.add(prefix + ".gmu.norm.weight", gmu->norm);
     list.add(prefix + ".gmu.out_proj.weight", gmu->out_proj);
     return;
   }

@@ -3,6 +3,7 @@
 #include "plan/architecture.h"
 #include "plan/families.h"
 #include "plan/plan_builder.h"
+#include "plan/recurrent_blocks.h"
 
 namespace fathom {
 
@@ -38,6 +39,12 @@ Status check_hybrid(const ModelSpec& spec, const Architecture& architecture) {
     return invalid("rope_table_bf16: " + name + " has no positional encoding");
   if (!architecture.rope && spec.rope_frequencies_bf16)
     return invalid("rope_frequencies_bf16: " + name + " has no positional encoding");
+  if (architecture.recurrent == Recurrent::kMamba2 && mamba2_inner(spec) % spec.mamba2_head_dim != 0) {
+    return invalid("mamba2_head_dim: found " + std::to_string(spec.mamba2_head_dim) +
+                   ", expected a divisor of the inner width " + std::to_string(mamba2_inner(spec)));
+  }
+  if (architecture.recurrent == Recurrent::kGatedDelta && gated_delta_heads(spec) == 0)
+    return invalid("hidden_size: found 1, expected at least 2 for " + name);
   if (architecture.differential) {
     if (spec.num_key_value_heads % 2 != 0) {
       return invalid("num_key_value_heads: found " + std::to_string(spec.num_key_value_heads) +
@@ -86,8 +93,21 @@ class HybridBuilder {
     return architecture_.memory_of_attention ? keys : keys - 1;
   }
 
+  // Of y of the recurrent mixer.
+  int64_t recurrent_width() const {
+    switch (architecture_.recurrent) {
+      case Recurrent::kMamba2:
+        return mamba2_inner(spec_);
+      case Recurrent::kGatedDelta:
+        return gated_delta_heads(spec_) * spec_.gdn_value_dim;
+      case Recurrent::kMamba:
+        break;
+    }
+    return spec_.mamba_expand * spec_.hidden_size;
+  }
+
   int64_t memory_width() const {
-    if (!architecture_.memory_of_attention) return spec_.mamba_expand * spec_.hidden_size;
+    if (!architecture_.memory_of_attention) return recurrent_width();
     if (architecture_.memory == MemorySource::kMlpUp) return spec_.intermediate_size;
     return spec_.num_attention_heads * spec_.head_dim;
   }
@@ -117,16 +137,28 @@ class HybridBuilder {
         layer.reads.push_back(shared_keys_);
         layer.mixer = make_attention(place, /*cross=*/true);
         break;
-      case MixerKind::kMamba: {
-        const Mamba mamba = builder_.mamba(place);
-        layer.writes.push_back(builder_.ssm_slot(place, mamba));
-        layer.mixer = mamba;
+      case MixerKind::kRecurrent:
+        add_recurrent(place, layer);
         break;
-      }
       case MixerKind::kGatedMemory:
         layer.reads.push_back(memory_);
-        layer.mixer = builder_.gated_memory(place, memory_width());
+        layer.mixer = builder_.gated_memory(place, memory_width(), architecture_.normalised_memory);
         break;
+    }
+  }
+
+  void add_recurrent(const LayerPlace& place, Layer& layer) {
+    const auto add = [&](const auto& mixer) {
+      layer.writes.push_back(builder_.ssm_slot(place, state_of(mixer)));
+      layer.mixer = mixer;
+    };
+    switch (architecture_.recurrent) {
+      case Recurrent::kMamba:
+        return add(builder_.mamba(place));
+      case Recurrent::kMamba2:
+        return add(builder_.mamba2(place));
+      case Recurrent::kGatedDelta:
+        return add(builder_.gated_delta(place));
     }
   }
 

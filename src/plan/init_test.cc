@@ -1,8 +1,10 @@
 // Initialisation against the table of the published training code.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <iostream>
 
+#include "plan/initial_value.h"
 #include "plan/naming.h"
 #include "plan/testing.h"
 
@@ -100,6 +102,33 @@ TEST(Init, RecursiveModelsAreNormalWithoutScalingByDepth) {
     EXPECT_EQ(param.init.kind, norm ? InitKind::kConstant : InitKind::kNormal) << param.name;
     EXPECT_EQ(param.init.a, norm ? 1.0 : 0.03) << param.name;
   }
+}
+
+// Decoder-Hybrid-Decoder 2.7, and the special rows of the table.
+TEST(Init, RatesOfHeadsAreUniform) {
+  const auto rates = [](const char* architecture) {
+    const ModelPlan plan = *build_plan(hybrid(architecture, 8));
+    const Mixer& mixer = plan.segments[0].layers[0].mixer;
+    const auto* mamba2 = std::get_if<Mamba2>(&mixer);
+    const ParamRef& a_log = mamba2 != nullptr ? mamba2->a_log : std::get<GatedDelta>(mixer).a_log;
+    return plan.params[static_cast<size_t>(a_log.first)].init;
+  };
+  for (const char* architecture : {"sambay2", "gdny"}) {
+    const Init init = rates(architecture);
+    EXPECT_EQ(init.kind, InitKind::kLogUniform);
+    const double low = std::string(architecture) == "sambay2" ? 1 : 0;
+    double sum = 0;
+    for (int64_t i = 0; i < 4000; ++i) {
+      const double rate = std::exp(initial_value(init, 3, 1, i, 1));
+      ASSERT_GE(rate, low * 0.999);
+      ASSERT_LE(rate, 16.001);
+      sum += rate;
+    }
+    EXPECT_NEAR(sum / 4000, (low + 16) / 2, 0.4);  // five standard errors
+  }
+  // A draw of zero has a finite logarithm.
+  EXPECT_FLOAT_EQ(initial_value({.kind = InitKind::kLogUniform, .a = 0, .b = 0, .floor = 1e-6}, 1, 1, 0, 1),
+                  std::log(1e-6F));
 }
 
 TEST(Init, MambaStepsLieBetweenTheirBounds) {

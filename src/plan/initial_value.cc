@@ -19,6 +19,10 @@ float initial_value(const Init& init, uint64_t seed, uint64_t stream, int64_t el
       return static_cast<float>(init.a);
     case InitKind::kLogRange:
       return static_cast<float>(std::log(static_cast<double>(element % columns + 1)));
+    case InitKind::kLogUniform: {
+      const double drawn = init.a + uniform(seed, stream, position) * (init.b - init.a);
+      return static_cast<float>(std::log(std::max(init.floor, drawn)));
+    }
     case InitKind::kInverseSoftplusDt: {
       const double drawn = uniform(seed, stream, position);
       const double dt =

@@ -14,7 +14,9 @@ BlockKind Layer::kind() const {
   if (const auto* attention = std::get_if<Attention>(&mixer)) {
     return attention->cross ? BlockKind::kCrossAttention : BlockKind::kAttention;
   }
-  return std::holds_alternative<Mamba>(mixer) ? BlockKind::kMamba : BlockKind::kGatedMemory;
+  if (std::holds_alternative<Mamba>(mixer)) return BlockKind::kMamba;
+  if (std::holds_alternative<Mamba2>(mixer)) return BlockKind::kMamba2;
+  return std::holds_alternative<GatedDelta>(mixer) ? BlockKind::kGatedDelta : BlockKind::kGatedMemory;
 }
 
 KeySource key_source(const Segment& segment, const Layer& layer, int32_t depth) {

@@ -35,7 +35,7 @@ enum class ParamRole : uint8_t {
   kBias,
   kNorm,
   kConv,  // [channels, width]
-  kSsmA,  // A_log [inner, state]
+  kSsmA,  // A_log, [inner, state] of Mamba, else [heads]
   kSsmD,
   kDtBias,
   kRouter,
@@ -56,9 +56,18 @@ inline bool is_router(ParamRole role) {
 }
 
 // How a fresh parameter is filled. Normal(0, a); Uniform(-a, a); constant a; log(1..cols) along the last
-// dimension (Mamba A_log); inverse softplus of exp(U(log a, log b)) clamped at `floor` (Mamba dt bias); the
-// norms of the rows of an adapted matrix (what other parameters start from decides: train/parameters.h).
-enum class InitKind : uint8_t { kNormal, kUniform, kConstant, kLogRange, kInverseSoftplusDt, kRowNorms };
+// dimension (Mamba A_log); log of U(a, b) clamped at `floor` (A_log of heads); inverse softplus of
+// exp(U(log a, log b)) clamped at `floor` (dt biases); the norms of the rows of an adapted matrix (what other
+// parameters start from decides: train/parameters.h).
+enum class InitKind : uint8_t {
+  kNormal,
+  kUniform,
+  kConstant,
+  kLogRange,
+  kLogUniform,
+  kInverseSoftplusDt,
+  kRowNorms
+};
 struct Init {
   InitKind kind = InitKind::kNormal;
   double a = 0.02;
@@ -179,14 +188,60 @@ struct Mamba {
   ParamRef out_proj;     // [hidden, inner]
 };
 
-// Gated memory unit: W2 (mem * silu(W1 u)).
+// Mamba-2 (arXiv 2405.21060): a scalar decay for each head, one convolution over x, B and C, and a norm
+// behind the gate: out_proj(norm(y * silu(z))). The memory is y (Decoder-Hybrid-Decoder, 2.7).
+struct Mamba2 {
+  int64_t heads = 0;
+  int64_t head_dim = 0;
+  int64_t state = 0;
+  int64_t groups = 1;  // of B and C; divides heads
+  int64_t conv = 0;    // K
+  double norm_eps = 0;
+  ParamRef in_z;         // [inner, hidden]
+  ParamRef in_xbc;       // [channels, hidden]: x, B, C
+  ParamRef in_dt;        // [heads, hidden]; the published in_proj is z, x, B, C, dt
+  ParamRef conv_weight;  // [channels, conv]
+  ParamRef conv_bias;    // [channels]
+  ParamRef dt_bias;      // [heads]
+  ParamRef a_log;        // [heads]
+  ParamRef d;            // [heads]
+  ParamRef norm;         // [inner]
+  ParamRef out_proj;     // [hidden, inner]
+  int64_t inner() const { return heads * head_dim; }
+  int64_t channels() const { return inner() + 2 * groups * state; }
+};
+
+// Gated DeltaNet (arXiv 2412.06464) with negative eigenvalues and the norm behind the gate:
+// o(norm(y * silu(g))). The memory is y (Decoder-Hybrid-Decoder, 2.7).
+struct GatedDelta {
+  int64_t heads = 0;
+  int64_t key_dim = 0;    // of one head
+  int64_t value_dim = 0;  // of one head
+  int64_t conv = 0;       // K
+  double norm_eps = 0;
+  ParamRef q, k;            // [keys, hidden]
+  ParamRef v, g;            // [values, hidden]
+  ParamRef a, b;            // [heads, hidden]: of the decay and of beta
+  ParamRef q_conv, k_conv;  // [keys, conv], without bias
+  ParamRef v_conv;          // [values, conv]
+  ParamRef dt_bias;         // [heads]
+  ParamRef a_log;           // [heads]
+  ParamRef norm;            // [values]
+  ParamRef o;               // [hidden, values]
+  int64_t keys() const { return heads * key_dim; }
+  int64_t values() const { return heads * value_dim; }
+};
+
+// Gated memory unit: W2 (mem * silu(W1 u)), or W2 norm(mem * silu(W1 u)).
 struct GatedMemory {
   int64_t inner = 0;
+  double norm_eps = 0;
   ParamRef in_proj;   // [inner, hidden]
+  ParamRef norm;      // [inner], optional
   ParamRef out_proj;  // [hidden, inner]
 };
 
-using Mixer = std::variant<Attention, Mamba, GatedMemory>;
+using Mixer = std::variant<Attention, Mamba, Mamba2, GatedDelta, GatedMemory>;
 
 // SwiGLU: down (up * silu(gate)).
 struct Mlp {
@@ -203,25 +258,25 @@ enum class SlotKind : uint8_t { kKv, kWindowKv, kSsmState, kGmuMemory };
 using SlotId = int32_t;
 
 // What a sequence remembers. kKv grows with the sequence, kWindowKv is a ring of `window` entries, kSsmState
-// is the convolution's last inputs and the SSM state, kGmuMemory lives for one forward call.
+// is the last inputs of convolutions and the state of a recurrence, kGmuMemory lives for one forward call.
 struct Slot {
   std::string name;  // "kv.5"
   SlotKind kind = SlotKind::kKv;
   int32_t copies = 1;                                  // one state per depth
   int64_t num_kv_heads = 0, head_dim = 0, window = 0;  // kKv, kWindowKv
-  int64_t inner = 0, state = 0,
-          conv = 0;  // kSsmState: [inner, state] and [conv - 1, inner]; kGmuMemory: inner
+  // kSsmState: [inner, state] and [conv - 1, channels]; kGmuMemory: inner.
+  int64_t inner = 0, state = 0, conv = 0, channels = 0;
   bool persistent() const { return kind != SlotKind::kGmuMemory; }
 };
 
 // ------------------------------------------------------------------------------------------------- layers
 // and plan
 
-enum class BlockKind : uint8_t { kAttention, kCrossAttention, kMamba, kGatedMemory };
+enum class BlockKind : uint8_t { kAttention, kCrossAttention, kMamba, kMamba2, kGatedDelta, kGatedMemory };
 
 // What a layer that writes a kGmuMemory slot puts there.
 enum class MemorySource : uint8_t {
-  kMixer,  // Mamba: y before the gate; attention: all heads, before the output projection
+  kMixer,  // recurrent: y before the gate; attention: all heads, before the output projection
   kMlpUp   // the up half of the MLP, before the product with silu(gate)
 };
 

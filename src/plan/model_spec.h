@@ -99,7 +99,7 @@ enum class Parametrisation : uint8_t { kStandard, kMuP, kMuPPlusPlus };
 
 struct ModelSpec {
   // "llama", or an architecture of the decoder-hybrid-decoder study: "transformer", "transformerls", "samba",
-  // "swayoco", "sambayoco", "sambay", "sambayda", "mambay", ..., "phi4flash".
+  // "swayoco", "sambayoco", "sambay", "sambayda", "mambay", "sambay2", "sgdny", ..., "phi4flash".
   std::string architecture = "llama";
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
@@ -120,10 +120,16 @@ struct ModelSpec {
   double attention_scale = 0;  // 0: 1 / sqrt(head_dim)
   bool attention_bias = false;
 
-  // Mamba blocks.
+  // Mamba blocks; expand and d_conv are those of Mamba-2, d_conv that of Gated DeltaNet too.
   int64_t mamba_expand = 2;
   int64_t mamba_d_state = 16;
   int64_t mamba_d_conv = 4;
+  int64_t mamba2_d_state = 128;
+  int64_t mamba2_head_dim = 64;
+  int64_t mamba2_inner_multiple = 512;  // the inner width is the next multiple of it
+  // Gated DeltaNet: sizes of one head; keys of all heads fill three quarters of the width.
+  int64_t gdn_key_dim = 256;
+  int64_t gdn_value_dim = 512;
 
   // Recursion.
   Sharing sharing = Sharing::kNone;

@@ -70,8 +70,9 @@ TEST(Naming, EveryParameterRowIsCoveredOnceInEveryPlan) {
     specs.push_back(specs.back());
     specs.back().share_attention = false;
   }
-  for (const char* name : {"transformer", "transformerls", "samba", "swayoco", "sambayoco", "sambay",
-                           "sambayda", "mambay", "sambayattn", "sambayattnall", "sambaymlp", "phi4flash"}) {
+  for (const char* name :
+       {"transformer", "transformerls", "samba", "swayoco", "sambayoco", "sambay", "sambayda", "mambay",
+        "sambayattn", "sambayattnall", "sambaymlp", "phi4flash", "sambay2", "mambay2", "sgdny", "gdny"}) {
     specs.push_back(hybrid(name, 8));
     specs.push_back(specs.back());
     specs.back().tie_word_embeddings = false;

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "base/extents.h"
 
 namespace fathom {
 
@@ -197,46 +196,6 @@ void PlanBuilder::make_differential(const LayerPlace& place, Attention& attentio
   attention.differential = differential;
 }
 
-Mamba PlanBuilder::mamba(const LayerPlace& place) {
-  const ModelSpec& s = spec();
-  const int64_t hidden = s.hidden_size;
-  Mamba mamba;
-  mamba.inner = s.mamba_expand * hidden;
-  mamba.state = s.mamba_d_state;
-  mamba.conv = s.mamba_d_conv;
-  mamba.dt_rank = ceil_div(hidden, 16);
-  const auto matrix = [&](const char* name, int64_t out, int64_t in) {
-    return add(place, false, name, {out, in}, ParamRole::kMatrix, init_.matrix(in));
-  };
-  // The published default of a depthwise convolution: its fan-in is its width.
-  const Init conv{.kind = InitKind::kUniform, .a = 1 / std::sqrt(static_cast<double>(mamba.conv))};
-  mamba.a_log = add(place, false, "mamba.a_log", {mamba.inner, mamba.state}, ParamRole::kSsmA,
-                    {.kind = InitKind::kLogRange, .a = 0});
-  mamba.d = add(place, false, "mamba.d", {mamba.inner}, ParamRole::kSsmD, constant(1));
-  mamba.in_x = matrix("mamba.in_x", mamba.inner, hidden);
-  mamba.in_z = matrix("mamba.in_z", mamba.inner, hidden);
-  mamba.conv_weight =
-      add(place, false, "mamba.conv_weight", {mamba.inner, mamba.conv}, ParamRole::kConv, conv);
-  mamba.conv_bias = add(place, false, "mamba.conv_bias", {mamba.inner}, ParamRole::kBias, conv);
-  mamba.x_proj = matrix("mamba.x_proj", mamba.dt_rank + 2 * mamba.state, mamba.inner);
-  mamba.dt_proj = matrix("mamba.dt_proj", mamba.inner, mamba.dt_rank);
-  mamba.dt_bias = add(place, false, "mamba.dt_bias", {mamba.inner}, ParamRole::kDtBias,
-                      {.kind = InitKind::kInverseSoftplusDt, .a = 1e-3, .b = 0.1, .floor = 1e-4});
-  mamba.out_proj = add(place, false, "mamba.out_proj", {hidden, mamba.inner}, ParamRole::kMatrix,
-                       init_.residual(mamba.inner));
-  return mamba;
-}
-
-GatedMemory PlanBuilder::gated_memory(const LayerPlace& place, int64_t inner) {
-  const int64_t hidden = spec().hidden_size;
-  GatedMemory gmu;
-  gmu.inner = inner;
-  gmu.in_proj = add(place, false, "gmu.in_proj", {inner, hidden}, ParamRole::kMatrix, init_.matrix(hidden));
-  gmu.out_proj =
-      add(place, false, "gmu.out_proj", {hidden, inner}, ParamRole::kMatrix, init_.residual(inner));
-  return gmu;
-}
-
 Mlp PlanBuilder::mlp(const LayerPlace& place) {
   const int64_t hidden = spec().hidden_size;
   const InitRule init = init_.averaged(place.mean_of);
@@ -268,14 +227,6 @@ SlotId PlanBuilder::kv_slot(const LayerPlace& place, int64_t window, int32_t cop
                    .num_kv_heads = spec().num_key_value_heads,
                    .head_dim = spec().head_dim,
                    .window = window});
-}
-
-SlotId PlanBuilder::ssm_slot(const LayerPlace& place, const Mamba& mamba) {
-  return add_slot({.name = "ssm." + std::to_string(place.index),
-                   .kind = SlotKind::kSsmState,
-                   .inner = mamba.inner,
-                   .state = mamba.state,
-                   .conv = mamba.conv});
 }
 
 SlotId PlanBuilder::memory_slot(const LayerPlace& place, int64_t inner) {

@@ -54,14 +54,17 @@ class PlanBuilder {
   // What the spec's relaxation gives to a layer.
   void relax(const LayerPlace& place, Layer& layer);
   Mamba mamba(const LayerPlace& place);
-  GatedMemory gated_memory(const LayerPlace& place, int64_t inner);
+  Mamba2 mamba2(const LayerPlace& place);
+  GatedDelta gated_delta(const LayerPlace& place);
+  GatedMemory gated_memory(const LayerPlace& place, int64_t inner, bool normalised);
   Mlp mlp(const LayerPlace& place);
   // Embedding, and the head that is the embedding itself when tied.
   void embedding_and_head(const Init& embedding, const Init& head);
 
   // window == 0: a full cache.
   SlotId kv_slot(const LayerPlace& place, int64_t window, int32_t copies);
-  SlotId ssm_slot(const LayerPlace& place, const Mamba& mamba);
+  // `state` is state_of() the layer's mixer.
+  SlotId ssm_slot(const LayerPlace& place, Slot state);
   SlotId memory_slot(const LayerPlace& place, int64_t inner);
 
   ModelPlan& plan() { return plan_; }

@@ -16,10 +16,14 @@ std::string kind_of(const Layer& layer) {
                                                            : "cross-attention";
     case BlockKind::kMamba:
       return "mamba";
+    case BlockKind::kMamba2:
+      return "mamba-2";
+    case BlockKind::kGatedDelta:
+      return "gated delta";
     case BlockKind::kGatedMemory:
       break;
   }
-  return "gated memory";
+  return std::get<GatedMemory>(layer.mixer).norm.present() ? "normalised gated memory" : "gated memory";
 }
 
 std::string names_of(const ModelPlan& plan, const std::vector<SlotId>& slots) {

@@ -61,10 +61,24 @@ TEST(Refusal, OfArchitectures) {
   expect_refusals(
       hybrid("sambay", 8),
       {{"architecture: found \"samba3\", expected one of llama, transformer, transformerls, samba, swayoco, "
-        "sambayoco, sambay, sambayda, mambay, sambayattn, sambayattnall, sambaymlp, phi4flash",
+        "sambayoco, sambay, sambayda, mambay, sambayattn, sambayattnall, sambaymlp, phi4flash, sambay2, "
+        "mambay2, sgdny, gdny",
         [](auto& s) { s.architecture = "samba3"; }},
-       {"not supported yet: Mamba-2 mixer (sambay2)", [](auto& s) { s.architecture = "sambay2"; }},
-       {"not supported yet: Gated DeltaNet mixer (gdny)", [](auto& s) { s.architecture = "gdny"; }},
+       {"mamba2_head_dim: found 3, expected a divisor of the inner width 512",
+        [](auto& s) {
+          s.architecture = "sambay2";
+          s.mamba2_head_dim = 3;
+        }},
+       {"mamba2_d_state: found 0, expected 1 to 4096", [](auto& s) { s.mamba2_d_state = 0; }},
+       {"mamba2_inner_multiple: found 0, expected 1 to 1048576",
+        [](auto& s) { s.mamba2_inner_multiple = 0; }},
+       {"gdn_key_dim: found 0, expected 1 to 4096", [](auto& s) { s.gdn_key_dim = 0; }},
+       {"gdn_value_dim: found 5000, expected 1 to 4096", [](auto& s) { s.gdn_value_dim = 5000; }},
+       {"hidden_size: found 1, expected at least 2 for gdny",
+        [](auto& s) {
+          s.architecture = "gdny";
+          s.hidden_size = 1;
+        }},
        {"num_hidden_layers: found 6, expected a multiple of 4 for sambay",
         [](auto& s) { s.num_hidden_layers = 6; }},
        {"sliding_window: found -1, expected 0 to 1073741824", [](auto& s) { s.sliding_window = -1; }},
@@ -340,6 +354,43 @@ TEST(Refusal, OfHandMadePlans) {
   ASSERT_TRUE(validate(good).ok());
   for (const PlanRefusal& row : table) {
     ModelPlan plan = good;
+    row.spoil(plan);
+    const Status status = validate(plan);
+    ASSERT_FALSE(status.ok()) << row.sentence;
+    EXPECT_EQ(status.error().message, row.sentence);
+  }
+}
+
+TEST(Refusal, OfHandMadePlansOfRecurrentMixers) {
+  struct Row {
+    const char* architecture;
+    const char* sentence;
+    std::function<void(ModelPlan&)> spoil;
+  };
+  const auto layer = [](ModelPlan& plan, size_t index) -> Layer& { return plan.segments[0].layers[index]; };
+  const Row table[] = {
+      {"sambay2", "layer 0: 8 heads over 3 groups is not a grouping",
+       [&](auto& p) { std::get<Mamba2>(layer(p, 0).mixer).groups = 3; }},
+      {"sambay2", "layer 0: slot ssm.0 has other sizes than the Mamba-2 block",
+       [&](auto& p) { p.slots[0].channels = 64; }},
+      {"sambay2", "slot ssm.0: inner, state and convolution sizes must be positive",
+       [&](auto& p) { p.slots[0].channels = 0; }},
+      {"sambay2", "layer 0: mamba2.norm is missing",
+       [&](auto& p) { std::get<Mamba2>(layer(p, 0).mixer).norm = {}; }},
+      {"sambay2", "layer 6: gmu.norm_eps must be positive",
+       [&](auto& p) { std::get<GatedMemory>(layer(p, 6).mixer).norm_eps = 0; }},
+      {"sgdny", "layer 0: slot ssm.0 has other sizes than the Gated DeltaNet block",
+       [&](auto& p) { p.slots[0].state = 64; }},
+      {"sgdny",
+       "layer 2: gated_delta.v_conv is layers.2.gated_delta.k_conv of shape [256, 4], expected [512, 4]",
+       [&](auto& p) {
+         auto& delta = std::get<GatedDelta>(layer(p, 2).mixer);
+         delta.v_conv = delta.k_conv;
+       }},
+  };
+  for (const Row& row : table) {
+    ModelPlan plan = *build_plan(hybrid(row.architecture, 8));
+    ASSERT_TRUE(validate(plan).ok());
     row.spoil(plan);
     const Status status = validate(plan);
     ASSERT_FALSE(status.ok()) << row.sentence;

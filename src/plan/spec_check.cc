@@ -79,6 +79,11 @@ Status check_sizes(ModelSpec& spec) {
   FATHOM_TRY(in_range("mamba_expand", spec.mamba_expand, 1, 64));
   FATHOM_TRY(in_range("mamba_d_state", spec.mamba_d_state, 1, 4096));
   FATHOM_TRY(in_range("mamba_d_conv", spec.mamba_d_conv, 2, 64));
+  FATHOM_TRY(in_range("mamba2_d_state", spec.mamba2_d_state, 1, 4096));
+  FATHOM_TRY(in_range("mamba2_head_dim", spec.mamba2_head_dim, 1, 4096));
+  FATHOM_TRY(in_range("mamba2_inner_multiple", spec.mamba2_inner_multiple, 1, kMaxWidth));
+  FATHOM_TRY(in_range("gdn_key_dim", spec.gdn_key_dim, 1, 4096));
+  FATHOM_TRY(in_range("gdn_value_dim", spec.gdn_value_dim, 1, 4096));
   FATHOM_TRY(in_range("mup_base_depth", spec.mup_base_depth, 1, kMaxLayers));
   return {};
 }

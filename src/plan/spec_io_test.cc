@@ -65,6 +65,11 @@ TEST(SpecIo, EveryFieldSurvivesConfigJson) {
   spec.mamba_expand = 3;
   spec.mamba_d_state = 8;
   spec.mamba_d_conv = 3;
+  spec.mamba2_d_state = 9;
+  spec.mamba2_head_dim = 10;
+  spec.mamba2_inner_multiple = 11;
+  spec.gdn_key_dim = 12;
+  spec.gdn_value_dim = 13;
   spec.share_norms = false;
   spec.share_attention = false;
   spec.kv = KvMode::kHybrid;

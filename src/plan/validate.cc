@@ -6,6 +6,7 @@
 
 #include "base/extents.h"
 #include "plan/model_plan.h"
+#include "plan/recurrent_blocks.h"
 #include "plan/spec_words.h"
 
 namespace fathom {
@@ -83,7 +84,8 @@ class Validator {
         return invalid(name + ": window " + std::to_string(slot.window) + ", expected at least 1");
       if (slot.kind == SlotKind::kKv && slot.window != 0)
         return invalid(name + ": a full cache with a window of " + std::to_string(slot.window));
-      if (slot.kind == SlotKind::kSsmState && (slot.inner <= 0 || slot.state <= 0 || slot.conv <= 1))
+      if (slot.kind == SlotKind::kSsmState &&
+          (slot.inner <= 0 || slot.state <= 0 || slot.conv <= 1 || slot.channels <= 0))
         return invalid(name + ": inner, state and convolution sizes must be positive");
       if (slot.kind == SlotKind::kGmuMemory && slot.inner <= 0)
         return invalid(name + ": inner size must be positive");
@@ -103,8 +105,10 @@ class Validator {
       return checked_elements(shape);
     }
     if (slot.kind != SlotKind::kSsmState) return 0;
-    const int64_t shape[] = {slot.inner, slot.state + slot.conv, slot.copies};
-    return checked_elements(shape);
+    const int64_t state[] = {slot.inner, slot.state, slot.copies};
+    const int64_t inputs[] = {slot.channels, slot.conv, slot.copies};
+    const std::optional<uint64_t> one = checked_elements(state), other = checked_elements(inputs);
+    return one && other ? checked_add(*one, *other) : std::nullopt;
   }
 
   // Every depth of `ref` is a parameter of this shape.
@@ -307,9 +311,7 @@ class Validator {
 
   Status check_mixer(const Layer& layer, const Mamba& m) const {
     const int64_t hidden = plan_.dims.hidden_size;
-    FATHOM_ASSIGN(const SlotId id, only(layer.writes, {SlotKind::kSsmState}, "Mamba writes"));
-    if (slot(id).inner != m.inner || slot(id).state != m.state || slot(id).conv != m.conv)
-      return wrong("slot " + slot(id).name + " has other sizes than the Mamba block");
+    FATHOM_TRY(check_state(layer, state_of(m), "Mamba"));
     FATHOM_TRY(expect(m.in_x, {m.inner, hidden}, "mamba.in_x"));
     FATHOM_TRY(expect(m.in_z, {m.inner, hidden}, "mamba.in_z"));
     FATHOM_TRY(expect(m.conv_weight, {m.inner, m.conv}, "mamba.conv_weight"));
@@ -323,6 +325,56 @@ class Validator {
     return check_memory(layer, m.inner);
   }
 
+  Status check_mixer(const Layer& layer, const Mamba2& m) const {
+    const int64_t hidden = plan_.dims.hidden_size;
+    if (m.heads <= 0 || m.head_dim <= 0 || m.groups <= 0 || m.heads % m.groups != 0)
+      return wrong(std::to_string(m.heads) + " heads over " + std::to_string(m.groups) +
+                   " groups is not a grouping");
+    FATHOM_TRY(check_state(layer, state_of(m), "Mamba-2"));
+    FATHOM_TRY(expect(m.in_z, {m.inner(), hidden}, "mamba2.in_z"));
+    FATHOM_TRY(expect(m.in_xbc, {m.channels(), hidden}, "mamba2.in_xbc"));
+    FATHOM_TRY(expect(m.in_dt, {m.heads, hidden}, "mamba2.in_dt"));
+    FATHOM_TRY(expect(m.conv_weight, {m.channels(), m.conv}, "mamba2.conv_weight"));
+    FATHOM_TRY(expect(m.conv_bias, {m.channels()}, "mamba2.conv_bias"));
+    FATHOM_TRY(expect(m.dt_bias, {m.heads}, "mamba2.dt_bias"));
+    FATHOM_TRY(expect(m.a_log, {m.heads}, "mamba2.a_log"));
+    FATHOM_TRY(expect(m.d, {m.heads}, "mamba2.d"));
+    FATHOM_TRY(expect(m.norm, {m.inner()}, "mamba2.norm"));
+    if (!(m.norm_eps > 0)) return wrong("mamba2.norm_eps must be positive");
+    FATHOM_TRY(expect(m.out_proj, {hidden, m.inner()}, "mamba2.out_proj"));
+    return check_memory(layer, m.inner());
+  }
+
+  Status check_mixer(const Layer& layer, const GatedDelta& d) const {
+    const int64_t hidden = plan_.dims.hidden_size;
+    FATHOM_TRY(check_state(layer, state_of(d), "Gated DeltaNet"));
+    FATHOM_TRY(expect(d.q, {d.keys(), hidden}, "gated_delta.q"));
+    FATHOM_TRY(expect(d.k, {d.keys(), hidden}, "gated_delta.k"));
+    FATHOM_TRY(expect(d.v, {d.values(), hidden}, "gated_delta.v"));
+    FATHOM_TRY(expect(d.g, {d.values(), hidden}, "gated_delta.g"));
+    FATHOM_TRY(expect(d.a, {d.heads, hidden}, "gated_delta.a"));
+    FATHOM_TRY(expect(d.b, {d.heads, hidden}, "gated_delta.b"));
+    FATHOM_TRY(expect(d.q_conv, {d.keys(), d.conv}, "gated_delta.q_conv"));
+    FATHOM_TRY(expect(d.k_conv, {d.keys(), d.conv}, "gated_delta.k_conv"));
+    FATHOM_TRY(expect(d.v_conv, {d.values(), d.conv}, "gated_delta.v_conv"));
+    FATHOM_TRY(expect(d.dt_bias, {d.heads}, "gated_delta.dt_bias"));
+    FATHOM_TRY(expect(d.a_log, {d.heads}, "gated_delta.a_log"));
+    FATHOM_TRY(expect(d.norm, {d.values()}, "gated_delta.norm"));
+    if (!(d.norm_eps > 0)) return wrong("gated_delta.norm_eps must be positive");
+    FATHOM_TRY(expect(d.o, {hidden, d.values()}, "gated_delta.o"));
+    return check_memory(layer, d.values());
+  }
+
+  // The layer writes one state, of the sizes that its mixer has.
+  Status check_state(const Layer& layer, const Slot& sizes, const std::string& what) const {
+    FATHOM_ASSIGN(const SlotId id, only(layer.writes, {SlotKind::kSsmState}, what + " writes"));
+    const Slot& own = slot(id);
+    if (own.inner == sizes.inner && own.state == sizes.state && own.conv == sizes.conv &&
+        own.channels == sizes.channels)
+      return {};
+    return wrong("slot " + own.name + " has other sizes than the " + what + " block");
+  }
+
   Status check_mixer(const Layer& layer, const GatedMemory& gmu) const {
     const int64_t hidden = plan_.dims.hidden_size;
     FATHOM_ASSIGN(const SlotId id, only(layer.reads, {SlotKind::kGmuMemory}, "a gated memory unit reads"));
@@ -330,6 +382,8 @@ class Validator {
       return wrong("slot " + slot(id).name + " is " + std::to_string(slot(id).inner) +
                    " wide, but the gated memory unit is " + std::to_string(gmu.inner));
     FATHOM_TRY(expect(gmu.in_proj, {gmu.inner, hidden}, "gmu.in_proj"));
+    FATHOM_TRY(expect_if_present(gmu.norm, {gmu.inner}, "gmu.norm"));
+    if (gmu.norm.present() && !(gmu.norm_eps > 0)) return wrong("gmu.norm_eps must be positive");
     return expect(gmu.out_proj, {hidden, gmu.inner}, "gmu.out_proj");
   }
 

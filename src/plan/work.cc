@@ -1,6 +1,7 @@
 #include "plan/work.h"
 
 #include "base/check.h"
+#include "plan/recurrent_blocks.h"
 
 namespace fathom {
 
@@ -94,13 +95,34 @@ class DecodeCounter {
       add(ref, depth, share, total_.products);
     for (const ParamRef& ref : {m.conv_weight, m.conv_bias, m.dt_bias, m.a_log, m.d})
       add(ref, depth, share, total_.small);
-    const auto read_and_written = static_cast<double>(2 * m.inner * size_of(DType::kF32));
-    total_.conv += share * read_and_written * static_cast<double>(m.conv - 1);
-    total_.ssm += share * read_and_written * static_cast<double>(m.state);
+    add_state(state_of(m), share);
+  }
+
+  void add_mixer(const Mamba2& m, const Segment&, const Layer&, int32_t depth, double share) {
+    for (const ParamRef& ref : {m.in_z, m.in_xbc, m.in_dt, m.out_proj})
+      add(ref, depth, share, total_.products);
+    for (const ParamRef& ref : {m.conv_weight, m.conv_bias, m.dt_bias, m.a_log, m.d, m.norm})
+      add(ref, depth, share, total_.small);
+    add_state(state_of(m), share);
+  }
+
+  void add_mixer(const GatedDelta& d, const Segment&, const Layer&, int32_t depth, double share) {
+    for (const ParamRef& ref : {d.q, d.k, d.v, d.g, d.a, d.b, d.o}) add(ref, depth, share, total_.products);
+    for (const ParamRef& ref : {d.q_conv, d.k_conv, d.v_conv, d.dt_bias, d.a_log, d.norm})
+      add(ref, depth, share, total_.small);
+    add_state(state_of(d), share);
   }
 
   void add_mixer(const GatedMemory& gmu, const Segment&, const Layer&, int32_t depth, double share) {
     for (const ParamRef& ref : {gmu.in_proj, gmu.out_proj}) add(ref, depth, share, total_.products);
+    add(gmu.norm, depth, share, total_.small);
+  }
+
+  // What a recurrent mixer keeps is read and written.
+  void add_state(const Slot& slot, double share) {
+    const auto floats = [](int64_t count) { return static_cast<double>(2 * count * size_of(DType::kF32)); };
+    total_.conv += share * floats(slot.channels * (slot.conv - 1));
+    total_.ssm += share * floats(slot.inner * slot.state);
   }
 
   void add_norm(const Norm& norm, int32_t depth, double share) {

@@ -131,7 +131,7 @@ void KvState::restore(int64_t length, const uint8_t* k, const uint8_t* v) {
 }
 
 SsmState::SsmState(const Slot& slot)
-    : conv_elements_((slot.conv - 1) * slot.inner),
+    : conv_elements_((slot.conv - 1) * slot.channels),
       storage_((conv_elements_ + slot.inner * slot.state) * static_cast<int64_t>(sizeof(float))) {}
 
 SequenceState::SequenceState(const ModelPlan& plan, int64_t context, int64_t max_rows, DType kv_type)

@@ -60,11 +60,11 @@ class KvState {
   std::vector<const void*> k_table_, v_table_;
 };
 
-// The convolution's last inputs and the SSM state of one Mamba layer, float.
+// The last inputs of the convolutions and the recurrence's state of one layer, float.
 class SsmState {
  public:
   explicit SsmState(const Slot& slot);
-  float* conv() { return storage_.as<float>(); }                  // [conv - 1, inner]
+  float* conv() { return storage_.as<float>(); }                  // [conv - 1, channels]
   float* ssm() { return storage_.as<float>() + conv_elements_; }  // [inner, state]
   std::span<float> values() { return {storage_.as<float>(), count()}; }  // both
   std::span<const float> values() const { return {storage_.as<float>(), count()}; }

@@ -24,6 +24,7 @@ Slot ssm_slot() {
   slot.inner = 6;
   slot.state = 4;
   slot.conv = 4;
+  slot.channels = 10;
   return slot;
 }
 

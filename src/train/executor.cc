@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "train/recompute.h"
+#include "train/recurrent_mixers.h"
 #include "train/router_pass.h"
 #include "train/rows.h"
 
@@ -147,24 +148,20 @@ struct Executor::Pass {
     return project(mixed, {{a.o, a.o_bias, a.o_adapter}}, depth).front();
   }
 
-  Tensor mix(const Mamba& m, const Place& place, const Tensor& u, const Rows& rows) {
-    const int32_t depth = place.depth;
-    const std::vector<Tensor> z_x =
-        linears(u, {{parameters.at(m.in_z, depth), {}}, {parameters.at(m.in_x, depth), {}}}, options.bf16);
-    const Tensor& z = z_x[0];
-    const Tensor x = causal_conv1d(z_x[1], parameters.at(m.conv_weight, depth),
-                                   parameters.at(m.conv_bias, depth), rows.sequences);
-    const Tensor dt_b_c = project(x, m.x_proj, {}, depth);
-    const Tensor dt = project(dt_b_c.narrow(1, 0, m.dt_rank), m.dt_proj, {}, depth);
-    const Tensor y = selective_scan(x, dt, parameters.at(m.dt_bias, depth), parameters.at(m.a_log, depth),
-                                    dt_b_c, parameters.at(m.d, depth), m.dt_rank, rows.sequences);
-    remember(place.layer, MemorySource::kMixer, y);
-    return project(gated_memory(y, z), m.out_proj, {}, depth);
+  // The mixers of train/recurrent_mixers.h.
+  template <class Recurrent>
+  Tensor mix(const Recurrent& mixer, const Place& place, const Tensor& u, const Rows& rows) {
+    const RecurrentResult mixed =
+        train::mix(mixer, {parameters, place.depth, options.bf16, rows.sequences}, u);
+    remember(place.layer, MemorySource::kMixer, mixed.memory);
+    return mixed.branch;
   }
 
   Tensor mix(const GatedMemory& gmu, const Place& place, const Tensor& u, const Rows& /*rows*/) {
     const int32_t depth = place.depth;
-    return project(gated_memory(memory.at(place.layer.reads.front()), project(u, gmu.in_proj, {}, depth)),
+    const Tensor gate = project(u, gmu.in_proj, {}, depth);
+    return project(gated_memory(memory.at(place.layer.reads.front()), gate, parameters.at(gmu.norm, depth),
+                                gmu.norm_eps),
                    gmu.out_proj, {}, depth);
   }
 

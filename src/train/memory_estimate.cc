@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "kernels/gated_delta/gated_delta.h"
 #include "kernels/selective_scan/selective_scan.h"
+#include "kernels/ssd_scan/ssd_scan.h"
 #include "plan/count.h"
 #include "train/ops.h"
 
@@ -33,7 +35,22 @@ struct MixerBytes {
     const int64_t floats = 5 * m.inner + m.dt_rank + 2 * m.state + m.inner * m.state / kernels::kScanChunk;
     return 4 * floats + (bf16 ? 2 * (m.inner + m.dt_rank) : 0) + product_input(m.inner, bf16);
   }
-  int64_t operator()(const GatedMemory& g) const { return 4 * g.inner + product_input(g.inner, bf16); }
+  int64_t operator()(const Mamba2& m) const {
+    const int64_t inner = m.inner();
+    // Both sides of the convolution, z, y, dt and its rates; the norm's number; checkpoints.
+    const int64_t floats =
+        2 * m.channels() + 2 * inner + 3 * m.heads + 1 + inner * m.state / kernels::kSsdChunk;
+    return 4 * floats + product_input(inner, bf16);
+  }
+  int64_t operator()(const GatedDelta& d) const {
+    const int64_t values = d.values();
+    const int64_t floats = 2 * (2 * d.keys() + values) + 2 * values + (2 + kernels::kDeltaTerms) * d.heads +
+                           1 + d.keys() * d.value_dim / kernels::kDeltaChunk;
+    return 4 * floats + product_input(values, bf16);
+  }
+  int64_t operator()(const GatedMemory& g) const {
+    return 4 * (g.inner + (g.norm.present() ? 1 : 0)) + product_input(g.inner, bf16);
+  }
 };
 
 // What relaxation makes a row leave behind beside it: what an adapter's two products read, and, of DoRA, what

@@ -9,37 +9,18 @@
 
 #include <algorithm>
 
-#include "kernels/causal_conv1d/causal_conv1d.h"
 #include "kernels/embedding/embedding.h"
-#include "kernels/gated_memory/gated_memory.h"
 #include "kernels/gather_rows/gather_rows.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rope/rope.h"
-#include "kernels/selective_scan/selective_scan.h"
 #include "kernels/swiglu/swiglu.h"
-#include "train/differentiable.h"
 #include "train/op_profile.h"
+#include "train/op_tensors.h"
 #include "train/torch_parallel.h"
 
 namespace fathom::train {
-
-namespace {
-
-Tensor floats(int64_t count) { return at::empty({count}, at::kFloat); }
-Tensor like(const Tensor& x) { return at::empty(x.sizes(), at::kFloat); }
-const float* in(const Tensor& x) { return x.const_data_ptr<float>(); }
-float* out(const Tensor& x) { return x.mutable_data_ptr<float>(); }
-
-// Records and hands back the only output.
-Tensor single(const char* op, Tensor output, const std::vector<Tensor>& inputs, Backward backward) {
-  std::vector<Tensor> outputs = {std::move(output)};
-  record(op, outputs, inputs, std::move(backward));
-  return outputs.front();
-}
-
-}  // namespace
 
 Tensor embedding(const Tensor& table, const std::vector<int32_t>& ids) {
   const OpTimer timer("embedding", OpPass::kForward);
@@ -135,115 +116,6 @@ Tensor swiglu(const Tensor& gate, const Tensor& up) {
     kernels::swiglu_bwd_cpu({in(gate), in(up), in(grads[0]), out(grad_gate), out(grad_up), gate.numel()},
                             torch_parallel());
     return {grad_gate, grad_up};
-  });
-}
-
-Tensor gated_memory(const Tensor& memory, const Tensor& gate) {
-  const OpTimer timer("gated_memory", OpPass::kForward);
-  const int64_t rows = gate.size(0), dim = gate.size(1);
-  Tensor y = like(gate);
-  kernels::gated_memory_fwd_cpu(
-      {.memory = in(memory), .gate = in(gate), .y = out(y), .rows = rows, .dim = dim}, torch_parallel());
-  return single("gated_memory", y, {memory, gate},
-                [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
-                  Tensor grad_memory = like(memory), grad_gate = like(gate);
-                  kernels::gated_memory_bwd_cpu({.memory = in(memory),
-                                                 .gate = in(gate),
-                                                 .grad_y = in(grads[0]),
-                                                 .grad_memory = out(grad_memory),
-                                                 .grad_gate = out(grad_gate),
-                                                 .rows = rows,
-                                                 .dim = dim},
-                                                torch_parallel());
-                  return {grad_memory, grad_gate};
-                });
-}
-
-Tensor causal_conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias,
-                     const std::vector<RowRange>& sequences) {
-  const OpTimer timer("causal_conv1d", OpPass::kForward);
-  const int64_t channels = x.size(1), width = weight.size(1);
-  const auto count = static_cast<int64_t>(sequences.size());
-  std::vector<kernels::ConvSequence> fresh;
-  for (const RowRange& rows : sequences) fresh.push_back({rows, nullptr});
-  Tensor y = like(x);
-  kernels::causal_conv1d_fwd_cpu({in(x), in(weight), in(bias), out(y), fresh.data(), count, channels, width},
-                                 torch_parallel());
-  return single(
-      "causal_conv1d", y, {x, weight, bias}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
-        Tensor grad_x = like(x), grad_weight = like(weight), grad_bias = like(bias);
-        kernels::causal_conv1d_bwd_cpu({in(x), in(weight), in(bias), in(grads[0]), sequences.data(), count,
-                                        out(grad_x), out(grad_weight), out(grad_bias), channels, width},
-                                       torch_parallel());
-        return {grad_x, grad_weight, grad_bias};
-      });
-}
-
-Tensor selective_scan(const Tensor& x, const Tensor& dt, const Tensor& dt_bias, const Tensor& a_log,
-                      const Tensor& dt_b_c, const Tensor& d, int64_t dt_rank,
-                      const std::vector<RowRange>& sequences) {
-  const OpTimer timer("selective_scan", OpPass::kForward);
-  const int64_t rows = x.size(0), inner = x.size(1), state = a_log.size(1), stride = dt_b_c.size(1);
-  const auto count = static_cast<int64_t>(sequences.size());
-  const std::vector<Tensor> inputs = {x, dt, dt_bias, a_log, dt_b_c, d};
-  Tensor y = like(x), rates;
-  {
-    const at::NoGradGuard no_graph;
-    rates = a_log.exp().neg();
-  }
-  Tensor checkpoints;
-  if (wants_gradient(inputs)) {
-    checkpoints = floats(kernels::selective_scan_checkpoints(sequences.data(), count, inner, state));
-  }
-  std::vector<kernels::ScanSequence> fresh;
-  for (const RowRange& range : sequences) fresh.push_back({range, nullptr});
-  kernels::selective_scan_fwd_cpu({.x = in(x),
-                                   .dt = in(dt),
-                                   .dt_bias = in(dt_bias),
-                                   .a = in(rates),
-                                   .b = in(dt_b_c) + dt_rank,
-                                   .c = in(dt_b_c) + dt_rank + state,
-                                   .d = in(d),
-                                   .y = out(y),
-                                   .sequences = fresh.data(),
-                                   .num_sequences = count,
-                                   .checkpoints = checkpoints.defined() ? out(checkpoints) : nullptr,
-                                   .inner = inner,
-                                   .state = state,
-                                   .bc_stride = stride},
-                                  torch_parallel());
-  return single("selective_scan", y, inputs, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
-    Tensor grad_x = like(x), grad_dt = like(dt), grad_bias = like(dt_bias), grad_a_log = like(a_log),
-           grad_b = at::empty({rows, state}, at::kFloat), grad_c = at::empty({rows, state}, at::kFloat),
-           grad_d = like(d), grad_dt_b_c = at::zeros({rows, stride}, at::kFloat),
-           workspace = floats(
-               kernels::selective_scan_bwd_workspace(rows, inner, state, torch_parallel().num_threads()));
-    kernels::selective_scan_bwd_cpu({.x = in(x),
-                                     .dt = in(dt),
-                                     .dt_bias = in(dt_bias),
-                                     .a = in(rates),
-                                     .b = in(dt_b_c) + dt_rank,
-                                     .c = in(dt_b_c) + dt_rank + state,
-                                     .d = in(d),
-                                     .grad_y = in(grads[0]),
-                                     .checkpoints = in(checkpoints),
-                                     .sequences = sequences.data(),
-                                     .num_sequences = count,
-                                     .grad_x = out(grad_x),
-                                     .grad_dt = out(grad_dt),
-                                     .grad_dt_bias = out(grad_bias),
-                                     .grad_a_log = out(grad_a_log),
-                                     .grad_b = out(grad_b),
-                                     .grad_c = out(grad_c),
-                                     .grad_d = out(grad_d),
-                                     .workspace = out(workspace),
-                                     .inner = inner,
-                                     .state = state,
-                                     .bc_stride = stride},
-                                    torch_parallel());
-    grad_dt_b_c.narrow(1, dt_rank, state).copy_(grad_b);
-    grad_dt_b_c.narrow(1, dt_rank + state, state).copy_(grad_c);
-    return {grad_x, grad_dt, grad_bias, grad_a_log, grad_dt_b_c, grad_d};
   });
 }
 

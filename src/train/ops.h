@@ -83,7 +83,9 @@ Tensor differential_norm(const Tensor& x, const Tensor& lambda, const Tensor& we
                          double eps);
 
 Tensor swiglu(const Tensor& gate, const Tensor& up);
-Tensor gated_memory(const Tensor& memory, const Tensor& gate);
+// weight may be undefined: without the norm.
+Tensor gated_memory(const Tensor& memory, const Tensor& gate, const Tensor& weight, double eps);
+// bias may be undefined.
 Tensor causal_conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias,
                      const std::vector<RowRange>& sequences);
 // dt_b_c [rows, dt_rank + 2 state] holds b and c behind dt_rank columns; dt [rows, inner] is dt_proj's
@@ -91,6 +93,20 @@ Tensor causal_conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias,
 Tensor selective_scan(const Tensor& x, const Tensor& dt, const Tensor& dt_bias, const Tensor& a_log,
                       const Tensor& dt_b_c, const Tensor& d, int64_t dt_rank,
                       const std::vector<RowRange>& sequences);
+
+// xbc [rows, heads * head_dim + 2 groups * state] holds x, b and c; dt [rows, heads], the others [heads].
+struct SsdSizes {
+  int64_t head_dim = 0, state = 0, groups = 1;
+};
+Tensor ssd_scan(const Tensor& xbc, const Tensor& dt, const Tensor& dt_bias, const Tensor& a_log,
+                const Tensor& d, SsdSizes sizes, const std::vector<RowRange>& sequences);
+
+struct DeltaInputs {
+  Tensor q, k, v;         // [rows, heads * key_dim] twice, [rows, heads * value_dim]
+  Tensor dt, b;           // [rows, heads]
+  Tensor dt_bias, a_log;  // [heads]
+};
+Tensor gated_delta(const DeltaInputs& inputs, const std::vector<RowRange>& sequences);
 
 Tensor gelu(const Tensor& x, double scale);
 

@@ -100,7 +100,10 @@ std::vector<OpCase> op_cases() {
                    [](const std::vector<Tensor>& in) { return swiglu(in[0], in[1]); }});
   cases.push_back({"gated_memory",
                    {leaf({7, 6}, 15, 1, 0), leaf({7, 6}, 16, 1, 0)},
-                   [](const std::vector<Tensor>& in) { return gated_memory(in[0], in[1]); }});
+                   [](const std::vector<Tensor>& in) { return gated_memory(in[0], in[1], {}, 0); }});
+  cases.push_back({"gated_memory, normalised",
+                   {leaf({7, 6}, 15, 1, 0), leaf({7, 6}, 16, 1, 0), leaf({6}, 60, 0.2F, 1)},
+                   [](const std::vector<Tensor>& in) { return gated_memory(in[0], in[1], in[2], 1e-5); }});
   cases.push_back(
       {"causal_conv1d",
        {leaf({7, 6}, 17, 1, 0), leaf({6, 4}, 18, 0.5F, 0), leaf({6}, 19, 0.1F, 0)},
@@ -112,6 +115,25 @@ std::vector<OpCase> op_cases() {
                    [=](const std::vector<Tensor>& in) {
                      return selective_scan(in[0], in[1], in[2], in[3], in[4], in[5], 2, sequences);
                    }});
+  cases.push_back(
+      {"causal_conv1d, without bias",
+       {leaf({7, 6}, 17, 1, 0), leaf({6, 4}, 18, 0.5F, 0)},
+       [=](const std::vector<Tensor>& in) { return causal_conv1d(in[0], in[1], {}, sequences); }});
+  // Two heads of three channels, one group of two states.
+  cases.push_back({"ssd_scan",
+                   {leaf({7, 10}, 61, 1, 0), leaf({7, 2}, 62, 0.5F, 0), leaf({2}, 63, 0.5F, -1),
+                    leaf({2}, 64, 0.3F, 0), leaf({2}, 65, 0.2F, 1)},
+                   [=](const std::vector<Tensor>& in) {
+                     return ssd_scan(in[0], in[1], in[2], in[3], in[4], {3, 2, 1}, sequences);
+                   }});
+  // Two heads with keys of two and values of three.
+  cases.push_back(
+      {"gated_delta",
+       {leaf({7, 4}, 66, 1, 0), leaf({7, 4}, 67, 1, 0), leaf({7, 6}, 68, 1, 0), leaf({7, 2}, 69, 0.5F, 0),
+        leaf({7, 2}, 70, 0.5F, 0), leaf({2}, 71, 0.5F, -1), leaf({2}, 72, 0.3F, 0)},
+       [=](const std::vector<Tensor>& in) {
+         return gated_delta({in[0], in[1], in[2], in[3], in[4], in[5], in[6]}, sequences);
+       }});
   for (auto score :
        {kernels::RouterScore::kSigmoid, kernels::RouterScore::kTanh, kernels::RouterScore::kIdentity}) {
     cases.push_back({"router_scores " + std::to_string(static_cast<int>(score)),
@@ -232,7 +254,9 @@ TEST(Ops, SequencesDoNotSeeEachOther) {
   set_threads(2);
   int checked = 0;
   for (const OpCase& op : op_cases()) {
-    if (!op.name.starts_with("attention") && op.name != "causal_conv1d" && op.name != "selective_scan")
+    const auto is = [&](const char* start) { return op.name.starts_with(start); };
+    if (!is("attention") && !is("causal_conv1d") && !is("selective_scan") && !is("ssd_scan") &&
+        !is("gated_delta"))
       continue;
     SCOPED_TRACE(op.name);
     std::vector<std::vector<float>> first;
@@ -262,7 +286,7 @@ TEST(Ops, SequencesDoNotSeeEachOther) {
       }
     }
   }
-  EXPECT_EQ(checked, 5);
+  EXPECT_EQ(checked, 8);
 }
 
 TEST(Ops, WithoutGradientModeNothingIsRecorded) {

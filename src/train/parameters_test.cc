@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "train/testing.h"
 #include "train/torch_parallel.h"
@@ -28,60 +29,64 @@ TEST(Parameters, FreshValuesDependOnTheSeedAndNotOnThreads) {
 
 // The figures of Param::init: standard deviation of a normal, ends of a range.
 TEST(Parameters, FreshValuesAreSpreadAsTheirInitSays) {
-  testing::SmallModel model = testing::small_model("sambay", testing::spec_named("sambay"));
-  Parameters parameters(model.plan);
-  init_parameters(model.plan, 7, parameters);
-  int kinds[5] = {};
-  for (size_t p = 0; p < model.plan.params.size(); ++p) {
-    const Param& param = model.plan.params[p];
-    const std::span<const float> values = std::as_const(parameters).values(static_cast<int32_t>(p));
-    const auto count = static_cast<double>(values.size());
-    SCOPED_TRACE(param.name);
-    ++kinds[static_cast<size_t>(param.init.kind)];
-    double sum = 0, squares = 0;
-    for (float value : values) {
-      sum += value;
-      squares += double{value} * value;
-      switch (param.init.kind) {
-        case InitKind::kNormal:
-          ASSERT_TRUE(std::isfinite(value));
-          break;
-        case InitKind::kUniform:
-          ASSERT_LE(std::fabs(value), param.init.a);
-          break;
-        case InitKind::kRowNorms:  // tested with the models that have it
-          break;
-        case InitKind::kConstant:
-          ASSERT_EQ(value, static_cast<float>(param.init.a));
-          break;
-        case InitKind::kLogRange:
-          ASSERT_GE(value, 0.0F);
-          break;
-        case InitKind::kInverseSoftplusDt:
-          ASSERT_GE(std::log1p(std::exp(double{value})), 0.999 * std::max(param.init.floor, param.init.a));
-          ASSERT_LE(std::log1p(std::exp(double{value})), 1.001 * param.init.b);
-          break;
+  std::map<InitKind, int> kinds;
+  for (const char* name : {"sambay", "sambay2", "gdny"}) {
+    testing::SmallModel model = testing::small_model(name, testing::spec_named(name));
+    Parameters parameters(model.plan);
+    init_parameters(model.plan, 7, parameters);
+    for (size_t p = 0; p < model.plan.params.size(); ++p) {
+      const Param& param = model.plan.params[p];
+      const std::span<const float> values = std::as_const(parameters).values(static_cast<int32_t>(p));
+      const auto count = static_cast<double>(values.size());
+      SCOPED_TRACE(param.name);
+      ++kinds[param.init.kind];
+      double sum = 0, squares = 0;
+      for (float value : values) {
+        sum += value;
+        squares += double{value} * value;
+        switch (param.init.kind) {
+          case InitKind::kNormal:
+            ASSERT_TRUE(std::isfinite(value));
+            break;
+          case InitKind::kUniform:
+            ASSERT_LE(std::fabs(value), param.init.a);
+            break;
+          case InitKind::kRowNorms:  // tested with the models that have it
+            break;
+          case InitKind::kConstant:
+            ASSERT_EQ(value, static_cast<float>(param.init.a));
+            break;
+          case InitKind::kLogRange:
+            ASSERT_GE(value, 0.0F);
+            break;
+          case InitKind::kLogUniform:
+            ASSERT_GE(value, static_cast<float>(std::log(std::max(param.init.floor, param.init.a))));
+            ASSERT_LE(value, static_cast<float>(std::log(param.init.b)));
+            break;
+          case InitKind::kInverseSoftplusDt:
+            ASSERT_GE(std::log1p(std::exp(double{value})), 0.999 * std::max(param.init.floor, param.init.a));
+            ASSERT_LE(std::log1p(std::exp(double{value})), 1.001 * param.init.b);
+            break;
+        }
       }
-    }
-    // Five standard errors.
-    if (param.init.kind == InitKind::kNormal || param.init.kind == InitKind::kUniform) {
-      const double deviation =
-          param.init.kind == InitKind::kNormal ? param.init.a : param.init.a / std::sqrt(3.0);
-      EXPECT_LE(std::fabs(sum / count), 5 * deviation / std::sqrt(count));
-      EXPECT_NEAR(std::sqrt(squares / count) / deviation, 1.0, 5 / std::sqrt(2 * count));
-    }
-    if (param.init.kind == InitKind::kLogRange) {
-      for (size_t i = 0; i < values.size(); ++i) {
-        const auto column = static_cast<double>(i % static_cast<size_t>(param.shape.back()));
-        ASSERT_FLOAT_EQ(values[i], static_cast<float>(std::log(column + 1)));
+      // Five standard errors.
+      if (param.init.kind == InitKind::kNormal || param.init.kind == InitKind::kUniform) {
+        const double deviation =
+            param.init.kind == InitKind::kNormal ? param.init.a : param.init.a / std::sqrt(3.0);
+        EXPECT_LE(std::fabs(sum / count), 5 * deviation / std::sqrt(count));
+        EXPECT_NEAR(std::sqrt(squares / count) / deviation, 1.0, 5 / std::sqrt(2 * count));
+      }
+      if (param.init.kind == InitKind::kLogRange) {
+        for (size_t i = 0; i < values.size(); ++i) {
+          const auto column = static_cast<double>(i % static_cast<size_t>(param.shape.back()));
+          ASSERT_FLOAT_EQ(values[i], static_cast<float>(std::log(column + 1)));
+        }
       }
     }
   }
-  EXPECT_GT(kinds[static_cast<size_t>(InitKind::kNormal)] + kinds[static_cast<size_t>(InitKind::kUniform)],
-            0);
-  EXPECT_GT(kinds[static_cast<size_t>(InitKind::kConstant)], 0);
-  EXPECT_GT(kinds[static_cast<size_t>(InitKind::kLogRange)], 0);
-  EXPECT_GT(kinds[static_cast<size_t>(InitKind::kInverseSoftplusDt)], 0);
+  for (const InitKind kind : {InitKind::kNormal, InitKind::kConstant, InitKind::kUniform, InitKind::kLogRange,
+                              InitKind::kLogUniform, InitKind::kInverseSoftplusDt})
+    EXPECT_GT(kinds[kind], 0) << static_cast<int>(kind);
 }
 
 TEST(Parameters, GradientsAddUpUntilCleared) {

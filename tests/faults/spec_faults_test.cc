@@ -73,7 +73,8 @@ std::vector<Fault> toml_faults() {
        "file: router: expected an object"},
       {"an unknown architecture", line("\"llama\"", "\"lama\""),
        "architecture: found \"lama\", expected one of llama, transformer, transformerls, samba, swayoco, "
-       "sambayoco, sambay, sambayda, mambay, sambayattn, sambayattnall, sambaymlp, phi4flash"},
+       "sambayoco, sambay, sambayda, mambay, sambayattn, sambayattnall, sambaymlp, phi4flash, sambay2, "
+       "mambay2, sgdny, gdny"},
       {"an architecture that is a number", line("\"llama\"", "1"),
        "file: architecture: found 1, expected a string"},
       {"an unknown initialization", line("kv = ", "initialization = \"best\"\nkv = "),
@@ -199,6 +200,10 @@ const std::string kTrainingCode =
     R"({"name":"sambay_d8","padded_vocab_size":97,"n_layer":8,"n_embd":32,"n_head":4,)"
     R"("n_query_groups":2,"head_dim":8,"intermediate_size":64,"local_window":5,)"
     R"("rnn_per_layer":2,"yoco":true,"gmu_yoco":true,"nope":true})";
+const std::string kDeltaCode =
+    R"({"name":"gdny_d8","padded_vocab_size":97,"n_layer":8,"n_embd":32,"n_head":4,)"
+    R"("n_query_groups":2,"head_dim":8,"intermediate_size":64,"rnn_per_layer":1,"rnn_type":"gdn",)"
+    R"("yoco":true,"gmu_yoco":true,"nope":true,"gdn_constants":{"head_dim":16,"num_heads":2}})";
 const std::string kCase =
     R"({"plain":{"sharing":"cycle","num_recursion":2,"mor":{"type":"expert","capacity":[1.0,0.5]}},)"
     R"("llama_config":{"vocab_size":97,"hidden_size":32,"intermediate_size":64,"num_hidden_layers":2,)"
@@ -208,6 +213,7 @@ std::vector<Fault> json_faults() {
   const auto llama = [](std::string_view from, std::string_view to) { return with(kLlama, from, to); };
   const auto phi = [](std::string_view from, std::string_view to) { return with(kPhi, from, to); };
   const auto code = [](std::string_view from, std::string_view to) { return with(kTrainingCode, from, to); };
+  const auto delta = [](std::string_view from, std::string_view to) { return with(kDeltaCode, from, to); };
   const auto mor = [](std::string_view from, std::string_view to) { return with(kCase, from, to); };
   return {
       {"an empty file", "",
@@ -269,13 +275,30 @@ std::vector<Fault> json_faults() {
        "file: sliding_window: expected an integer or a list of 6 entries"},
       {"an unknown name in the training code", code("sambay_d8", "samba3_d8"),
        "file: architecture: found \"samba3\", expected one of llama, transformer, transformerls, samba, "
-       "swayoco, sambayoco, sambay, sambayda, mambay, sambayattn, sambayattnall, sambaymlp, phi4flash"},
+       "swayoco, sambayoco, sambay, sambayda, mambay, sambayattn, sambayattnall, sambaymlp, phi4flash, "
+       "sambay2, mambay2, sgdny, gdny"},
       {"a switch of another architecture", code("\"yoco\":true", "\"yoco\":false"),
        "file: yoco: found false, expected true for sambay"},
       {"recurrent layers of another architecture", code("\"rnn_per_layer\":2", "\"rnn_per_layer\":1"),
        "file: rnn_per_layer: found 1, expected 2 for sambay"},
       {"no window in the training code", code("\"local_window\":5", "\"local_window\":-1"),
        "file: local_window: found -1, expected at least 1 for sambay"},
+      {"another mixer than the name's", code("\"yoco\":true", "\"yoco\":true,\"rnn_type\":\"gdn\""),
+       "file: rnn_type: found \"gdn\", expected \"mamba\" for sambay"},
+      {"constants of another mixer", code("\"yoco\":true", "\"yoco\":true,\"gdn_constants\":{}"),
+       "file: unknown key gdn_constants"},
+      {"constants that are a list", delta("{\"head_dim\":16,\"num_heads\":2}", "[]"),
+       "file: gdn_constants: expected an object"},
+      {"a head of no keys", delta("\"head_dim\":16,", "\"head_dim\":0,"),
+       "file: gdn_constants: found head_dim 0, expand_v 2, expected 1 to 1048576"},
+      {"a size that overflows", delta("\"head_dim\":16,", "\"expand_v\":9223372036854775807,"),
+       "file: gdn_constants: found head_dim 256, expand_v 9223372036854775807, expected 1 to 1048576"},
+      {"heads that do not follow from the width", delta("\"num_heads\":2", "\"num_heads\":3"),
+       "file: gdn_constants.num_heads: found 3, expected 2 for a width of 32"},
+      {"an unknown constant", delta("\"num_heads\":2", "\"num_head\":2"),
+       "file: unknown key gdn_constants.num_head"},
+      {"another eigenvalue", delta("\"num_heads\":2", "\"allow_neg_eigval\":false"),
+       "file: not supported yet: gdn_constants.allow_neg_eigval = false"},
       {"a number for a name", code("\"sambay_d8\"", "8"), "file: name: found 8, expected a string"},
       {"a plain description that is a list",
        mor("{\"sharing\":\"cycle\",\"num_recursion\":2,\"mor\":{\"type\":\"expert\","
@@ -294,7 +317,8 @@ std::vector<Fault> json_faults() {
 }
 
 TEST(SpecFaults, OfConfigJsonAreRefusedWithTheirSentences) {
-  for (const std::string& good : {kPhi, kTrainingCode, kCase}) EXPECT_EQ(read_json(good), "accepted") << good;
+  for (const std::string& good : {kPhi, kTrainingCode, kDeltaCode, kCase})
+    EXPECT_EQ(read_json(good), "accepted") << good;
   expect_refusals(kLlama, json_faults(), read_json);
 }
 

@@ -9,6 +9,14 @@ namespace {
 
 using testing::TinyModel;
 
+// Gated DeltaNet hands rounding on: the published cases allow its logits three times what they allow others.
+double limit_of(const ModelPlan& plan) {
+  const bool delta = std::ranges::any_of(plan.segments.front().layers, [](const Layer& layer) {
+    return layer.kind() == BlockKind::kGatedDelta;
+  });
+  return delta ? 6e-5 : 2e-5;
+}
+
 TEST(TrainParity, TrainingAndEngineAgree) {
   ThreadPool pool(2);
   testing::for_each_tiny_model([&](const TinyModel& model) {
@@ -45,7 +53,7 @@ TEST(TrainParity, TrainingAndEngineAgree) {
         worst = std::max(worst, std::fabs(double{logits[i]} - expected.logits[i]));
         largest = std::max(largest, std::fabs(double{expected.logits[i]}));
       }
-      EXPECT_LE(worst, 2e-5 * std::max(1.0, largest)) << (top_k ? "top-k" : "threshold");
+      EXPECT_LE(worst, limit_of(model.plan) * std::max(1.0, largest)) << (top_k ? "top-k" : "threshold");
 
       std::vector<uint8_t> depths(result.passes.empty() ? 0 : tokens.size(), 0);
       for (size_t r = 0; r < result.passes.size(); ++r) {

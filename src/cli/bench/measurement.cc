@@ -43,6 +43,8 @@ std::optional<double> work_of(const Measurement& m, EngineOp op) {
     case EngineOp::kCausalConv1d:
       return decodes ? std::optional(tokens * m.bytes.conv) : std::nullopt;
     case EngineOp::kSelectiveScan:
+    case EngineOp::kSsdScan:
+    case EngineOp::kGatedDelta:
       return decodes ? tokens * m.bytes.ssm : m.flops.scan;
     default:
       return std::nullopt;

@@ -101,7 +101,7 @@ void Runner::fill_randomly(SequenceState& state, int64_t depth) const {
         for (int32_t copy = 0; copy < slot.copies; ++copy) {
           if (slot.kind == SlotKind::kSsmState) {
             SsmState& ssm = state.ssm(id, copy);
-            draw(slot.inner * (slot.conv - 1));
+            draw(slot.channels * (slot.conv - 1));
             std::ranges::copy(drawn, ssm.conv());
             draw(slot.inner * slot.state);
             std::ranges::copy(drawn, ssm.ssm());

@@ -49,6 +49,8 @@ const Module kModules[] = {
     {"module_attention", [](ModuleCase& c) { return run_attention(c, false); }},
     {"module_diff_attention", run_differential_attention},
     {"module_mamba1", run_mamba},
+    {"module_mamba2", run_mamba2},
+    {"module_gdn", run_gated_delta},
 };
 
 }  // namespace
@@ -72,6 +74,24 @@ Status run_module_case(const std::string& directory, const std::string& name, Re
     return {};
   }
   return not_supported("not supported yet: " + name);
+}
+
+void add_into(Values& sum, std::span<const float> more) {
+  for (size_t i = 0; i < sum.size(); ++i) sum[i] += more[i];
+}
+
+Values last_conv_inputs(const RecordedTensor& recorded) {
+  const int64_t batch = recorded.extent(0), channels = recorded.extent(1), conv = recorded.extent(2);
+  Values out = values(batch * (conv - 1) * channels);
+  for (int64_t b = 0; b < batch; ++b) {
+    for (int64_t i = 0; i < channels; ++i) {
+      for (int64_t k = 1; k < conv; ++k) {
+        out[static_cast<size_t>((b * (conv - 1) + k - 1) * channels + i)] =
+            recorded.values[static_cast<size_t>((b * channels + i) * conv + k)];
+      }
+    }
+  }
+  return out;
 }
 
 std::vector<float> linear(std::span<const float> x, std::span<const float> weight,

@@ -48,6 +48,16 @@ Status run_cross_entropy(ModuleCase& c);
 Status run_attention(ModuleCase& c, bool cross);
 Status run_differential_attention(ModuleCase& c);
 Status run_mamba(ModuleCase& c);
+Status run_mamba2(ModuleCase& c);
+Status run_gated_delta(ModuleCase& c);
+
+using Values = std::vector<float>;
+inline Values values(int64_t count) { return Values(static_cast<size_t>(count)); }
+void add_into(Values& sum, std::span<const float> more);
+
+// The last inputs of a convolution, recorded as [B, channels, conv] with one value more than is kept, as
+// kernels keep them: [B, conv - 1, channels], oldest first.
+Values last_conv_inputs(const RecordedTensor& recorded);
 
 // Dense products for backward, in double: y = x w^T is kernels::linear.
 std::vector<float> linear(std::span<const float> x, std::span<const float> weight,

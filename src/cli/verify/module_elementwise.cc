@@ -13,10 +13,6 @@ namespace fathom::cli::verify {
 
 namespace {
 
-using Values = std::vector<float>;
-
-Values values(int64_t count) { return Values(static_cast<size_t>(count)); }
-
 Result<double> number(const ModuleCase& c, const char* key) {
   if (!c.config.contains(key) || !c.config[key].is_number()) {
     return invalid(c.path + "/config.json: " + key + " is missing or no number");

@@ -23,9 +23,9 @@ class StateTensors {
     const RecordedTensor& recorded = case_.io.at(name);
     const int64_t width = recorded.extent(2), kept = slot.conv - 1;
     const std::span<const float> part = recorded.part(batch);
-    for (int64_t channel = 0; channel < slot.inner; ++channel) {
+    for (int64_t channel = 0; channel < slot.channels; ++channel) {
       for (int64_t k = 0; k < kept; ++k)
-        add(name, conv[k * slot.inner + channel],
+        add(name, conv[k * slot.channels + channel],
             part[static_cast<size_t>(channel * width + width - kept + k)]);
     }
   }

@@ -48,6 +48,22 @@ Result<const RecordedTensor*> RecordedTensors::require(const std::string& name) 
   return &at(name);
 }
 
+Status RecordedTensors::expect(const std::string& name, const std::vector<int64_t>& shape) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) return invalid(path_ + ": tensor " + name + " is missing");
+  const RecordedTensor& tensor = found->second;
+  bool fits = tensor.shape.size() == shape.size() && tensor.ids.empty();
+  for (size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] < 0 || shape[i] == tensor.shape[i];
+  if (fits) return {};
+  const auto text = [](const std::vector<int64_t>& extents) {
+    std::string out;
+    for (int64_t extent : extents) out += (out.empty() ? "" : ", ") + std::to_string(extent);
+    return "[" + out + "]";
+  };
+  return invalid(path_ + ": tensor " + name + " is " + text(tensor.shape) + ", expected floats of " +
+                 text(shape));
+}
+
 std::vector<std::string> RecordedTensors::unseen() const {
   std::vector<std::string> names;
   for (const auto& [name, tensor] : tensors_) {

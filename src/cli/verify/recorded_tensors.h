@@ -31,6 +31,8 @@ class RecordedTensors {
   // at.
   const RecordedTensor& at(const std::string& name);
   Result<const RecordedTensor*> require(const std::string& name);
+  // Must be there with this shape; extents of -1 may be anything.
+  Status expect(const std::string& name, const std::vector<int64_t>& shape) const;
   const std::map<std::string, RecordedTensor>& all() const { return tensors_; }
 
   // Counts a tensor as dealt with, without looking at it.

@@ -23,7 +23,7 @@ struct ConvSequence {
 struct CausalConv1dFwd {
   const float* x = nullptr;       // [rows, channels]
   const float* weight = nullptr;  // [channels, width]
-  const float* bias = nullptr;    // [channels]
+  const float* bias = nullptr;    // [channels], or null: none
   float* y = nullptr;             // [rows, channels]; not overlapping x
   const ConvSequence* sequences = nullptr;
   int64_t num_sequences = 0;
@@ -35,13 +35,13 @@ struct CausalConv1dFwd {
 struct CausalConv1dBwd {
   const float* x = nullptr;       // [rows, channels]
   const float* weight = nullptr;  // [channels, width]
-  const float* bias = nullptr;    // [channels]
+  const float* bias = nullptr;    // [channels], or null: none
   const float* grad_y = nullptr;  // [rows, channels]
   const RowRange* sequences = nullptr;
   int64_t num_sequences = 0;
   float* grad_x = nullptr;       // [rows, channels], overwritten
   float* grad_weight = nullptr;  // [channels, width], overwritten
-  float* grad_bias = nullptr;    // [channels], overwritten
+  float* grad_bias = nullptr;    // [channels], overwritten; null without a bias
   int64_t channels = 0;
   int64_t width = 0;
 };

@@ -22,7 +22,7 @@ void causal_conv1d_fwd_ref(const CausalConv1dFwd& args) {
     };
     for (int64_t t = 0; t < sequence.rows.size(); ++t) {
       for (int64_t c = 0; c < channels; ++c) {
-        double total = args.bias[c];
+        double total = args.bias != nullptr ? args.bias[c] : 0.0F;
         for (int64_t k = 0; k < args.width; ++k)
           total += double{args.weight[c * args.width + k]} * input(t - past + k, c);
         args.y[(sequence.rows.begin + t) * channels + c] = static_cast<float>(total * sigmoid(total));
@@ -46,7 +46,7 @@ void causal_conv1d_bwd_ref(const CausalConv1dBwd& args) {
       const RowRange rows = args.sequences[s];
       std::vector<double> grad_x(static_cast<size_t>(rows.size()));
       for (int64_t t = 0; t < rows.size(); ++t) {
-        double total = args.bias[c];
+        double total = args.bias != nullptr ? args.bias[c] : 0.0F;
         for (int64_t k = 0; k < args.width; ++k) {
           const int64_t from = t - past + k;
           if (from >= 0)
@@ -66,7 +66,7 @@ void causal_conv1d_bwd_ref(const CausalConv1dBwd& args) {
         args.grad_x[(rows.begin + t) * channels + c] = static_cast<float>(grad_x[static_cast<size_t>(t)]);
       }
     }
-    args.grad_bias[c] = static_cast<float>(grad_bias);
+    if (args.grad_bias != nullptr) args.grad_bias[c] = static_cast<float>(grad_bias);
     for (int64_t k = 0; k < args.width; ++k) {
       args.grad_weight[c * args.width + k] = static_cast<float>(grad_weight[static_cast<size_t>(k)]);
     }

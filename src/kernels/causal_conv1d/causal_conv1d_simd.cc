@@ -82,7 +82,7 @@ FATHOM_INLINE void fwd_block(const CausalConv1dFwd& args, int64_t begin, int64_t
       for (int64_t c = begin; c < end; c += kLanes) {
         Taps taps;
         taps.load(args.weight, args.width, c, lanes_left(end - c));
-        const Vec bias = load_n(args.bias + c, taps.n);
+        const Vec bias = args.bias != nullptr ? load_n(args.bias + c, taps.n) : Vec{};
         const float* x = args.x + sequence.rows.begin * channels + c;
         float* y = args.y + sequence.rows.begin * channels + c;
         const float* state = sequence.state != nullptr ? sequence.state + c : nullptr;
@@ -123,7 +123,7 @@ FATHOM_INLINE void bwd_silu(const CausalConv1dBwd& args, RowRange range, int64_t
     for (int64_t c = begin; c < end; c += kLanes) {
       Taps taps;
       taps.load(args.weight, args.width, c, lanes_left(end - c));
-      const Vec bias = load_n(args.bias + c, taps.n);
+      const Vec bias = args.bias != nullptr ? load_n(args.bias + c, taps.n) : Vec{};
       const int64_t start = range.begin * channels + c;
       const int64_t ahead = cells_ahead(c, begin, end, channels);
       Vec& sum = sums.bias[(c - begin) / kLanes];
@@ -196,7 +196,7 @@ FATHOM_INLINE void bwd_block(const CausalConv1dBwd& args, int64_t begin, int64_t
   }
   for (int64_t c = begin; c < end; c += kLanes) {
     const int64_t n = lanes_left(end - c), v = (c - begin) / kLanes;
-    store_n(args.grad_bias + c, sums.bias[v], n);
+    if (args.grad_bias != nullptr) store_n(args.grad_bias + c, sums.bias[v], n);
     for (int64_t k = 0; k < smaller(args.width, kTaps); ++k) {
       for (int64_t i = 0; i < n; ++i) args.grad_weight[(c + i) * args.width + k] = sums.taps[v][k][i];
     }

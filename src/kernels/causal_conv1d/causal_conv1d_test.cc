@@ -92,6 +92,39 @@ TEST(CausalConv1d, CpuEqualsRefForAnyThreads) {
   });
 }
 
+TEST(CausalConv1d, WithoutABiasIsWithABiasOfZero) {
+  SerialParallel serial;
+  const auto fwd_of = [](Case& c) {
+    CausalConv1dFwd args = c.fwd();
+    args.bias = nullptr;
+    return args;
+  };
+  const auto bwd_of = [](Case& c) {
+    CausalConv1dBwd args = c.bwd();
+    args.bias = nullptr;
+    args.grad_bias = nullptr;
+    return args;
+  };
+  testing::for_each_level([&] {
+    for (int64_t width : {4, 13}) {
+      Case zero(37, width), none(37, width), ref(37, width);
+      for (int64_t i = 0; i < 37; ++i) zero.bias[i] = 0.0F;
+      for (Case* c : {&zero, &none, &ref}) c->carry_states();
+      causal_conv1d_fwd_cpu(zero.fwd(), serial);
+      causal_conv1d_fwd_cpu(fwd_of(none), serial);
+      EXPECT_TRUE(testing::same_bits(none.y, zero.y) && testing::same_bits(none.states, zero.states));
+      causal_conv1d_bwd_cpu(zero.bwd(), serial);
+      causal_conv1d_bwd_cpu(bwd_of(none), serial);
+      EXPECT_TRUE(testing::same_bits(none.grad_x, zero.grad_x) &&
+                  testing::same_bits(none.grad_weight, zero.grad_weight));
+      causal_conv1d_fwd_ref(fwd_of(ref));
+      EXPECT_LE(testing::relative_error(none.y, ref.y), 2e-6);
+      causal_conv1d_bwd_ref(bwd_of(ref));
+      EXPECT_LE(testing::relative_error(none.grad_weight, ref.grad_weight), 5e-6);
+    }
+  });
+}
+
 TEST(CausalConv1d, CutsDoNotChangeABit) {
   SerialParallel serial;
   testing::for_each_level([&] {

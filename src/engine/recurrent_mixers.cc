@@ -1,0 +1,172 @@
+// The mixers of LayerRunner that carry a state from token to token, and the gated memory units that read what
+// one of them left.
+#include <algorithm>
+
+#include "engine/layer_runner.h"
+#include "kernels/causal_conv1d/causal_conv1d.h"
+#include "kernels/gated_delta/gated_delta.h"
+#include "kernels/gated_memory/gated_memory.h"
+#include "kernels/selective_scan/selective_scan.h"
+#include "kernels/ssd_scan/ssd_scan.h"
+
+namespace fathom {
+
+SsmState& LayerRunner::recurrent_state(const Place& place, SequenceState& state) const {
+  const auto slot = std::ranges::find_if(place.layer.writes, [&](SlotId id) {
+    return plan_.slots[static_cast<size_t>(id)].kind == SlotKind::kSsmState;
+  });
+  return state.ssm(*slot, plan_.slots[static_cast<size_t>(*slot)].copies > 1 ? place.depth : 0);
+}
+
+float* LayerRunner::recurrent_output(const Place& place) const {
+  // Every row goes through a layer that keeps a state: the call's first one is the memory's.
+  float* const memory = memory_of(place.layer, MemorySource::kMixer, 0);
+  return memory != nullptr ? memory : inner_x_;
+}
+
+void LayerRunner::convolve(const ParamRef& weight, const ParamRef& bias, int32_t depth, const float* x,
+                           float* y, int64_t channels, int64_t width, float* conv_state, int64_t rows) {
+  const kernels::ConvSequence sequence{{0, rows}, conv_state};
+  kernels::causal_conv1d_fwd_cpu({.x = x,
+                                  .weight = array(weight, depth),
+                                  .bias = array(bias, depth),
+                                  .y = y,
+                                  .sequences = &sequence,
+                                  .num_sequences = 1,
+                                  .channels = channels,
+                                  .width = width},
+                                 running(EngineOp::kCausalConv1d));
+}
+
+void LayerRunner::gate_memory(const float* memory, float* gate, const ParamRef& norm, double eps,
+                              int32_t depth, int64_t dim, int64_t rows) {
+  kernels::gated_memory_fwd_cpu({.memory = memory,
+                                 .gate = gate,
+                                 .weight = array(norm, depth),
+                                 .y = gate,
+                                 .rows = rows,
+                                 .dim = dim,
+                                 .eps = static_cast<float>(eps)},
+                                running(EngineOp::kGatedMemory));
+}
+
+void LayerRunner::mix(const Mamba& mamba, const Place& place, float* x, Rows rows, SequenceState& state) {
+  const int32_t depth = place.depth;
+  const int64_t hidden = plan_.dims.hidden_size;
+  const int64_t bc_dim = mamba.dt_rank + 2 * mamba.state;
+  SsmState& ssm = recurrent_state(place, state);
+  linear({{mamba.in_x, {}, inner_x_, mamba.inner}, {mamba.in_z, {}, inner_z_, mamba.inner}}, depth, normed_,
+         hidden, hidden, rows.count);
+  convolve(mamba.conv_weight, mamba.conv_bias, depth, inner_x_, conv_, mamba.inner, mamba.conv, ssm.conv(),
+           rows.count);
+  linear({{mamba.x_proj, {}, dt_b_c_, bc_dim}}, depth, conv_, mamba.inner, mamba.inner, rows.count);
+  linear({{mamba.dt_proj, {}, dt_, mamba.inner}}, depth, dt_b_c_, bc_dim, mamba.dt_rank, rows.count);
+
+  float* y = recurrent_output(place);
+  const kernels::ScanSequence scan{{0, rows.count}, ssm.ssm()};
+  kernels::selective_scan_fwd_cpu({.x = conv_,
+                                   .dt = dt_,
+                                   .dt_bias = array(mamba.dt_bias, depth),
+                                   .a = ssm_rates_[static_cast<size_t>(mamba.a_log.at(depth))].data(),
+                                   .b = dt_b_c_ + mamba.dt_rank,
+                                   .c = dt_b_c_ + mamba.dt_rank + mamba.state,
+                                   .d = array(mamba.d, depth),
+                                   .y = y,
+                                   .sequences = &scan,
+                                   .num_sequences = 1,
+                                   .inner = mamba.inner,
+                                   .state = mamba.state,
+                                   .bc_stride = bc_dim},
+                                  running(EngineOp::kSelectiveScan));
+  gate_memory(y, inner_z_, {}, 0, depth, mamba.inner, rows.count);
+  project_onto_residual(mamba.out_proj, {}, nullptr, depth, inner_z_, mamba.inner, x, rows.count);
+}
+
+void LayerRunner::mix(const Mamba2& mamba, const Place& place, float* x, Rows rows, SequenceState& state) {
+  const int32_t depth = place.depth;
+  const int64_t hidden = plan_.dims.hidden_size;
+  const int64_t inner = mamba.inner(), channels = mamba.channels();
+  SsmState& ssm = recurrent_state(place, state);
+  linear({{mamba.in_z, {}, inner_z_, inner},
+          {mamba.in_xbc, {}, inner_x_, channels},
+          {mamba.in_dt, {}, dt_, mamba.heads}},
+         depth, normed_, hidden, hidden, rows.count);
+  convolve(mamba.conv_weight, mamba.conv_bias, depth, inner_x_, conv_, channels, mamba.conv, ssm.conv(),
+           rows.count);
+
+  float* y = recurrent_output(place);
+  const kernels::SsdSequence scan{{0, rows.count}, ssm.ssm()};
+  kernels::ssd_scan_fwd_cpu({.x = conv_,
+                             .b = conv_ + inner,
+                             .c = conv_ + inner + mamba.groups * mamba.state,
+                             .dt = dt_,
+                             .dt_bias = array(mamba.dt_bias, depth),
+                             .a = ssm_rates_[static_cast<size_t>(mamba.a_log.at(depth))].data(),
+                             .d = array(mamba.d, depth),
+                             .y = y,
+                             .sequences = &scan,
+                             .num_sequences = 1,
+                             .rates = dt_b_c_,
+                             .shape = {.heads = mamba.heads,
+                                       .head_dim = mamba.head_dim,
+                                       .state = mamba.state,
+                                       .groups = mamba.groups,
+                                       .x_stride = channels}},
+                            running(EngineOp::kSsdScan));
+  gate_memory(y, inner_z_, mamba.norm, mamba.norm_eps, depth, inner, rows.count);
+  project_onto_residual(mamba.out_proj, {}, nullptr, depth, inner_z_, inner, x, rows.count);
+}
+
+void LayerRunner::mix(const GatedDelta& delta, const Place& place, float* x, Rows rows,
+                      SequenceState& state) {
+  const int32_t depth = place.depth;
+  const int64_t hidden = plan_.dims.hidden_size;
+  const int64_t keys = delta.keys(), values = delta.values();
+  SsmState& ssm = recurrent_state(place, state);
+  // q, k and v one array after another, before the convolutions and behind them.
+  const int64_t k_at = rows.count * keys, v_at = 2 * k_at, past = delta.conv - 1;
+  float* const b = dt_ + rows.count * delta.heads;
+  linear({{delta.q, {}, inner_x_, keys},
+          {delta.k, {}, inner_x_ + k_at, keys},
+          {delta.v, {}, inner_x_ + v_at, values}},
+         depth, normed_, hidden, hidden, rows.count);
+  linear({{delta.g, {}, inner_z_, values}, {delta.a, {}, dt_, delta.heads}, {delta.b, {}, b, delta.heads}},
+         depth, normed_, hidden, hidden, rows.count);
+  convolve(delta.q_conv, {}, depth, inner_x_, conv_, keys, delta.conv, ssm.conv(), rows.count);
+  convolve(delta.k_conv, {}, depth, inner_x_ + k_at, conv_ + k_at, keys, delta.conv, ssm.conv() + past * keys,
+           rows.count);
+  convolve(delta.v_conv, {}, depth, inner_x_ + v_at, conv_ + v_at, values, delta.conv,
+           ssm.conv() + 2 * past * keys, rows.count);
+
+  float* y = recurrent_output(place);
+  const kernels::DeltaSequence sequence{{0, rows.count}, ssm.ssm()};
+  kernels::gated_delta_fwd_cpu({.q = conv_,
+                                .k = conv_ + k_at,
+                                .v = conv_ + v_at,
+                                .dt = dt_,
+                                .b = b,
+                                .dt_bias = array(delta.dt_bias, depth),
+                                .a = ssm_rates_[static_cast<size_t>(delta.a_log.at(depth))].data(),
+                                .y = y,
+                                .sequences = &sequence,
+                                .num_sequences = 1,
+                                .terms = dt_b_c_,
+                                .workspace = delta_workspace_,
+                                .shape = {delta.heads, delta.key_dim, delta.value_dim}},
+                               running(EngineOp::kGatedDelta));
+  gate_memory(y, inner_z_, delta.norm, delta.norm_eps, depth, values, rows.count);
+  project_onto_residual(delta.o, {}, nullptr, depth, inner_z_, values, x, rows.count);
+}
+
+void LayerRunner::mix(const GatedMemory& gmu, const Place& place, float* x, Rows rows,
+                      SequenceState& /*state*/) {
+  const int32_t depth = place.depth;
+  const int64_t hidden = plan_.dims.hidden_size;
+  linear({{gmu.in_proj, {}, inner_z_, gmu.inner}}, depth, normed_, hidden, hidden, rows.count);
+  const float* const memory = memory_[static_cast<size_t>(place.layer.reads.front())];
+  gate_memory(memory + rows.first * gmu.inner, inner_z_, gmu.norm, gmu.norm_eps, depth, gmu.inner,
+              rows.count);
+  project_onto_residual(gmu.out_proj, {}, nullptr, depth, inner_z_, gmu.inner, x, rows.count);
+}
+
+}  // namespace fathom
