@@ -304,7 +304,7 @@ class Run {
     report.step_tokens = tokens;
     for (size_t i = 0; i < rows_.size(); ++i)
       report.source_tokens.push_back(rows_.rows_given(i) * config_.data.sequence_length);
-    report.learning_rate = config_.schedule.at(state_.step);
+    report.learning_rate = config_.schedule.of_step(state_.step, train.accumulation);
     FATHOM_TRY(update(report));
     report.seconds = clock_.seconds() - start;
     ++state_.step;

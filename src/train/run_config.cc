@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/sentence.h"
 #include "base/toml.h"
+#include "plan/scaling_study.h"
 #include "plan/spec_io.h"
 
 namespace fathom::train {
@@ -20,6 +21,7 @@ namespace {
 constexpr int64_t kMostOfAnything = int64_t{1} << 40;
 // Rows, their length and micro-batches are multiplied.
 constexpr int64_t kMostFactor = int64_t{1} << 20;
+constexpr double kMostRate = std::numeric_limits<float>::max();
 constexpr double kMostNumber = 1e9, kBelowOne = 1 - 0x1p-24, kLeastFloat = std::numeric_limits<float>::min();
 
 template <class T>
@@ -140,8 +142,10 @@ const std::vector<std::pair<const char*, DecayShape>> kDecayShapes = {
     {"linear", DecayShape::kLinear}, {"cosine", DecayShape::kCosine}, {"1-sqrt", DecayShape::kOneMinusSqrt}};
 const std::vector<std::pair<const char*, Precision>> kPrecisions = {{"f32", Precision::kF32},
                                                                     {"bf16", Precision::kBF16}};
-const std::vector<std::pair<const char*, DecayRule>> kDecayRules = {{"matrices", DecayRule::kMatrices},
-                                                                    {"all", DecayRule::kAll}};
+const std::vector<std::pair<const char*, DecayRule>> kDecayRules = {
+    {"matrices", DecayRule::kMatrices},
+    {"all", DecayRule::kAll},
+    {"parametrisation", DecayRule::kParametrisation}};
 const std::vector<std::pair<const char*, RowOrderKind>> kOrders = {{"shuffle", RowOrderKind::kShuffle},
                                                                    {"sequential", RowOrderKind::kSequential},
                                                                    {"affine", RowOrderKind::kAffine}};
@@ -243,6 +247,18 @@ Result<ModelSpec> read_model(const toml::table& root, const std::string& directo
   return invalid("model is neither a file name nor a table");
 }
 
+// A learning rate for one size of batch and the parametrisation's base depth.
+struct BaseRate {
+  double rate = 0;
+  int64_t batch_tokens = StudyBase::kBatchTokens;
+  double peak_of(const RunConfig& config) const {
+    const double batch = static_cast<double>(config.train.rows) *
+                         static_cast<double>(config.train.accumulation) *
+                         static_cast<double>(config.data.sequence_length);
+    return study_learning_rate(config.model, rate, static_cast<double>(batch_tokens), batch);
+  }
+};
+
 Status check(const RunConfig& config) {
   if (config.data.sources.empty())
     return invalid("data.train is missing: text files, directories or token shards");
@@ -341,14 +357,25 @@ Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std:
   Section schedule(root, "schedule");
   Schedule& s = config.schedule;
   schedule.read_word("kind", s.kind, kSchedules);
-  schedule.read("learning_rate", s.peak, 0, std::numeric_limits<float>::max());
+  schedule.read("learning_rate", s.peak, 0, kMostRate);
+  BaseRate base;
+  schedule.read("base_learning_rate", base.rate, 0, kMostRate);
+  schedule.read("base_batch_tokens", base.batch_tokens, 1);
   schedule.read("warmup_steps", s.warmup_steps, 0);
   schedule.read("decay_steps", s.decay_steps, 0);
   schedule.read_word("decay_shape", s.decay_shape, kDecayShapes);
   schedule.read("final_ratio", s.final_ratio, 0, 1);
   s.total_steps = t.steps;
   schedule.read("total_steps", s.total_steps, 1);
+  schedule.read("per_micro_batch", s.per_micro_batch);
+  const bool from_base = schedule.find("base_learning_rate") != nullptr;
+  const bool given = schedule.find("learning_rate") != nullptr;
   FATHOM_TRY(schedule.finish());
+  if (from_base && given) {
+    return invalid(
+        "schedule.learning_rate and schedule.base_learning_rate are both given, expected one of them");
+  }
+  if (from_base) s.peak = base.peak_of(config);
   FATHOM_TRY(check(config));
   return config;
 }
@@ -408,6 +435,7 @@ std::string to_toml(const RunConfig& config) {
   // A word that runs of before do not have: written where it says something.
   if (s.decay_shape != DecayShape::kLinear)
     schedule.insert("decay_shape", word_of(s.decay_shape, kDecayShapes));
+  if (s.per_micro_batch) schedule.insert("per_micro_batch", true);
   root.insert("schedule", std::move(schedule));
   root.insert("train", toml::table{{"steps", t.steps},
                                    {"rows", t.rows},

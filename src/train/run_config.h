@@ -15,9 +15,9 @@
 namespace fathom::train {
 
 enum class Precision : uint8_t { kF32, kBF16 };
-// Which parameters AdamW decays: matrices and what relaxation adds, as Mixture-of-Recursions does, or
-// everything (Decoder-Hybrid-Decoder).
-enum class DecayRule : uint8_t { kMatrices, kAll };
+// Which parameters AdamW decays: matrices and what relaxation adds, as Mixture-of-Recursions does;
+// everything; or what the model's parametrisation says (Decoder-Hybrid-Decoder, plan/scaling_study.h).
+enum class DecayRule : uint8_t { kMatrices, kAll, kParametrisation };
 enum class RowOrderKind : uint8_t { kShuffle, kSequential, kAffine };
 
 // One part of the training data.

@@ -30,7 +30,8 @@ struct ModelCase {
   nlohmann::json record;  // case.json
 
   // What it asks for beside one forward and backward pass, by the keys of case.json.
-  bool training_steps() const { return record.contains("micro_batches"); }
+  bool training_steps() const { return record.contains("micro_batches") || optimizer_steps(); }
+  bool optimizer_steps() const { return record.contains("log_fp32"); }  // of the hybrids
   bool warmup_calls() const { return record.contains("calls"); }
 };
 
