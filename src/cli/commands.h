@@ -12,6 +12,7 @@ Action declare_convert(CLI::App& app);
 Action declare_eval(CLI::App& app);
 Action declare_generate(CLI::App& app);
 Action declare_train(CLI::App& app);
+Action declare_pack(CLI::App& app);
 Action declare_plan(CLI::App& app);
 Action declare_plot(CLI::App& app);
 Action declare_tokenize(CLI::App& app);

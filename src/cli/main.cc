@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
           {"generate", "text from a model", declare_generate},
           {"inspect", "list the tensors and sizes of a model directory or a file of tensors",
            declare_inspect},
+          {"pack", "text as packed token files", declare_pack},
           {"plan", "print the layers of a model and what they cost", declare_plan},
           {"plot", "learning curves of training runs as a picture", declare_plot},
           {"tokenize", "text to token ids and back; --train learns a tokenizer", declare_tokenize},

@@ -146,9 +146,11 @@ const std::vector<std::pair<const char*, DecayRule>> kDecayRules = {
     {"matrices", DecayRule::kMatrices},
     {"all", DecayRule::kAll},
     {"parametrisation", DecayRule::kParametrisation}};
-const std::vector<std::pair<const char*, RowOrderKind>> kOrders = {{"shuffle", RowOrderKind::kShuffle},
-                                                                   {"sequential", RowOrderKind::kSequential},
-                                                                   {"affine", RowOrderKind::kAffine}};
+const std::vector<std::pair<const char*, RowOrderKind>> kOrders = {
+    {"shuffle", RowOrderKind::kShuffle},
+    {"sequential", RowOrderKind::kSequential},
+    {"affine", RowOrderKind::kAffine},
+    {"file_groups", RowOrderKind::kFileGroups}};
 
 template <class Enum>
 const char* word_of(Enum value, const std::vector<std::pair<const char*, Enum>>& words) {
@@ -318,6 +320,7 @@ Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std:
   data.read("keep_documents_apart", d.keep_documents_apart);
   data.read_word("order", d.order, kOrders);
   data.read("affine_multiplier", d.affine_multiplier, 1);
+  data.read("group_files", d.group_files, 1);
   FATHOM_TRY(data.finish());
 
   Section optimizer(root, "optimizer");
@@ -412,6 +415,7 @@ std::string to_toml(const RunConfig& config) {
                    {"keep_documents_apart", d.keep_documents_apart},
                    {"order", word_of(d.order, kOrders)},
                    {"affine_multiplier", d.affine_multiplier}};
+  if (d.order == RowOrderKind::kFileGroups) data.insert("group_files", d.group_files);
   if (d.sources.size() == 1 && d.sources.front().name == "train") {
     data.insert("train", list(d.sources.front().paths));
   } else {

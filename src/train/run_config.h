@@ -18,7 +18,7 @@ enum class Precision : uint8_t { kF32, kBF16 };
 // Which parameters AdamW decays: matrices and what relaxation adds, as Mixture-of-Recursions does;
 // everything; or what the model's parametrisation says (Decoder-Hybrid-Decoder, plan/scaling_study.h).
 enum class DecayRule : uint8_t { kMatrices, kAll, kParametrisation };
-enum class RowOrderKind : uint8_t { kShuffle, kSequential, kAffine };
+enum class RowOrderKind : uint8_t { kShuffle, kSequential, kAffine, kFileGroups };
 
 // One part of the training data.
 struct SourceConfig {
@@ -40,6 +40,8 @@ struct DataConfig {
   bool keep_documents_apart = false;  // attention and state do not cross document boundaries
   RowOrderKind order = RowOrderKind::kShuffle;
   int64_t affine_multiplier = 1;  // kAffine: row = ((rows_per_step * step + i) * multiplier) mod rows
+  // kFileGroups: files of a group. Rows then lie in one file each and share no token (data/packed_rows.h).
+  int64_t group_files = 1;
 };
 
 struct OptimizerConfig {

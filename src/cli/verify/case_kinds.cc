@@ -31,7 +31,7 @@ const CaseKind kKinds[] = {
     {"init_", verify_uptrained_weights, /*whole_model=*/true},
     {"tables", verify_tables},
     {"varlen_", refuse},
-    {"packed_data", refuse},
+    {"packed_data", verify_packed_data},
 };
 
 }  // namespace
