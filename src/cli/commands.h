@@ -10,6 +10,7 @@ Action declare_inspect(CLI::App& app);
 Action declare_compare(CLI::App& app);
 Action declare_convert(CLI::App& app);
 Action declare_eval(CLI::App& app);
+Action declare_fit(CLI::App& app);
 Action declare_generate(CLI::App& app);
 Action declare_train(CLI::App& app);
 Action declare_pack(CLI::App& app);

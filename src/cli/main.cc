@@ -10,6 +10,7 @@ int main(int argc, char** argv) {
           {"compare", "training runs side by side, and a text from each", declare_compare},
           {"convert", "a checkpoint as a model directory", declare_convert},
           {"eval", "how well a model does on tasks and predicts text", declare_eval},
+          {"fit", "scaling laws through the losses of training runs", declare_fit},
           {"generate", "text from a model", declare_generate},
           {"inspect", "list the tensors and sizes of a model directory or a file of tensors",
            declare_inspect},

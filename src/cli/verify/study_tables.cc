@@ -1,8 +1,11 @@
 #include "cli/verify/study_tables.h"
 
+#include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
+#include "cli/plot/power_law.h"
 #include "cli/verify/case_kinds.h"
 #include "plan/count.h"
 #include "plan/naming.h"
@@ -223,6 +226,38 @@ Status compare_study_budgets(const json& table, Report& report) {
   }
   tokens.report(report, "plan", "lr_batch_tokens.json: parameters, tokens, batches");
   rates.report(report, "plan", "lr_batch_tokens.json: peak learning rates");
+  return {};
+}
+
+// The problem is flat: its recorded minima are as good as ours to some digits of the sum of squares, less of
+// its numbers.
+Status compare_scaling_fits(const json& table, Report& report) {
+  double squares = 0, values = 0, floors = 0;
+  int64_t compared = 0;
+  const auto compare = [&](const json& recorded, const char* x, double most_exponent) -> Status {
+    std::vector<plot::Point> points;
+    for (size_t i = 0; i < recorded.at("loss").size(); ++i)
+      points.push_back({recorded.at(x).at(i), recorded.at("loss").at(i)});
+    FATHOM_ASSIGN(const plot::LawFit fit, plot::fit_power_law(points, most_exponent));
+    const plot::PowerLaw law{recorded.at("A"), recorded.at("b"), recorded.at("C")};
+    for (const plot::Point& point : points)
+      values = std::max(values, std::fabs(fit.law.at(point.x) - law.at(point.x)));
+    const double least = recorded.at("sum_of_squares");
+    squares = std::max(squares, std::fabs(fit.sum_of_squares - least) / least);
+    floors = std::max(floors, std::fabs(fit.law.c - law.c));
+    ++compared;
+    return {};
+  };
+  for (const json& fit : table.at("flops_fits")) FATHOM_TRY(compare(fit, "x", 1));
+  for (const json& fit : table.at("token_fits"))
+    FATHOM_TRY(compare(fit, "x_billion_tokens", plot::kMostExponent));
+  const auto add = [&](const std::string& what, Measure measure, double error, double limit) {
+    report.add({"fit", "scaling_fits.json: " + what + " (" + std::to_string(compared) + " compared)", measure,
+                compared > 0 ? error : INFINITY, limit});
+  };
+  add("sums of squares", Measure::kOfLargest, squares, 1e-6);
+  add("values at the points", Measure::kAbsolute, values, 1e-6);
+  add("floors C", Measure::kAbsolute, floors, 1e-5);
   return {};
 }
 

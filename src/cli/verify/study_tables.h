@@ -17,6 +17,8 @@ Status compare_init_and_groups(const nlohmann::json& table, Report& report);
 Status compare_study_schedules(const nlohmann::json& table, Report& report);
 // Tokens of training and of a batch, peak learning rates.
 Status compare_study_budgets(const nlohmann::json& table, Report& report);
+// Laws fitted to the published losses: sums of squares, values at the points, floors.
+Status compare_scaling_fits(const nlohmann::json& table, Report& report);
 // Names and shapes of the released checkpoint.
 Status compare_phi4_tensors(const nlohmann::json& table, Report& report);
 

@@ -234,6 +234,7 @@ const TableKind kTables[] = {{"parameter_counts.json", "what", compare_parameter
                              {"lr_schedule.json", "cases", compare_study_schedules},
                              {"lr_batch_tokens.json", "rows", compare_study_budgets},
                              {"phi4_mini_flash_tensors.json", "tensors", compare_phi4_tensors},
+                             {"scaling_fits.json", "flops_fits", compare_scaling_fits},
                              {"tie_behaviour.json", "rows", compare_tie_behaviour},
                              {"lr_schedules.json", "examples", compare_schedules},
                              {"capacity.json", "warmup", compare_capacities},
