@@ -63,6 +63,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                 .kv_heads = shape.kv_heads,
                                 .head_dim = shape.head_dim,
                                 .scale = static_cast<float>(shape.scale),
+                                .dropout = shape.dropout,
                                 .workspace = workspace.mutable_data_ptr<uint8_t>()},
                                torch_parallel());
   }
@@ -95,6 +96,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                 .kv_heads = shape.kv_heads,
                                 .head_dim = shape.head_dim,
                                 .scale = static_cast<float>(shape.scale),
+                                .dropout = shape.dropout,
                                 .bf16 = bf16,
                                 .workspace = workspace.mutable_data_ptr<uint8_t>()},
                                torch_parallel());

@@ -291,6 +291,10 @@ class Run {
     parameters_.clear_gradients();
     options.accumulation = train.accumulation;
     options.draw_seed = train.seed;
+    options.label_smoothing = train.label_smoothing;
+    options.attention_dropout = {
+        .own = state_.step >= train.attention_dropout_from ? train.attention_dropout : 0,
+        .cross = state_.step >= train.cross_attention_dropout_from ? train.cross_attention_dropout : 0};
     for (const Batch& batch : batches) {
       ++state_.forward_calls;
       options.draw_call = static_cast<uint64_t>(state_.forward_calls);

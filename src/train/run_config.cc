@@ -274,6 +274,8 @@ Status check(const RunConfig& config) {
     return invalid("schedule.warmup_steps is " + std::to_string(config.schedule.warmup_steps) +
                    ", more than schedule.total_steps " + std::to_string(config.schedule.total_steps));
   }
+  if (config.data.segments_of_row && !config.data.keep_documents_apart)
+    return invalid("data.segments_of_row is for data.keep_documents_apart = true");
   if (config.data.label_inside_row && config.data.sequence_length < 2) {
     return invalid("data.sequence_length is " + std::to_string(config.data.sequence_length) +
                    ", a row that predicts inside itself has at least 2 tokens");
@@ -318,6 +320,7 @@ Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std:
   data.read("sequence_length", d.sequence_length, 1, kMostFactor);
   data.read("label_inside_row", d.label_inside_row);
   data.read("keep_documents_apart", d.keep_documents_apart);
+  data.read("segments_of_row", d.segments_of_row);
   data.read_word("order", d.order, kOrders);
   data.read("affine_multiplier", d.affine_multiplier, 1);
   data.read("group_files", d.group_files, 1);
@@ -352,6 +355,11 @@ Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std:
   train.read("sample_every", t.sample_every, 0);
   train.read("sample_prompt", t.sample_prompt);
   train.read("sample_tokens", t.sample_tokens, 1);
+  train.read("label_smoothing", t.label_smoothing, 0, 1);
+  train.read("attention_dropout", t.attention_dropout, 0, kBelowOne);
+  train.read("attention_dropout_from", t.attention_dropout_from, 0);
+  train.read("cross_attention_dropout", t.cross_attention_dropout, 0, kBelowOne);
+  train.read("cross_attention_dropout_from", t.cross_attention_dropout_from, 0);
   train.read("count_masked_labels", t.count_masked_labels);
   FATHOM_TRY(train.finish());
   t.seed = static_cast<uint64_t>(seed);
@@ -415,6 +423,7 @@ std::string to_toml(const RunConfig& config) {
                    {"keep_documents_apart", d.keep_documents_apart},
                    {"order", word_of(d.order, kOrders)},
                    {"affine_multiplier", d.affine_multiplier}};
+  if (d.segments_of_row) data.insert("segments_of_row", true);
   if (d.order == RowOrderKind::kFileGroups) data.insert("group_files", d.group_files);
   if (d.sources.size() == 1 && d.sources.front().name == "train") {
     data.insert("train", list(d.sources.front().paths));
@@ -441,22 +450,32 @@ std::string to_toml(const RunConfig& config) {
     schedule.insert("decay_shape", word_of(s.decay_shape, kDecayShapes));
   if (s.per_micro_batch) schedule.insert("per_micro_batch", true);
   root.insert("schedule", std::move(schedule));
-  root.insert("train", toml::table{{"steps", t.steps},
-                                   {"rows", t.rows},
-                                   {"accumulation", t.accumulation},
-                                   {"seed", static_cast<int64_t>(t.seed)},
-                                   {"precision", word_of(t.precision, kPrecisions)},
-                                   {"gradient_checkpointing", t.gradient_checkpointing},
-                                   {"threads", t.threads},
-                                   {"log_every", t.log_every},
-                                   {"eval_every", t.eval_every},
-                                   {"eval_rows", t.eval_rows},
-                                   {"save_every", t.save_every},
-                                   {"keep", t.keep},
-                                   {"sample_every", t.sample_every},
-                                   {"sample_prompt", t.sample_prompt},
-                                   {"sample_tokens", t.sample_tokens},
-                                   {"count_masked_labels", t.count_masked_labels}});
+  toml::table train{{"steps", t.steps},
+                    {"rows", t.rows},
+                    {"accumulation", t.accumulation},
+                    {"seed", static_cast<int64_t>(t.seed)},
+                    {"precision", word_of(t.precision, kPrecisions)},
+                    {"gradient_checkpointing", t.gradient_checkpointing},
+                    {"threads", t.threads},
+                    {"log_every", t.log_every},
+                    {"eval_every", t.eval_every},
+                    {"eval_rows", t.eval_rows},
+                    {"save_every", t.save_every},
+                    {"keep", t.keep},
+                    {"sample_every", t.sample_every},
+                    {"sample_prompt", t.sample_prompt},
+                    {"sample_tokens", t.sample_tokens},
+                    {"count_masked_labels", t.count_masked_labels}};
+  if (t.label_smoothing > 0) train.insert("label_smoothing", t.label_smoothing);
+  if (t.attention_dropout > 0) {
+    train.insert("attention_dropout", t.attention_dropout);
+    train.insert("attention_dropout_from", t.attention_dropout_from);
+  }
+  if (t.cross_attention_dropout > 0) {
+    train.insert("cross_attention_dropout", t.cross_attention_dropout);
+    train.insert("cross_attention_dropout_from", t.cross_attention_dropout_from);
+  }
+  root.insert("train", std::move(train));
   return write_toml(root);
 }
 

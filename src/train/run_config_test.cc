@@ -60,6 +60,10 @@ TEST(RunConfig, TrainIsAMixtureOfOne) {
 TEST(RunConfig, TheResolvedRecipeSaysTheSame) {
   for (const std::string& text :
        {kMixture, std::string("[data]\ntrain = \"a\"\n[train]\ngradient_checkpointing = true\n"),
+        std::string("[data]\ntrain = \"a\"\nkeep_documents_apart = true\nsegments_of_row = true\n"
+                    "order = \"file_groups\"\ngroup_files = 3\n[train]\nlabel_smoothing = 0.1\n"
+                    "attention_dropout = 0.05\nattention_dropout_from = 7\n"
+                    "cross_attention_dropout = 0.25\n"),
         std::string("[data]\ntrain = \"a\"\n[optimizer]\ndecay = \"parametrisation\"\n"
                     "[schedule]\nper_micro_batch = true\nbase_learning_rate = 1e-3\n")}) {
     const Result<RunConfig> config = parse(text);
@@ -97,6 +101,11 @@ TEST(RunConfig, ABaseRateIsScaledByTheBatch) {
   EXPECT_DOUBLE_EQ(config->schedule.peak, 2e-3);
   EXPECT_EQ(refusal(text, {"schedule.base_learning_rate=1e-3", "schedule.learning_rate=1e-3"}),
             "schedule.learning_rate and schedule.base_learning_rate are both given, expected one of them");
+}
+
+TEST(RunConfig, SegmentsAreDocumentsKeptApart) {
+  EXPECT_EQ(refusal("[data]\ntrain = \"a\"\nsegments_of_row = true\n"),
+            "data.segments_of_row is for data.keep_documents_apart = true");
 }
 
 TEST(RunConfig, WhatIsWrongWithAMixtureIsNamed) {

@@ -183,9 +183,10 @@ int64_t add_row(const DataConfig& config, const PackedRows& rows, int64_t row, B
     const size_t end = c + 1 < cuts.size() ? std::min(inputs, static_cast<size_t>(cuts[c + 1])) : inputs;
     if (begin >= end) continue;
     // What follows a document's end cannot be known from the document.
-    if (end < inputs) labels[end - 1] = kIgnored;
+    if (end < inputs && !config.segments_of_row) labels[end - 1] = kIgnored;
     batch.add({tokens.begin() + static_cast<int64_t>(begin), tokens.begin() + static_cast<int64_t>(end)},
-              {labels.begin() + static_cast<int64_t>(begin), labels.begin() + static_cast<int64_t>(end)});
+              {labels.begin() + static_cast<int64_t>(begin), labels.begin() + static_cast<int64_t>(end)},
+              config.segments_of_row ? static_cast<int32_t>(begin) : 0);
   }
   for (int32_t label : labels) counted += label != kIgnored ? 1 : 0;
   return counted;

@@ -19,18 +19,12 @@ Status verify_module(const CaseRequest& request, Report& report, Parallel& paral
   return run_module_case(request.directory, request.name, report, parallel);
 }
 
-Status refuse(const CaseRequest& request, Report&, Parallel&) {
-  return not_supported("not supported yet: cases named " +
-                       request.name.substr(0, request.name.find('_') + 1) + "*");
-}
-
 // Longest prefixes first where one is the start of another.
 const CaseKind kKinds[] = {
     {"module_", verify_module},
     {"init_rules", verify_init_rules},
     {"init_", verify_uptrained_weights, /*whole_model=*/true},
     {"tables", verify_tables},
-    {"varlen_", refuse},
     {"packed_data", verify_packed_data},
 };
 
