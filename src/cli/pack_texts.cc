@@ -1,7 +1,11 @@
 #include "cli/pack_texts.h"
 
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <optional>
+
+#include "data/token_paths.h"
 
 namespace fathom::cli {
 
@@ -12,13 +16,9 @@ Result<PackedRows> pack_texts(const std::vector<std::string>& paths, const TextC
   std::vector<TokenFile> files;
   std::vector<std::string> texts;
   for (const std::string& path : paths) {
-    if (path.ends_with(".tokens")) {
-      FATHOM_ASSIGN(TokenFile file, TokenFile::open(path));
-      files.push_back(std::move(file));
-    } else if (path.ends_with(".bin")) {
-      FATHOM_ASSIGN(TokenFile file,
-                    TokenFile::open_raw(path, width_for(codec.vocab_size()), codec.vocab_size(), end));
-      files.push_back(std::move(file));
+    if (is_token_path(path)) {
+      FATHOM_ASSIGN(std::vector<TokenFile> named, open_token_files(path, codec.vocab_size(), end));
+      std::ranges::move(named, std::back_inserter(files));
     } else {
       texts.push_back(path);
     }

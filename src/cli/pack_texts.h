@@ -18,9 +18,9 @@ struct PackSettings {
   int64_t vocab_size = 0;          // of the model
 };
 
-// `paths` as data.valid of a recipe: text files and folders, token shards (.tokens), headerless ids (.bin).
-// Documents of text end with the tokenizer's token for it, and special tokens written in text are plain text,
-// as in training. Text becomes a shard in `scratch`.
+// `paths` as data.valid of a recipe: text files and folders, token shards (.tokens), packed or headerless ids
+// (.bin). Documents of text end with the tokenizer's token for it, and special tokens written in text are
+// plain text, as in training. Text becomes a shard in `scratch`.
 Result<PackedRows> pack_texts(const std::vector<std::string>& paths, const TextCodec& codec,
                               const PackSettings& settings, const std::string& scratch);
 

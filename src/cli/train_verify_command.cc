@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "cli/train_commands.h"
+#include "cli/verify/optimizer_case.h"
 #include "cli/verify/train_half.h"
 #include "cli/verify/training_case.h"
 
@@ -27,6 +28,7 @@ Action declare_train_verify(CLI::App& app) {
       FATHOM_ASSIGN(verify::ModelCase c, verify::open_model_case(flags->directory, name));
       FATHOM_TRY(verify::apply_tolerance(flags->tolerance, c.limits));
       report = verify::Report(name, c.limits);
+      if (c.optimizer_steps()) return verify::verify_optimizer_steps(c, report);
       if (c.training_steps()) return verify::verify_training_steps(c, report);
       if (c.warmup_calls()) return verify::verify_warmup_calls(c, report);
       return verify::verify_in_trainer(c, report);

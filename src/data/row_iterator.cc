@@ -45,8 +45,8 @@ Result<std::string> text_from(const json& state, const char* key) {
 
 Result<OrderKind> kind_from(const json& state) {
   FATHOM_ASSIGN(const std::string name, text_from(state, "order"));
-  for (OrderKind kind :
-       {OrderKind::kSequential, OrderKind::kShuffled, OrderKind::kAffine, OrderKind::kExplicit}) {
+  for (OrderKind kind : {OrderKind::kSequential, OrderKind::kShuffled, OrderKind::kAffine,
+                         OrderKind::kExplicit, OrderKind::kFileGroups}) {
     if (name == name_of(kind)) return kind;
   }
   return invalid("iteration state: unknown order \"" + name + "\"");
@@ -105,12 +105,19 @@ IterationState RowIterator::state() const {
   state.rows = order_.rows();
   state.kind = settings.kind;
   // Only what the order uses: other settings may change between runs without harm.
-  if (settings.kind == OrderKind::kShuffled) state.seed = settings.seed;
+  const bool groups = settings.kind == OrderKind::kFileGroups;
+  if (settings.kind == OrderKind::kShuffled || groups) state.seed = settings.seed;
   if (settings.kind == OrderKind::kAffine) {
     state.multiplier = settings.multiplier;
     state.offset = settings.offset;
   }
   if (settings.kind == OrderKind::kExplicit) state.order_hash = hash_of(settings.listed);
+  if (groups) {
+    std::vector<int64_t> described = settings.groups.file_rows;
+    described.insert(described.end(), {settings.groups.files, settings.groups.shuffled ? 1 : 0,
+                                       settings.groups.whole_groups ? 1 : 0});
+    state.order_hash = hash_of(described);
+  }
   state.data = data_;
   return state;
 }

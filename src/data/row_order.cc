@@ -18,6 +18,8 @@ std::string_view name_of(OrderKind kind) {
       return "affine";
     case OrderKind::kExplicit:
       return "explicit";
+    case OrderKind::kFileGroups:
+      return "file_groups";
   }
   return "?";
 }
@@ -56,10 +58,24 @@ Result<RowOrder> RowOrder::create(OrderSettings settings, int64_t rows) {
       }
     }
   }
+  if (settings.kind == OrderKind::kFileGroups) {
+    settings.groups.seed = settings.seed;
+    const std::vector<int64_t>& of_files = settings.groups.file_rows;
+    const int64_t counted = std::accumulate(of_files.begin(), of_files.end(), int64_t{0});
+    if (counted != rows) {
+      return invalid("an order over the " + std::to_string(counted) + " rows of " +
+                     std::to_string(of_files.size()) + " files, but there are " + std::to_string(rows));
+    }
+    FATHOM_ASSIGN(FileGroups groups, FileGroups::create(settings.groups));
+    RowOrder order(std::move(settings), rows);
+    order.groups_ = std::make_shared<FileGroups>(std::move(groups));
+    return order;
+  }
   return RowOrder(std::move(settings), rows);
 }
 
 int64_t RowOrder::epoch_length() const {
+  if (groups_ != nullptr) return groups_->epoch_length();
   return settings_.kind == OrderKind::kExplicit ? static_cast<int64_t>(settings_.listed.size()) : rows_;
 }
 
@@ -81,6 +97,8 @@ int64_t RowOrder::row(int64_t epoch, int64_t position) const {
     }
     case OrderKind::kExplicit:
       return settings_.listed[static_cast<size_t>(position)];
+    case OrderKind::kFileGroups:
+      return groups_->row(epoch, position);
   }
   return 0;
 }

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/extents.h"
+#include "data/packed_layout.h"
 #include "data/token_layout.h"
 
 namespace fathom {
@@ -165,6 +166,22 @@ Result<TokenFile> TokenFile::open(const std::string& path) {
   return file;
 }
 
+Status TokenFile::read_bare_ids() {
+  FATHOM_TRY(check_vocab_size(static_cast<uint64_t>(vocab_size_), width_));
+  if (end_of_document_ && (*end_of_document_ < 0 || *end_of_document_ >= vocab_size_)) {
+    return invalid("end of document is id " + std::to_string(*end_of_document_) + " in a vocabulary of " +
+                   std::to_string(vocab_size_));
+  }
+  FATHOM_TRY(check_ids());
+  for (int64_t i = 0; i < tokens_; ++i) {
+    if (i == 0 || (end_of_document_ && token(i - 1) == *end_of_document_)) {
+      found_starts_.push_back(static_cast<uint64_t>(i));
+    }
+  }
+  data_hash_ = sha256(id_bytes());
+  return {};
+}
+
 Result<TokenFile> TokenFile::open_raw(const std::string& path, TokenWidth width, int64_t vocab_size,
                                       std::optional<int32_t> end_of_document) {
   TokenFile file;
@@ -172,13 +189,6 @@ Result<TokenFile> TokenFile::open_raw(const std::string& path, TokenWidth width,
   file.width_ = width;
   file.vocab_size_ = vocab_size;
   file.end_of_document_ = end_of_document;
-  if (Status status = check_vocab_size(static_cast<uint64_t>(vocab_size), width); !status.ok()) {
-    return at(path, std::move(status).error());
-  }
-  if (end_of_document && (*end_of_document < 0 || *end_of_document >= vocab_size)) {
-    return invalid(path + ": end of document is id " + std::to_string(*end_of_document) +
-                   " in a vocabulary of " + std::to_string(vocab_size));
-  }
   FATHOM_ASSIGN(file.mapping_, MappedFile::open(path));
   file.bytes_ = file.mapping_.bytes();
   const size_t bytes = file.bytes_.size();
@@ -188,14 +198,71 @@ Result<TokenFile> TokenFile::open_raw(const std::string& path, TokenWidth width,
                    std::to_string(id_size) + " bytes");
   }
   file.tokens_ = static_cast<int64_t>(bytes / id_size);
-  if (Status status = file.check_ids(); !status.ok()) return at(path, std::move(status).error());
-  for (int64_t i = 0; i < file.tokens_; ++i) {
-    if (i == 0 || (end_of_document && file.token(i - 1) == *end_of_document)) {
-      file.found_starts_.push_back(static_cast<uint64_t>(i));
-    }
-  }
-  file.data_hash_ = sha256(file.id_bytes());
+  if (Status status = file.read_bare_ids(); !status.ok()) return at(path, std::move(status).error());
   return file;
+}
+
+Status TokenFile::read_packed_layout() {
+  namespace packed = packed_layout;
+  if (bytes_.size() < packed::kHeaderBytes) {
+    return invalid("not a packed token file: " + std::to_string(bytes_.size()) +
+                   " bytes, expected at least " + std::to_string(packed::kHeaderBytes));
+  }
+  if (!std::equal(packed::kMagic.begin(), packed::kMagic.end(), bytes_.begin()))
+    return invalid("not a packed token file: it does not begin with LITPKDS");
+  const auto version = layout::load<uint64_t>(bytes_, packed::kVersionAt);
+  if (version != packed::kVersion) {
+    return not_supported("packed token file of version " + std::to_string(version) + ", expected 1");
+  }
+  const uint8_t type = bytes_[packed::kTypeAt];
+  if (type != packed::kInt32 && type != packed::kUInt16) {
+    return not_supported("ids of the type with code " + std::to_string(type) +
+                         ", expected 8 (unsigned 16 bits) or 4 (32 bits)");
+  }
+  width_ = type == packed::kUInt16 ? TokenWidth::kU16 : TokenWidth::kU32;
+  const auto tokens = layout::load<uint64_t>(bytes_, packed::kTokensAt);
+  const uint64_t room = bytes_.size() - packed::kHeaderBytes, width = static_cast<uint64_t>(width_);
+  if (tokens > room / width || tokens * width != room) {
+    return invalid(std::to_string(tokens) + " ids of " + std::to_string(width) +
+                   " bytes do not make a file of " + std::to_string(bytes_.size()) + " bytes");
+  }
+  tokens_ = static_cast<int64_t>(tokens);
+  ids_offset_ = packed::kHeaderBytes;
+  return {};
+}
+
+Result<TokenFile> TokenFile::parse_packed(std::span<const uint8_t> bytes, int64_t vocab_size,
+                                          std::optional<int32_t> end_of_document) {
+  FATHOM_CHECK(reinterpret_cast<uintptr_t>(bytes.data()) % alignof(uint64_t) == 0,
+               "a packed file in memory that is not aligned to 8 bytes");
+  TokenFile file;
+  file.bytes_ = bytes;
+  file.vocab_size_ = vocab_size;
+  file.end_of_document_ = end_of_document;
+  FATHOM_TRY(file.read_packed_layout());
+  FATHOM_TRY(file.read_bare_ids());
+  return file;
+}
+
+Result<TokenFile> TokenFile::open_packed(const std::string& path, int64_t vocab_size,
+                                         std::optional<int32_t> end_of_document) {
+  FATHOM_ASSIGN(MappedFile mapping, MappedFile::open(path));
+  Result<TokenFile> file = parse_packed(mapping.bytes(), vocab_size, end_of_document);
+  if (!file.ok()) return at(path, std::move(file).error());
+  file->mapping_ = std::move(mapping);
+  file->path_ = path;
+  return file;
+}
+
+Result<TokenFile> TokenFile::open_any(const std::string& path, int64_t vocab_size,
+                                      std::optional<int32_t> end_of_document) {
+  if (path.ends_with(".tokens")) return open(path);
+  FATHOM_ASSIGN(const MappedFile mapping, MappedFile::open(path));
+  const auto bytes = mapping.bytes();
+  const auto& magic = packed_layout::kMagic;
+  const bool packed = bytes.size() >= magic.size() && std::equal(magic.begin(), magic.end(), bytes.begin());
+  return packed ? open_packed(path, vocab_size, end_of_document)
+                : open_raw(path, width_for(vocab_size), vocab_size, end_of_document);
 }
 
 std::span<const uint64_t> TokenFile::document_starts() const {

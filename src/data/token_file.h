@@ -1,5 +1,5 @@
-// A file of token ids, mapped read-only: Fathom's own shards (docs/formats/token-shards.md) or headerless ids
-// as other trainers write them.
+// A file of token ids, mapped read-only: Fathom's own shards (docs/formats/token-shards.md), or the packed
+// and the headerless ones of other trainers.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +34,19 @@ class TokenFile {
   static Result<TokenFile> open_raw(const std::string& path, TokenWidth width, int64_t vocab_size,
                                     std::optional<int32_t> end_of_document);
 
+  // A packed file (LITPKDS): header and ids. Documents as in a headerless file.
+  static Result<TokenFile> open_packed(const std::string& path, int64_t vocab_size,
+                                       std::optional<int32_t> end_of_document);
+  // The same over bytes in memory, which must outlive the object and lie at a multiple of 8; errors carry no
+  // path.
+  static Result<TokenFile> parse_packed(std::span<const uint8_t> bytes, int64_t vocab_size,
+                                        std::optional<int32_t> end_of_document);
+
+  // By what the path ends with and the file begins with: a shard (.tokens), else packed or headerless ids as
+  // narrow as the vocabulary allows. `vocab_size` and `end_of_document` are for the latter two.
+  static Result<TokenFile> open_any(const std::string& path, int64_t vocab_size,
+                                    std::optional<int32_t> end_of_document);
+
   int64_t tokens() const { return tokens_; }
   int64_t vocab_size() const { return vocab_size_; }
   TokenWidth width() const { return width_; }
@@ -52,6 +65,9 @@ class TokenFile {
 
  private:
   Status read_layout();
+  Status read_packed_layout();
+  // What remains for files that carry no table of documents: checks ids, finds documents, hashes.
+  Status read_bare_ids();
   Status check_ids() const;
   Status check_documents() const;
   Status check_hash() const;

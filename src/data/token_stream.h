@@ -20,6 +20,7 @@ class TokenStream {
   int64_t vocab_size() const { return files_.front().vocab_size(); }
   int64_t documents() const { return document_begin_.back(); }
   const std::vector<TokenFile>& files() const { return files_; }
+  int64_t first_token(size_t file) const { return file_begin_[file]; }
 
   // Tokens [begin, begin + out.size()); the range must lie in the stream.
   void read(int64_t begin, std::span<int32_t> out) const;

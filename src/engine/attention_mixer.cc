@@ -55,9 +55,9 @@ void LayerRunner::rotate(const Attention& attention, float* x, int64_t heads, Ro
   const RopeTable& table = rope_table(attention);
   kernels::rope_fwd_cpu({.x = x,
                          .positions = rows.positions,
-                         .cos = table.cos.data(),
-                         .sin = table.sin.data(),
-                         .table_positions = context_,
+                         .cos = table.cos.data() + first_position_ * attention.head_dim / 2,
+                         .sin = table.sin.data() + first_position_ * attention.head_dim / 2,
+                         .table_positions = context_ - first_position_,
                          .rows = rows.count,
                          .heads = heads,
                          .head_dim = attention.head_dim,

@@ -47,7 +47,7 @@ struct Executor::Impl {
     const auto rows = static_cast<int64_t>(tokens.size());
     FATHOM_CHECK(rows > 0 && rows <= max_rows,
                  std::to_string(rows) + " rows in one call, expected 1 to " + std::to_string(max_rows));
-    FATHOM_CHECK(state.position() + rows <= context,
+    FATHOM_CHECK(state.first_position() + state.position() + rows <= context,
                  "the sequence is longer than its context of " + std::to_string(context) + " tokens");
     for (int64_t r = 0; r < rows; ++r) positions[r] = static_cast<int32_t>(state.position() + r);
 

@@ -119,6 +119,7 @@ void LayerRunner::build_ssm_rates() {
 
 void LayerRunner::begin_call(SequenceState& state) {
   FATHOM_CHECK(state.context() == context_, "the state was made for another context length");
+  first_position_ = state.first_position();
 }
 
 const float* LayerRunner::array(const ParamRef& param, int32_t depth) const {

@@ -149,6 +149,7 @@ class LayerRunner {
   OpObserver* observer_ = nullptr;
   Scratch scratch_;
   std::vector<RopeTable> rope_tables_;
+  int64_t first_position_ = 0;                 // of the call's sequence, see SequenceState::begin_at()
   std::vector<std::vector<float>> ssm_rates_;  // -exp(A_log) by parameter number, empty for other parameters
   std::vector<float> lambdas_;                 // of differential attention, by number of lambda_q1
 

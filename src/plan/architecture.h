@@ -14,7 +14,7 @@ namespace fathom {
 
 // Mixers of the self-decoder, or of all layers where there is no cross-decoder.
 enum class SelfDecoder : uint8_t {
-  kFull,                // full attention
+  kFull,                // full attention, or all layers windowed if the spec has a window
   kEveryFourthFull,     // full attention in layers 3, 7, ..., else windowed
   kRecurrentAndWindow,  // even layers recurrent, odd layers windowed
   kWindow,
@@ -40,6 +40,7 @@ struct Architecture {
   bool biases = false;             // on q, k, v and the output projection
   bool normalised_memory = false;  // gated memory units have a norm behind the gate
   int64_t window = 0;              // default of sliding_window; 0: no layer is windowed
+  bool may_be_windowed() const { return window > 0 || self == SelfDecoder::kFull; }
 };
 
 // All rows, in the order of the paper.

@@ -144,7 +144,7 @@ Result<ModelSpec> read_archscale_config(const nlohmann::json& object) {
   FATHOM_TRY(reader.number("norm_eps", spec.norm_eps));
   int64_t window = 0;
   FATHOM_TRY(reader.integer("local_window", window));
-  if (architecture.window > 0) {
+  if (architecture.window > 0 || (architecture.may_be_windowed() && window > 0)) {
     if (window < 1) {
       return invalid("local_window: found " + std::to_string(window) + ", expected at least 1 for " +
                      spec.architecture);

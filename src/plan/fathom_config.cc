@@ -1,5 +1,6 @@
 #include "plan/config_dialects.h"
 #include "plan/field_reader.h"
+#include "plan/scaling_study.h"
 
 namespace fathom {
 
@@ -74,11 +75,15 @@ Result<ModelSpec> read_fathom_config(const nlohmann::json& object) {
   FATHOM_TRY(reader.only("model_type", "fathom"));
   FATHOM_TRY(reader.string("architecture", spec.architecture, Presence::kRequired));
   FATHOM_TRY(reader.integer("vocab_size", spec.vocab_size, Presence::kRequired));
-  FATHOM_TRY(reader.integer("hidden_size", spec.hidden_size, Presence::kRequired));
-  FATHOM_TRY(reader.integer("intermediate_size", spec.intermediate_size, Presence::kRequired));
   FATHOM_TRY(reader.integer("num_hidden_layers", spec.num_hidden_layers, Presence::kRequired));
-  FATHOM_TRY(reader.integer("num_attention_heads", spec.num_attention_heads, Presence::kRequired));
-  FATHOM_TRY(reader.integer("num_key_value_heads", spec.num_key_value_heads, Presence::kRequired));
+  // Without a width the depth says all of it, for the architectures of the scaling study.
+  const bool shaped = !reader.has("hidden_size") && has_study_shape(spec.architecture);
+  if (shaped) FATHOM_TRY(give_study_shape(spec));
+  const Presence presence = shaped ? Presence::kOptional : Presence::kRequired;
+  FATHOM_TRY(reader.integer("hidden_size", spec.hidden_size, presence));
+  FATHOM_TRY(reader.integer("intermediate_size", spec.intermediate_size, presence));
+  FATHOM_TRY(reader.integer("num_attention_heads", spec.num_attention_heads, presence));
+  FATHOM_TRY(reader.integer("num_key_value_heads", spec.num_key_value_heads, presence));
   FATHOM_TRY(reader.integer("head_dim", spec.head_dim));
   FATHOM_TRY(reader.integer("max_position_embeddings", spec.max_position_embeddings));
   FATHOM_TRY(reader.number("norm_eps", spec.norm_eps));

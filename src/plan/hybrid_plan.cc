@@ -31,7 +31,7 @@ Status check_hybrid(const ModelSpec& spec, const Architecture& architecture) {
     return invalid("num_hidden_layers: found " + std::to_string(spec.num_hidden_layers) +
                    ", expected a multiple of 4 for " + name);
   }
-  if (architecture.window == 0 && spec.sliding_window != 0)
+  if (!architecture.may_be_windowed() && spec.sliding_window != 0)
     return invalid("sliding_window: no layer of " + name + " is windowed, expected 0");
   if (!architecture.rope && spec.rope_theta)
     return invalid("rope_theta: " + name + " has no positional encoding");
@@ -127,7 +127,8 @@ class HybridBuilder {
       case MixerKind::kFullAttention:
       case MixerKind::kWindowAttention: {
         Attention attention = make_attention(place, /*cross=*/false);
-        attention.window = kind == MixerKind::kWindowAttention ? window() : 0;
+        const bool windowed = kind == MixerKind::kWindowAttention || architecture_.self == SelfDecoder::kFull;
+        attention.window = windowed ? window() : 0;
         layer.writes.push_back(builder_.kv_slot(place, attention.window, 1));
         if (kind == MixerKind::kFullAttention) shared_keys_ = layer.writes.back();
         layer.mixer = attention;

@@ -155,8 +155,15 @@ SequenceState::SequenceState(const ModelPlan& plan, int64_t context, int64_t max
   reset();
 }
 
+void SequenceState::begin_at(int64_t position) {
+  FATHOM_CHECK(
+      position_ == 0 && position >= 0 && position < context_,
+      "a sequence of " + std::to_string(position_) + " tokens beginning at " + std::to_string(position));
+  first_position_ = position;
+}
+
 void SequenceState::reset() {
-  position_ = 0;
+  position_ = first_position_ = 0;
   for (KvState& state : kv_) state.length_ = 0;
   for (SsmState& state : ssm_)
     std::memset(state.storage_.as(), 0, static_cast<size_t>(state.storage_.bytes()));
@@ -179,6 +186,7 @@ void SequenceState::copy_from(const SequenceState& other) {
       kv_.size() == other.kv_.size() && ssm_.size() == other.ssm_.size() && context_ == other.context_,
       "states of different plans");
   position_ = other.position_;
+  first_position_ = other.first_position_;
   for (size_t i = 0; i < kv_.size(); ++i) {
     FATHOM_CHECK(kv_[i].bytes() == other.kv_[i].bytes(), "states of different shapes");
     kv_[i].length_ = other.kv_[i].length_;

@@ -85,6 +85,10 @@ class SequenceState {
   int64_t position() const { return position_; }  // tokens consumed
   int64_t context() const { return context_; }
   void advance(int64_t rows) { position_ += rows; }
+  // Rotary positions of the sequence count from here: it is a segment of a longer row. 0 unless begin_at()
+  // says otherwise, while the sequence is empty.
+  int64_t first_position() const { return first_position_; }
+  void begin_at(int64_t position);
   void reset();  // to the empty sequence
 
   KvState& kv(SlotId slot, int32_t depth);
@@ -103,7 +107,7 @@ class SequenceState {
   }
 
   int64_t context_;
-  int64_t position_ = 0;
+  int64_t position_ = 0, first_position_ = 0;
   // Index of a slot's first state in kv_ or ssm_, by slot id; -1 for slots that do not persist.
   std::vector<int32_t> first_;
   std::vector<KvState> kv_;

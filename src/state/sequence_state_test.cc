@@ -93,6 +93,19 @@ TEST(SequenceState, SlotsOfEveryDepthAreApart) {
   EXPECT_EQ(state.ssm(1, 0).ssm()[0], 0.0F);
 }
 
+TEST(SequenceState, WhereASegmentBeginsIsCopiedAndForgotten) {
+  ModelPlan plan;
+  plan.slots = {ssm_slot()};
+  SequenceState a(plan, 100, 8, DType::kF32), b(plan, 100, 8, DType::kF32);
+  a.begin_at(40);
+  a.advance(3);
+  b.copy_from(a);
+  EXPECT_EQ(b.first_position(), 40);
+  EXPECT_EQ(b.position(), 3);
+  b.reset();
+  EXPECT_EQ(b.first_position(), 0);
+}
+
 TEST(SequenceState, ACopyIsExactAndIndependent) {
   ModelPlan plan;
   plan.slots = {window_slot(0), ssm_slot(), window_slot(5)};

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "base/check.h"
 #include "io/safetensors_writer.h"
 
 namespace fathom {
@@ -137,6 +138,7 @@ class Reader {
 
 Status write_state(const std::string& path, const ModelPlan& plan, const SequenceState& state,
                    const StateFileContent& content) {
+  FATHOM_CHECK(state.first_position() == 0, "a segment of a longer row is no sequence to keep");
   std::vector<TensorView> tensors = {
       view_of("tokens", DType::kI32, {static_cast<int64_t>(content.tokens.size())}, content.tokens)};
   StringMap metadata = {{"fathom_state", kVersion},

@@ -65,6 +65,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                 .head_dim = shape.head_dim,
                                 .stripes = shape.stripes,
                                 .scale = static_cast<float>(shape.scale),
+                                .dropout = shape.dropout,
                                 .workspace = workspace.mutable_data_ptr<uint8_t>()},
                                torch_parallel());
   }
@@ -96,6 +97,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                 .head_dim = shape.head_dim,
                                 .stripes = shape.stripes,
                                 .scale = static_cast<float>(shape.scale),
+                                .dropout = shape.dropout,
                                 .bf16 = bf16,
                                 .workspace = workspace.mutable_data_ptr<uint8_t>()},
                                torch_parallel());

@@ -19,10 +19,10 @@ struct Batch {
 
   int64_t rows() const { return static_cast<int64_t>(ids.size()); }
 
-  // Appends a sequence at positions 0, 1, ...
-  void add(const std::vector<int32_t>& tokens, const std::vector<int32_t>& token_labels) {
+  // Appends a sequence at positions first, first + 1, ...: 0, or where it stands in a row of several.
+  void add(const std::vector<int32_t>& tokens, const std::vector<int32_t>& token_labels, int32_t first = 0) {
     const int64_t begin = rows();
-    for (size_t t = 0; t < tokens.size(); ++t) positions.push_back(static_cast<int32_t>(t));
+    for (size_t t = 0; t < tokens.size(); ++t) positions.push_back(first + static_cast<int32_t>(t));
     ids.insert(ids.end(), tokens.begin(), tokens.end());
     labels.insert(labels.end(), token_labels.begin(), token_labels.end());
     sequences.push_back({begin, rows()});

@@ -122,6 +122,16 @@ struct Executor::Pass {
     return differential_norm(maps, lambda, parameters.at(d.sub_norm, depth), 1 - d.lambda_init, d.eps);
   }
 
+  // Which keys a layer's attention drops. Streams of adapters have no highest bit.
+  kernels::AttentionDropout dropped_keys(const Attention& attention, const Place& place) const {
+    if (!options.dropout) return {};
+    const AttentionDropoutShares& shares = options.attention_dropout;
+    const auto layer = static_cast<uint64_t>(place.layer.index), depth = static_cast<uint64_t>(place.depth);
+    return {.share = static_cast<float>(attention.cross ? shares.cross : shares.own),
+            .seed = options.dropout->seed,
+            .stream = uint64_t{1} << 63 | options.dropout->call << 24 | depth << 16 | layer};
+  }
+
   Tensor mix(const Attention& attention_block, const Place& place, const Tensor& u, const Rows& rows) {
     const Attention& a = attention_block;
     const int32_t depth = place.depth;
@@ -137,9 +147,10 @@ struct Executor::Pass {
     if (place.writes_keys()) own = {rotate(a, projected[1], a.num_kv_heads, rows), projected[2], rows};
     const Keys seen = keys_of(place, slot, std::move(own));
     if (place.keys == KeySource::kOwn) watch("keys." + std::to_string(slot), seen.k);
-    Tensor mixed = attention(q, seen.k, seen.v,
-                             attention_rows(rows, seen.rows, a.window, /*own=*/place.keys == KeySource::kOwn),
-                             {a.num_heads, a.num_kv_heads, a.head_dim, a.stripes(), a.scale}, options.bf16);
+    Tensor mixed = attention(
+        q, seen.k, seen.v, attention_rows(rows, seen.rows, a.window, /*own=*/place.keys == KeySource::kOwn),
+        {a.num_heads, a.num_kv_heads, a.head_dim, a.stripes(), a.scale, dropped_keys(a, place)},
+        options.bf16);
     if (a.differential) mixed = subtract_maps(*a.differential, depth, mixed);
     remember(place.layer, MemorySource::kMixer, mixed);
     if (a.prompt) {
@@ -207,12 +218,14 @@ struct Executor::Pass {
     }
     // The second run happens when this pass is gone: it has its own, with the slots that the layer reads.
     const auto body = [&plan = plan, &rope_tables = rope_tables, place, rows, slots, read_rows, passed_on,
-                       bf16 = options.bf16, dropout = options.dropout, trace = options.trace](
+                       bf16 = options.bf16, dropout = options.dropout,
+                       attention_dropout = options.attention_dropout, trace = options.trace](
                           const std::vector<Tensor>& read, const NotedParameters& weights) {
       static const Batch kNoBatch;
       ForwardOptions layer_options;
       layer_options.bf16 = bf16;
       layer_options.dropout = dropout;
+      layer_options.attention_dropout = attention_dropout;
       if (!at::GradMode::is_enabled()) layer_options.trace = trace;  // the first run
       Pass pass{plan, weights, kNoBatch, layer_options, rope_tables, {}, {}, {}};
       std::span<const Tensor> rest = std::span(read).subspan(1);

@@ -24,6 +24,12 @@ namespace fathom::train {
 // decisions made elsewhere, to compare values under equal decisions.
 enum class Routing : uint8_t { kTopK, kThreshold, kReplay };
 
+// Shares of the probabilities that attention drops: in layers with keys of their own, and in those that read
+// another layer's, the cross-decoder's.
+struct AttentionDropoutShares {
+  double own = 0, cross = 0;
+};
+
 struct ForwardOptions {
   bool bf16 = false;  // matrix products in bfloat16
   Routing routing = Routing::kTopK;
@@ -32,7 +38,8 @@ struct ForwardOptions {
   double label_smoothing = 0;
   int64_t accumulation = 1;  // micro-batches whose losses a step adds up: divides the router's losses, see
                              // RouterSpec::loss_per_step
-  std::optional<AdapterDropout> dropout;  // in training; nothing: nothing is dropped
+  std::optional<AdapterDropout> dropout;     // in training; nothing: nothing is dropped
+  AttentionDropoutShares attention_dropout;  // with `dropout`
   double capacity_warmup = 1;  // part of the capacity warm-up done, 0..1 (1: the plan's capacities)
   double capacity_draw = 0;    // how far capacities are on the way to RouterSpec::capacity_low, [0, 1)
   bool force_deepest = false;  // token choice: every row makes all passes (balance warm-up)

@@ -28,23 +28,29 @@ namespace fathom::train {
 namespace {
 
 // The order of rows in source number `index`; each has a seed of its own, the first that of the run.
-OrderSettings order_of(const RunConfig& config, size_t index) {
+OrderSettings order_of(const RunConfig& config, const PackedRows& rows, size_t index) {
+  constexpr uint64_t kSeedStep = 0x9E3779B97F4A7C15;  // any odd number that is not small
+  const uint64_t seed = config.train.seed + kSeedStep * index;
   switch (config.data.order) {
     case RowOrderKind::kSequential:
       return {.kind = OrderKind::kSequential};
     case RowOrderKind::kAffine:
       return {.kind = OrderKind::kAffine, .multiplier = config.data.affine_multiplier};
+    case RowOrderKind::kFileGroups:
+      return {.kind = OrderKind::kFileGroups,
+              .seed = seed,
+              .groups = {.file_rows = rows.rows_of_files(), .files = config.data.group_files}};
     case RowOrderKind::kShuffle:
       break;
   }
-  constexpr uint64_t kSeedStep = 0x9E3779B97F4A7C15;  // any odd number that is not small
-  return {.kind = OrderKind::kShuffled, .seed = config.train.seed + kSeedStep * index};
+  return {.kind = OrderKind::kShuffled, .seed = seed};
 }
 
 Result<RowMixture> mixture_of(const RunConfig& config, const RunData& data) {
   std::vector<MixtureSource> sources;
   for (const TrainSource& source : data.sources) {
-    FATHOM_ASSIGN(RowOrder order, RowOrder::create(order_of(config, sources.size()), source.rows->rows()));
+    FATHOM_ASSIGN(RowOrder order,
+                  RowOrder::create(order_of(config, *source.rows, sources.size()), source.rows->rows()));
     sources.push_back(
         {source.config.name, source.config.weight, {std::move(order), source.rows->stream().fingerprint()}});
   }
@@ -284,6 +290,10 @@ class Run {
     parameters_.clear_gradients();
     options.accumulation = train.accumulation;
     options.draw_seed = train.seed;
+    options.label_smoothing = train.label_smoothing;
+    options.attention_dropout = {
+        .own = state_.step >= train.attention_dropout_from ? train.attention_dropout : 0,
+        .cross = state_.step >= train.cross_attention_dropout_from ? train.cross_attention_dropout : 0};
     for (const Batch& batch : batches) {
       ++state_.forward_calls;
       options.draw_call = static_cast<uint64_t>(state_.forward_calls);
@@ -303,7 +313,7 @@ class Run {
     report.step_tokens = tokens;
     for (size_t i = 0; i < rows_.size(); ++i)
       report.source_tokens.push_back(rows_.rows_given(i) * config_.data.sequence_length);
-    report.learning_rate = config_.schedule.at(state_.step);
+    report.learning_rate = config_.schedule.of_step(state_.step, train.accumulation);
     FATHOM_TRY(update(report));
     report.seconds = clock_.seconds() - start;
     ++state_.step;

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/attention/attention.h"
 #include "kernels/common/row_range.h"
 #include "kernels/router/router.h"
 
@@ -69,6 +70,7 @@ struct AttentionRows {
 struct AttentionShape {
   int64_t heads = 0, kv_heads = 0, head_dim = 0, stripes = 1;
   double scale = 0;
+  kernels::AttentionDropout dropout{};
 };
 // [rows, heads * stripes * head_dim]. With `bf16` four of the five products going back take elements rounded
 // to bfloat16.

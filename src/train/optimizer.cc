@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "plan/scaling_study.h"
 #include "train/op_profile.h"
 #include "train/torch_parallel.h"
 #include "weights/checkpoint.h"
@@ -15,8 +16,9 @@ OptimizerState::OptimizerState(const ModelPlan& plan) {
   }
 }
 
-bool decays(DecayRule rule, const Param& param) {
+bool decays(DecayRule rule, const ModelSpec& spec, const Param& param) {
   if (rule == DecayRule::kAll) return true;
+  if (rule == DecayRule::kParametrisation) return decays_by_parametrisation(spec, param);
   return param.role == ParamRole::kMatrix || param.role == ParamRole::kEmbedding ||
          param.role == ParamRole::kHead || param.role == ParamRole::kRouter ||
          param.role == ParamRole::kAuxRouter || param.role == ParamRole::kRelaxation;
@@ -34,7 +36,8 @@ Optimizer::Optimizer(const ModelPlan& plan, const OptimizerConfig& config, Param
 std::vector<AdamWTensor> Optimizer::tensors(ParameterGroup group) {
   std::vector<AdamWTensor> all;
   for (size_t p = 0; p < plan_.params.size(); ++p) {
-    if (group_of(plan_.params[p]) != group) continue;
+    const Param& param = plan_.params[p];
+    if (group_of(param) != group) continue;
     const auto index = static_cast<int32_t>(p);
     const std::span<float> values = parameters_.values(index);
     const std::span<const float> gradient = std::as_const(parameters_).gradient(index);
@@ -43,7 +46,8 @@ std::vector<AdamWTensor> Optimizer::tensors(ParameterGroup group) {
                    .first_moment = state_.first[p].data(),
                    .second_moment = state_.second[p].data(),
                    .count = static_cast<int64_t>(values.size()),
-                   .weight_decay = decays(config_.decay, plan_.params[p]) ? config_.weight_decay : 0.0});
+                   .learning_rate = rate_multiplier(plan_.spec, param),
+                   .weight_decay = decays(config_.decay, plan_.spec, param) ? config_.weight_decay : 0.0});
   }
   return all;
 }
@@ -60,7 +64,7 @@ void Optimizer::update(int64_t t, double learning_rate, const GradientNorms& nor
   for (ParameterGroup group : {ParameterGroup::kModel, ParameterGroup::kAuxRouter}) {
     const auto scale = static_cast<float>(clip_scale(norms.of(group), config_.clip));
     for (AdamWTensor& tensor : tensors(group)) {
-      tensor.learning_rate = learning_rate * rate_of(group);
+      tensor.learning_rate *= learning_rate * rate_of(group);
       tensor.grad_scale = scale;
       adamw_update(tensor, settings, t, torch_parallel());
     }

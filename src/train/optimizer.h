@@ -1,6 +1,7 @@
-// AdamW over all parameters of a plan: which of them decay, and clipping at the norm of all gradients
-// together. Auxiliary routers, which no gradient of the model reaches, are a group of their own: clipped
-// apart, with ten times the learning rate (Mixture-of-Recursions 3.4).
+// AdamW over all parameters of a plan: which of them decay, whose learning rate the model's parametrisation
+// multiplies (plan/scaling_study.h), and clipping at the norm of all gradients together. Auxiliary routers,
+// which no gradient of the model reaches, are a group of their own: clipped apart, with ten times the
+// learning rate (Mixture-of-Recursions 3.4).
 #pragma once
 
 #include <cstdint>
@@ -19,8 +20,8 @@ struct OptimizerState {
   explicit OptimizerState(const ModelPlan& plan);
 };
 
-// Whether AdamW decays a parameter under a rule.
-bool decays(DecayRule rule, const Param& param);
+// Whether AdamW decays a parameter of a model under a rule.
+bool decays(DecayRule rule, const ModelSpec& spec, const Param& param);
 
 enum class ParameterGroup : uint8_t { kModel, kAuxRouter };
 ParameterGroup group_of(const Param& param);

@@ -11,8 +11,8 @@
 
 namespace fathom::train {
 
-// In training, adapters drop parts of their input, keyed by the run's seed and the number of the forward
-// call.
+// In training, adapters drop parts of their input, and attention some of its keys, keyed by the run's seed
+// and the number of the forward call.
 struct AdapterDropout {
   uint64_t seed = 0, call = 0;
 };

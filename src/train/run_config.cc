@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/sentence.h"
 #include "base/toml.h"
+#include "plan/scaling_study.h"
 #include "plan/spec_io.h"
 
 namespace fathom::train {
@@ -20,6 +21,7 @@ namespace {
 constexpr int64_t kMostOfAnything = int64_t{1} << 40;
 // Rows, their length and micro-batches are multiplied.
 constexpr int64_t kMostFactor = int64_t{1} << 20;
+constexpr double kMostRate = std::numeric_limits<float>::max();
 constexpr double kMostNumber = 1e9, kBelowOne = 1 - 0x1p-24, kLeastFloat = std::numeric_limits<float>::min();
 
 template <class T>
@@ -140,11 +142,15 @@ const std::vector<std::pair<const char*, DecayShape>> kDecayShapes = {
     {"linear", DecayShape::kLinear}, {"cosine", DecayShape::kCosine}, {"1-sqrt", DecayShape::kOneMinusSqrt}};
 const std::vector<std::pair<const char*, Precision>> kPrecisions = {{"f32", Precision::kF32},
                                                                     {"bf16", Precision::kBF16}};
-const std::vector<std::pair<const char*, DecayRule>> kDecayRules = {{"matrices", DecayRule::kMatrices},
-                                                                    {"all", DecayRule::kAll}};
-const std::vector<std::pair<const char*, RowOrderKind>> kOrders = {{"shuffle", RowOrderKind::kShuffle},
-                                                                   {"sequential", RowOrderKind::kSequential},
-                                                                   {"affine", RowOrderKind::kAffine}};
+const std::vector<std::pair<const char*, DecayRule>> kDecayRules = {
+    {"matrices", DecayRule::kMatrices},
+    {"all", DecayRule::kAll},
+    {"parametrisation", DecayRule::kParametrisation}};
+const std::vector<std::pair<const char*, RowOrderKind>> kOrders = {
+    {"shuffle", RowOrderKind::kShuffle},
+    {"sequential", RowOrderKind::kSequential},
+    {"affine", RowOrderKind::kAffine},
+    {"file_groups", RowOrderKind::kFileGroups}};
 
 template <class Enum>
 const char* word_of(Enum value, const std::vector<std::pair<const char*, Enum>>& words) {
@@ -243,6 +249,18 @@ Result<ModelSpec> read_model(const toml::table& root, const std::string& directo
   return invalid("model is neither a file name nor a table");
 }
 
+// A learning rate for one size of batch and the parametrisation's base depth.
+struct BaseRate {
+  double rate = 0;
+  int64_t batch_tokens = StudyBase::kBatchTokens;
+  double peak_of(const RunConfig& config) const {
+    const double batch = static_cast<double>(config.train.rows) *
+                         static_cast<double>(config.train.accumulation) *
+                         static_cast<double>(config.data.sequence_length);
+    return study_learning_rate(config.model, rate, static_cast<double>(batch_tokens), batch);
+  }
+};
+
 Status check(const RunConfig& config) {
   if (config.data.sources.empty())
     return invalid("data.train is missing: text files, directories or token shards");
@@ -256,6 +274,8 @@ Status check(const RunConfig& config) {
     return invalid("schedule.warmup_steps is " + std::to_string(config.schedule.warmup_steps) +
                    ", more than schedule.total_steps " + std::to_string(config.schedule.total_steps));
   }
+  if (config.data.segments_of_row && !config.data.keep_documents_apart)
+    return invalid("data.segments_of_row is for data.keep_documents_apart = true");
   if (config.data.label_inside_row && config.data.sequence_length < 2) {
     return invalid("data.sequence_length is " + std::to_string(config.data.sequence_length) +
                    ", a row that predicts inside itself has at least 2 tokens");
@@ -300,8 +320,10 @@ Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std:
   data.read("sequence_length", d.sequence_length, 1, kMostFactor);
   data.read("label_inside_row", d.label_inside_row);
   data.read("keep_documents_apart", d.keep_documents_apart);
+  data.read("segments_of_row", d.segments_of_row);
   data.read_word("order", d.order, kOrders);
   data.read("affine_multiplier", d.affine_multiplier, 1);
+  data.read("group_files", d.group_files, 1);
   FATHOM_TRY(data.finish());
 
   Section optimizer(root, "optimizer");
@@ -333,6 +355,11 @@ Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std:
   train.read("sample_every", t.sample_every, 0);
   train.read("sample_prompt", t.sample_prompt);
   train.read("sample_tokens", t.sample_tokens, 1);
+  train.read("label_smoothing", t.label_smoothing, 0, 1);
+  train.read("attention_dropout", t.attention_dropout, 0, kBelowOne);
+  train.read("attention_dropout_from", t.attention_dropout_from, 0);
+  train.read("cross_attention_dropout", t.cross_attention_dropout, 0, kBelowOne);
+  train.read("cross_attention_dropout_from", t.cross_attention_dropout_from, 0);
   train.read("count_masked_labels", t.count_masked_labels);
   FATHOM_TRY(train.finish());
   t.seed = static_cast<uint64_t>(seed);
@@ -341,14 +368,25 @@ Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std:
   Section schedule(root, "schedule");
   Schedule& s = config.schedule;
   schedule.read_word("kind", s.kind, kSchedules);
-  schedule.read("learning_rate", s.peak, 0, std::numeric_limits<float>::max());
+  schedule.read("learning_rate", s.peak, 0, kMostRate);
+  BaseRate base;
+  schedule.read("base_learning_rate", base.rate, 0, kMostRate);
+  schedule.read("base_batch_tokens", base.batch_tokens, 1);
   schedule.read("warmup_steps", s.warmup_steps, 0);
   schedule.read("decay_steps", s.decay_steps, 0);
   schedule.read_word("decay_shape", s.decay_shape, kDecayShapes);
   schedule.read("final_ratio", s.final_ratio, 0, 1);
   s.total_steps = t.steps;
   schedule.read("total_steps", s.total_steps, 1);
+  schedule.read("per_micro_batch", s.per_micro_batch);
+  const bool from_base = schedule.find("base_learning_rate") != nullptr;
+  const bool given = schedule.find("learning_rate") != nullptr;
   FATHOM_TRY(schedule.finish());
+  if (from_base && given) {
+    return invalid(
+        "schedule.learning_rate and schedule.base_learning_rate are both given, expected one of them");
+  }
+  if (from_base) s.peak = base.peak_of(config);
   FATHOM_TRY(check(config));
   return config;
 }
@@ -385,6 +423,8 @@ std::string to_toml(const RunConfig& config) {
                    {"keep_documents_apart", d.keep_documents_apart},
                    {"order", word_of(d.order, kOrders)},
                    {"affine_multiplier", d.affine_multiplier}};
+  if (d.segments_of_row) data.insert("segments_of_row", true);
+  if (d.order == RowOrderKind::kFileGroups) data.insert("group_files", d.group_files);
   if (d.sources.size() == 1 && d.sources.front().name == "train") {
     data.insert("train", list(d.sources.front().paths));
   } else {
@@ -408,23 +448,34 @@ std::string to_toml(const RunConfig& config) {
   // A word that runs of before do not have: written where it says something.
   if (s.decay_shape != DecayShape::kLinear)
     schedule.insert("decay_shape", word_of(s.decay_shape, kDecayShapes));
+  if (s.per_micro_batch) schedule.insert("per_micro_batch", true);
   root.insert("schedule", std::move(schedule));
-  root.insert("train", toml::table{{"steps", t.steps},
-                                   {"rows", t.rows},
-                                   {"accumulation", t.accumulation},
-                                   {"seed", static_cast<int64_t>(t.seed)},
-                                   {"precision", word_of(t.precision, kPrecisions)},
-                                   {"gradient_checkpointing", t.gradient_checkpointing},
-                                   {"threads", t.threads},
-                                   {"log_every", t.log_every},
-                                   {"eval_every", t.eval_every},
-                                   {"eval_rows", t.eval_rows},
-                                   {"save_every", t.save_every},
-                                   {"keep", t.keep},
-                                   {"sample_every", t.sample_every},
-                                   {"sample_prompt", t.sample_prompt},
-                                   {"sample_tokens", t.sample_tokens},
-                                   {"count_masked_labels", t.count_masked_labels}});
+  toml::table train{{"steps", t.steps},
+                    {"rows", t.rows},
+                    {"accumulation", t.accumulation},
+                    {"seed", static_cast<int64_t>(t.seed)},
+                    {"precision", word_of(t.precision, kPrecisions)},
+                    {"gradient_checkpointing", t.gradient_checkpointing},
+                    {"threads", t.threads},
+                    {"log_every", t.log_every},
+                    {"eval_every", t.eval_every},
+                    {"eval_rows", t.eval_rows},
+                    {"save_every", t.save_every},
+                    {"keep", t.keep},
+                    {"sample_every", t.sample_every},
+                    {"sample_prompt", t.sample_prompt},
+                    {"sample_tokens", t.sample_tokens},
+                    {"count_masked_labels", t.count_masked_labels}};
+  if (t.label_smoothing > 0) train.insert("label_smoothing", t.label_smoothing);
+  if (t.attention_dropout > 0) {
+    train.insert("attention_dropout", t.attention_dropout);
+    train.insert("attention_dropout_from", t.attention_dropout_from);
+  }
+  if (t.cross_attention_dropout > 0) {
+    train.insert("cross_attention_dropout", t.cross_attention_dropout);
+    train.insert("cross_attention_dropout_from", t.cross_attention_dropout_from);
+  }
+  root.insert("train", std::move(train));
   return write_toml(root);
 }
 

@@ -15,10 +15,10 @@
 namespace fathom::train {
 
 enum class Precision : uint8_t { kF32, kBF16 };
-// Which parameters AdamW decays: matrices and what relaxation adds, as Mixture-of-Recursions does, or
-// everything (Decoder-Hybrid-Decoder).
-enum class DecayRule : uint8_t { kMatrices, kAll };
-enum class RowOrderKind : uint8_t { kShuffle, kSequential, kAffine };
+// Which parameters AdamW decays: matrices and what relaxation adds, as Mixture-of-Recursions does;
+// everything; or what the model's parametrisation says (Decoder-Hybrid-Decoder, plan/scaling_study.h).
+enum class DecayRule : uint8_t { kMatrices, kAll, kParametrisation };
+enum class RowOrderKind : uint8_t { kShuffle, kSequential, kAffine, kFileGroups };
 
 // One part of the training data.
 struct SourceConfig {
@@ -38,8 +38,13 @@ struct DataConfig {
   int64_t sequence_length = 512;      // predictions per row, or tokens (see label_inside_row)
   bool label_inside_row = false;      // true: a row is sequence_length tokens and predicts all but its first
   bool keep_documents_apart = false;  // attention and state do not cross document boundaries
+  // Documents kept apart are segments of their row, as in the published variable-length training of the
+  // hybrids: their positions go on through the row, and the last token of one predicts the first of the next.
+  bool segments_of_row = false;
   RowOrderKind order = RowOrderKind::kShuffle;
   int64_t affine_multiplier = 1;  // kAffine: row = ((rows_per_step * step + i) * multiplier) mod rows
+  // kFileGroups: files of a group. Rows then lie in one file each and share no token (data/packed_rows.h).
+  int64_t group_files = 1;
 };
 
 struct OptimizerConfig {
@@ -67,6 +72,11 @@ struct LoopConfig {
   int64_t sample_every = 0;  // 0: never
   std::string sample_prompt;
   int64_t sample_tokens = 64;
+  double label_smoothing = 0;  // of the loss of training
+  // Shares of attention's probabilities that training drops from a step on: of layers with keys of their own
+  // (the self-decoder), and of those that read another layer's (the cross-decoder).
+  double attention_dropout = 0, cross_attention_dropout = 0;
+  int64_t attention_dropout_from = 0, cross_attention_dropout_from = 0;
   bool count_masked_labels =
       false;  // divide the loss by tokens rather than predictions, as the published MoR code
 };

@@ -59,7 +59,13 @@ TEST(RunConfig, TrainIsAMixtureOfOne) {
 
 TEST(RunConfig, TheResolvedRecipeSaysTheSame) {
   for (const std::string& text :
-       {kMixture, std::string("[data]\ntrain = \"a\"\n[train]\ngradient_checkpointing = true\n")}) {
+       {kMixture, std::string("[data]\ntrain = \"a\"\n[train]\ngradient_checkpointing = true\n"),
+        std::string("[data]\ntrain = \"a\"\nkeep_documents_apart = true\nsegments_of_row = true\n"
+                    "order = \"file_groups\"\ngroup_files = 3\n[train]\nlabel_smoothing = 0.1\n"
+                    "attention_dropout = 0.05\nattention_dropout_from = 7\n"
+                    "cross_attention_dropout = 0.25\n"),
+        std::string("[data]\ntrain = \"a\"\n[optimizer]\ndecay = \"parametrisation\"\n"
+                    "[schedule]\nper_micro_batch = true\nbase_learning_rate = 1e-3\n")}) {
     const Result<RunConfig> config = parse(text);
     ASSERT_TRUE(config.ok()) << config.error().message;
     std::string resolved = to_toml(*config);
@@ -83,6 +89,23 @@ TEST(RunConfig, OverridesReplaceKeys) {
   EXPECT_EQ(config->data.sources[0].weight, 1);
   EXPECT_EQ(config->train.steps, 7);
   EXPECT_EQ(config->schedule.total_steps, 7);
+}
+
+// Decoder-Hybrid-Decoder 7.2; the tiny model has no muP, so the depth does not count.
+TEST(RunConfig, ABaseRateIsScaledByTheBatch) {
+  const std::string text =
+      "[data]\ntrain = \"a\"\nsequence_length = 256\n[train]\nrows = 8\naccumulation = 2\n";
+  const Result<RunConfig> config =
+      parse(text, {"schedule.base_learning_rate=1e-3", "schedule.base_batch_tokens=1024"});
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  EXPECT_DOUBLE_EQ(config->schedule.peak, 2e-3);
+  EXPECT_EQ(refusal(text, {"schedule.base_learning_rate=1e-3", "schedule.learning_rate=1e-3"}),
+            "schedule.learning_rate and schedule.base_learning_rate are both given, expected one of them");
+}
+
+TEST(RunConfig, SegmentsAreDocumentsKeptApart) {
+  EXPECT_EQ(refusal("[data]\ntrain = \"a\"\nsegments_of_row = true\n"),
+            "data.segments_of_row is for data.keep_documents_apart = true");
 }
 
 TEST(RunConfig, WhatIsWrongWithAMixtureIsNamed) {

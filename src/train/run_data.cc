@@ -1,10 +1,13 @@
 #include "train/run_data.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 
 #include "base/file.h"
 #include "data/text_documents.h"
+#include "data/token_paths.h"
 #include "text/tokenizer.h"
 
 namespace fathom::train {
@@ -49,9 +52,6 @@ Result<Encoder> open_encoder(const DataConfig& config) {
   return encoder;
 }
 
-bool is_shard(const std::string& path) { return path.ends_with(".tokens"); }
-bool is_raw(const std::string& path) { return path.ends_with(".bin"); }
-
 // Newest change among the text files.
 Result<fs::file_time_type> newest(const std::vector<std::string>& files) {
   fs::file_time_type time = fs::file_time_type::min();
@@ -75,13 +75,10 @@ struct Opener {
     std::vector<TokenFile> files;
     std::vector<std::string> text;
     for (const std::string& path : paths) {
-      if (is_shard(path)) {
-        FATHOM_ASSIGN(TokenFile file, TokenFile::open(path));
-        files.push_back(std::move(file));
-      } else if (is_raw(path)) {
-        FATHOM_ASSIGN(TokenFile file, TokenFile::open_raw(path, width_for(encoder.vocab_size),
-                                                          encoder.vocab_size, encoder.end_of_document));
-        files.push_back(std::move(file));
+      if (is_token_path(path)) {
+        FATHOM_ASSIGN(std::vector<TokenFile> named,
+                      open_token_files(path, encoder.vocab_size, encoder.end_of_document));
+        std::ranges::move(named, std::back_inserter(files));
       } else {
         text.push_back(path);
       }
@@ -141,17 +138,21 @@ Result<RunData> open_run_data(const DataConfig& config, int64_t vocab_size, cons
   data.end_of_document = encoder.end_of_document.value_or(0);
   data.tokenizer_files = encoder.files;
   const Opener opener{config, encoder, directory, scratch};
-  const int64_t stride = config.sequence_length;
-  const int64_t length = config.label_inside_row ? stride : stride + 1;
+  const auto rows_of = [&](const std::shared_ptr<const TokenStream>& stream) {
+    const int64_t stride = config.sequence_length;
+    const int64_t length = config.label_inside_row ? stride : stride + 1;
+    return config.order == RowOrderKind::kFileGroups ? PackedRows::create_in_files(stream, length)
+                                                     : PackedRows::create(stream, length, stride);
+  };
   for (const SourceConfig& source : config.sources) {
     FATHOM_ASSIGN(auto stream, opener.stream(source.paths, source.name));
-    Result<PackedRows> rows = PackedRows::create(stream, length, stride);
+    Result<PackedRows> rows = rows_of(stream);
     if (!rows.ok()) return config.sources.size() == 1 ? rows.error() : at(source.name, rows.error());
     data.sources.push_back({source, std::make_shared<const PackedRows>(std::move(rows).value())});
   }
   if (!config.valid.empty()) {
     FATHOM_ASSIGN(auto valid, opener.stream(config.valid, "valid"));
-    FATHOM_ASSIGN(PackedRows valid_rows, PackedRows::create(valid, length, stride));
+    FATHOM_ASSIGN(PackedRows valid_rows, rows_of(valid));
     data.valid = std::make_shared<const PackedRows>(std::move(valid_rows));
   }
   return data;
@@ -182,9 +183,10 @@ int64_t add_row(const DataConfig& config, const PackedRows& rows, int64_t row, B
     const size_t end = c + 1 < cuts.size() ? std::min(inputs, static_cast<size_t>(cuts[c + 1])) : inputs;
     if (begin >= end) continue;
     // What follows a document's end cannot be known from the document.
-    if (end < inputs) labels[end - 1] = kIgnored;
+    if (end < inputs && !config.segments_of_row) labels[end - 1] = kIgnored;
     batch.add({tokens.begin() + static_cast<int64_t>(begin), tokens.begin() + static_cast<int64_t>(end)},
-              {labels.begin() + static_cast<int64_t>(begin), labels.begin() + static_cast<int64_t>(end)});
+              {labels.begin() + static_cast<int64_t>(begin), labels.begin() + static_cast<int64_t>(end)},
+              config.segments_of_row ? static_cast<int32_t>(begin) : 0);
   }
   for (int32_t label : labels) counted += label != kIgnored ? 1 : 0;
   return counted;

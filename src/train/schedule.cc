@@ -6,20 +6,25 @@
 
 namespace fathom::train {
 
-double Schedule::at(int64_t step) const {
-  if (step < warmup_steps) return peak * static_cast<double>(step) / static_cast<double>(warmup_steps);
+double Schedule::at(double step) const {
+  const auto warmup = static_cast<double>(warmup_steps), total = static_cast<double>(total_steps);
+  if (step < warmup) return peak * step / warmup;
   const double final_rate = peak * final_ratio;
-  const int64_t decay_begin = kind == ScheduleKind::kWsd ? total_steps - decay_steps : warmup_steps;
-  const int64_t decay_length = total_steps - decay_begin;
+  const double decay_begin = kind == ScheduleKind::kWsd ? total - static_cast<double>(decay_steps) : warmup;
+  const double decay_length = total - decay_begin;
   if (kind == ScheduleKind::kConstant || step < decay_begin || decay_length <= 0) return peak;
-  const double done =
-      std::min(1.0, static_cast<double>(step - decay_begin) / static_cast<double>(decay_length));
+  const double done = std::min(1.0, (step - decay_begin) / decay_length);
   const bool wsd = kind == ScheduleKind::kWsd;
   if (kind == ScheduleKind::kCosine || (wsd && decay_shape == DecayShape::kCosine))
     return final_rate + (peak - final_rate) * 0.5 * (1.0 + std::cos(std::numbers::pi * done));
   if (wsd && decay_shape == DecayShape::kOneMinusSqrt)
     return final_rate + (peak - final_rate) * (1.0 - std::sqrt(done));
   return peak * (1.0 - (1.0 - final_ratio) * done);
+}
+
+double Schedule::of_step(int64_t step, int64_t micro_batches) const {
+  const auto first = static_cast<double>(step), count = static_cast<double>(micro_batches);
+  return at(per_micro_batch ? first + (count - 1) / count : first);
 }
 
 Result<ScheduleKind> parse_schedule(const std::string& name) {

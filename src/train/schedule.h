@@ -1,5 +1,6 @@
 // Learning-rate schedules, as functions of the step (from 0). Step 0 of a warm-up has learning rate 0: the
-// moments advance, the parameters stay, as in the published code of both families.
+// moments advance, the parameters stay, as in the published code of both families. That of
+// Decoder-Hybrid-Decoder evaluates its schedule for each micro-batch, and a step uses what its last one had.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +30,12 @@ struct Schedule {
   int64_t decay_steps = 0;  // wsd only
   double final_ratio = 0;
   DecayShape decay_shape = DecayShape::kLinear;  // wsd only
+  bool per_micro_batch = false;                  // evaluated for each; a step has the rate of its last one
 
-  double at(int64_t step) const;
+  // `step` may lie between two: micro-batch m of A in step s stands at s + m / A.
+  double at(double step) const;
+  // The rate of a step of `micro_batches`.
+  double of_step(int64_t step, int64_t micro_batches) const;
 };
 
 // "constant", "linear", "cosine", "wsd".

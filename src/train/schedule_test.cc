@@ -44,6 +44,17 @@ TEST(Schedule, TrapezoidsComeDownByTheirShape) {
   EXPECT_DOUBLE_EQ(wsd.at(20), 0.2);
 }
 
+// Decoder-Hybrid-Decoder, code: with A micro-batches the first step has the rate of iteration A - 1.
+TEST(Schedule, AStepHasTheRateOfItsLastMicroBatch) {
+  Schedule linear{ScheduleKind::kLinear, 1, 20, 2, 0, 0};
+  EXPECT_EQ(linear.of_step(0, 4), 0);
+  linear.per_micro_batch = true;
+  EXPECT_DOUBLE_EQ(linear.of_step(0, 4), 3.0 / 8);
+  EXPECT_DOUBLE_EQ(linear.of_step(1, 4), 7.0 / 8);
+  EXPECT_DOUBLE_EQ(linear.of_step(3, 4), 1 - (15.0 - 8) / 72);
+  EXPECT_EQ(linear.of_step(0, 1), 0);
+}
+
 TEST(Schedule, NamesRoundTripAndOthersAreRefused) {
   for (const char* name : {"constant", "linear", "cosine", "wsd"})
     EXPECT_STREQ(name_of(*parse_schedule(name)), name);

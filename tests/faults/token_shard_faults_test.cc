@@ -188,6 +188,52 @@ TEST(TokenShardFaults, EveryFlippedBitIsRefused) {
   }
 }
 
+// A packed file of 5 ids: header 24, ids 5 * 2.
+std::string packed(const std::string& magic = "LITPKDS", uint64_t version = 1, uint64_t type = 8,
+                   uint64_t count = 5, size_t width = 2) {
+  std::string out = magic + little(version, 8) + little(type, 1) + little(count, 8);
+  for (uint64_t id : {1, 7, 9, 2, 9}) out += little(id, width);
+  return out;
+}
+
+std::vector<Fault> packed_faults() {
+  const std::string good = packed();
+  const std::string types = ", expected 8 (unsigned 16 bits) or 4 (32 bits)";
+  const auto with_id = [&](uint64_t id) { return good.substr(0, 24) + little(id, 2) + good.substr(26); };
+  return {
+      {"an empty file", "", "not a packed token file: 0 bytes, expected at least 24"},
+      {"the header cut off", good.substr(0, 23), "not a packed token file: 23 bytes, expected at least 24"},
+      {"another magic", packed("LITPKDT"), "not a packed token file: it does not begin with LITPKDS"},
+      {"version 0", packed("LITPKDS", 0), "packed token file of version 0, expected 1"},
+      {"version 2^64 - 1", packed("LITPKDS", UINT64_MAX),
+       "packed token file of version 18446744073709551615, expected 1"},
+      {"type 0", packed("LITPKDS", 1, 0), "ids of the type with code 0" + types},
+      {"type float", packed("LITPKDS", 1, 6), "ids of the type with code 6" + types},
+      {"type 255", packed("LITPKDS", 1, 255), "ids of the type with code 255" + types},
+      {"the other width", packed("LITPKDS", 1, 4), "5 ids of 4 bytes do not make a file of 34 bytes"},
+      {"one id too many", packed("LITPKDS", 1, 8, 6), "6 ids of 2 bytes do not make a file of 34 bytes"},
+      {"one id too few", packed("LITPKDS", 1, 8, 4), "4 ids of 2 bytes do not make a file of 34 bytes"},
+      {"2^63 ids, which overflow when multiplied", packed("LITPKDS", 1, 8, uint64_t{1} << 63),
+       "9223372036854775808 ids of 2 bytes do not make a file of 34 bytes"},
+      {"one byte appended", good + "x", "5 ids of 2 bytes do not make a file of 35 bytes"},
+      {"one byte cut off", good.substr(0, 33), "5 ids of 2 bytes do not make a file of 33 bytes"},
+      {"an id equal to the vocabulary's size", with_id(10), "token 0 is id 10, outside the vocabulary of 10"},
+      {"the first id 65535", with_id(65535), "token 0 is id 65535, outside the vocabulary of 10"},
+      {"a negative id in 32 bits", packed("LITPKDS", 1, 4, 1).substr(0, 24) + little(UINT32_MAX, 4),
+       "token 0 is id 4294967295, outside the vocabulary of 10"},
+  };
+}
+
+TEST(TokenShardFaults, PackedFiles) {
+  const auto read_packed = [](const std::string& bytes) {
+    std::vector<uint64_t> aligned(bytes.size() / 8 + 1);
+    std::memcpy(aligned.data(), bytes.data(), bytes.size());
+    return answer(
+        TokenFile::parse_packed({reinterpret_cast<const uint8_t*>(aligned.data()), bytes.size()}, 10, 9));
+  };
+  expect_refusals(packed(), packed_faults(), read_packed, 15);
+}
+
 TEST(TokenShardFaults, HeaderlessFiles) {
   const TemporaryFolder folder;
   const std::string path = folder.write("train.bin", little(1, 2) + little(7, 2) + little(2, 2));

@@ -1,5 +1,7 @@
 #include "cli/verify/case_kinds.h"
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "cli/verify/module_case.h"
@@ -17,20 +19,13 @@ Status verify_module(const CaseRequest& request, Report& report, Parallel& paral
   return run_module_case(request.directory, request.name, report, parallel);
 }
 
-Status refuse(const CaseRequest& request, Report&, Parallel&) {
-  return not_supported("not supported yet: cases named " +
-                       request.name.substr(0, request.name.find('_') + 1) + "*");
-}
-
 // Longest prefixes first where one is the start of another.
 const CaseKind kKinds[] = {
     {"module_", verify_module},
     {"init_rules", verify_init_rules},
     {"init_", verify_uptrained_weights, /*whole_model=*/true},
     {"tables", verify_tables},
-    {"optimizer_", refuse},
-    {"varlen_", refuse},
-    {"packed_data", refuse},
+    {"packed_data", verify_packed_data},
 };
 
 }  // namespace
@@ -40,6 +35,17 @@ const CaseKind* find_case_kind(const std::string& name) {
     if (name.starts_with(kind.prefix)) return &kind;
   }
   return nullptr;
+}
+
+void Distance::add(double got, double expected, double scale) {
+  worst_ = std::max(worst_, std::fabs(got - expected) / scale);
+  ++compared_;
+}
+
+void Distance::report(Report& report, const std::string& executor, const std::string& what) const {
+  constexpr double kRounding = 1e-12;
+  report.add({executor, what + " (" + std::to_string(compared_) + " compared)", Measure::kOfLargest,
+              compared_ > 0 ? worst_ : std::numeric_limits<double>::infinity(), kRounding});
 }
 
 void Tally::report(Report& report, const std::string& executor, const std::string& what) const {

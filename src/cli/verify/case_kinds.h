@@ -36,6 +36,20 @@ Status verify_uptrained_weights(const CaseRequest& request, Report& report, Para
 // tables: a JSON file a subject, each number against the function that says it.
 Status verify_tables(const CaseRequest& request, Report& report, Parallel& parallel);
 
+// packed_data: packed token files read and written again, and the order of their rows, exact.
+Status verify_packed_data(const CaseRequest& request, Report& report, Parallel& parallel);
+
+// The largest relative difference from recorded numbers, which were computed in another order of operations.
+class Distance {
+ public:
+  void add(double got, double expected, double scale);
+  void report(Report& report, const std::string& executor, const std::string& what) const;
+
+ private:
+  double worst_ = 0;
+  int64_t compared_ = 0;
+};
+
 // Counts values that must be equal.
 class Tally {
  public:

@@ -211,7 +211,7 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
   FATHOM_ASSIGN(const std::vector<CaseSequence> sequences, sequences_of(c));
   int64_t longest = 1;
   for (const CaseSequence& sequence : sequences)
-    longest = std::max(longest, static_cast<int64_t>(sequence.tokens.size()));
+    longest = std::max(longest, sequence.first_position + static_cast<int64_t>(sequence.tokens.size()));
   Executor executor(c.plan, weights, longest, longest, parallel);
   if (c.io.has("full_forward.logits")) return verify_decoding(c, report, executor, sequences);
   if (c.io.has("prefill.logits")) FATHOM_TRY(verify_states(c, report, executor, sequences));
@@ -234,6 +234,7 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
     const std::vector<float> draws = router_draws(c, sequence);
     options.router_draws = draws;
     states.push_back(std::make_unique<SequenceState>(executor.make_state(DType::kF32)));
+    states.back()->begin_at(sequence.first_position);
     const ForwardResult forward = executor.forward(*states.back(), sequence.tokens, options);
     const std::vector<uint8_t> depths(forward.depths.begin(), forward.depths.end());
     whole.add("logits", Kind::kLogits, sequence, forward.logits, vocab);
@@ -273,6 +274,7 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
     executor.set_trace(nullptr);
     if (sequence.key_rows < static_cast<int64_t>(sequence.tokens.size())) continue;
     SequenceState state = executor.make_state(DType::kF32);
+    state.begin_at(sequence.first_position);
     std::vector<float> logits, one_draws;
     for (size_t t = 0; t < sequence.tokens.size(); ++t) {
       ForwardOptions one;

@@ -78,24 +78,64 @@ Result<ModelCase> open_model_case(const std::string& directory, const std::strin
   return c;
 }
 
+namespace {
+
+// Tokens [begin, end) of an entry of the batch.
+struct RowPiece {
+  int64_t row = 0, begin = 0, end = 0;
+};
+
+// Whole rows; of a case with segments, one row cut behind each end of a document. The record may list an
+// empty last one.
+Result<std::vector<RowPiece>> pieces_of(const ModelCase& c, const RecordedTensor& ids) {
+  std::vector<RowPiece> pieces;
+  const int64_t length = ids.extent(1);
+  if (!c.record.contains("segments")) {
+    for (int64_t row = 0; row < ids.extent(0); ++row) pieces.push_back({row, 0, length});
+    return pieces;
+  }
+  const auto end_of_document = c.record.value("eos_token_id", int64_t{-1});
+  if (ids.extent(0) != 1 || end_of_document < 0)
+    return invalid(c.path + "/case.json: segments without eos_token_id, or of several rows");
+  nlohmann::json cut = nlohmann::json::array();
+  for (int64_t t = 0, begin = 0; t < length; ++t) {
+    if (ids.ids[static_cast<size_t>(t)] != end_of_document && t + 1 < length) continue;
+    pieces.push_back({0, begin, t + 1});
+    cut.push_back({begin, t + 1});
+    begin = t + 1;
+  }
+  nlohmann::json recorded = c.record["segments"];
+  if (!recorded.empty() && recorded.back() == nlohmann::json({length, length}))
+    recorded.erase(recorded.size() - 1);
+  if (recorded != cut) {
+    return invalid(c.path + "/case.json: segments are " + recorded.dump() +
+                   ", documents end so that they are " + cut.dump());
+  }
+  return pieces;
+}
+
+}  // namespace
+
 Result<std::vector<CaseSequence>> sequences_of(ModelCase& c) {
   FATHOM_ASSIGN(const RecordedTensor* ids, c.io.require("input_ids"));
   if (ids->shape.size() != 2 || ids->ids.empty())
     return invalid(c.path + ": input_ids is not an int64 [batch, length]");
-  const int64_t batch = ids->extent(0), length = ids->extent(1);
+  const int64_t length = ids->extent(1);
   const RecordedTensor* labels = c.io.has("labels") ? &c.io.at("labels") : nullptr;
   const RecordedTensor* mask = c.io.has("attention_mask") ? &c.io.at("attention_mask") : nullptr;
   if ((labels != nullptr && labels->shape != ids->shape) || (mask != nullptr && mask->shape != ids->shape)) {
     return invalid(c.path + ": labels and attention_mask must have the shape of input_ids");
   }
   std::vector<CaseSequence> sequences;
-  for (int64_t b = 0; b < batch; ++b) {
+  FATHOM_ASSIGN(const std::vector<RowPiece> pieces, pieces_of(c, *ids));
+  for (const auto& [b, first, end] : pieces) {
     CaseSequence sequence;
     sequence.batch = b;
+    sequence.first_position = first;
     const auto real = [&](int64_t t) {
       return mask == nullptr || mask->ids[static_cast<size_t>(b * length + t)] != 0;
     };
-    for (int64_t t = 0; t < length; ++t) {
+    for (int64_t t = first; t < end; ++t) {
       // Padding that takes part in routing stays, behind the rows that write keys.
       if (!real(t) && !is_routed(c.plan)) continue;
       if (real(t) && sequence.key_rows != static_cast<int64_t>(sequence.places.size())) {

@@ -31,7 +31,8 @@ struct ModelCase {
   nlohmann::json record;  // case.json
 
   // What it asks for beside one forward and backward pass, by the keys of case.json.
-  bool training_steps() const { return record.contains("micro_batches"); }
+  bool training_steps() const { return record.contains("micro_batches") || optimizer_steps(); }
+  bool optimizer_steps() const { return record.contains("log_fp32"); }  // of the hybrids
   bool warmup_calls() const { return record.contains("calls"); }
 };
 
@@ -42,9 +43,11 @@ Result<ModelCase> open_model_case(const std::string& directory, const std::strin
 // Micro-batches of the step that the case is one of.
 int64_t accumulation_of(const ModelCase& c);
 
-// One sequence of a case's batch, padding taken out where it can be.
+// One sequence of a case's batch, padding taken out where it can be; of a row of several documents, one of
+// them.
 struct CaseSequence {
   int64_t batch = 0;            // entry of the recorded batch
+  int64_t first_position = 0;   // of its rotary positions
   std::vector<int64_t> places;  // [rows] column of each row in the recorded tensors
   std::vector<int32_t> tokens;  // [rows]
   std::vector<int32_t> labels;  // [rows] the next token's label, -100 where ignored or behind the end
@@ -52,8 +55,8 @@ struct CaseSequence {
   int64_t real_rows() const { return key_rows; }
 };
 
-// The sequences of `input_ids`, `labels` and `attention_mask`. Labels of the recursion family are not shifted
-// in the file; here they are.
+// The sequences of `input_ids`, `labels`, `attention_mask` and the record's `segments`. Labels of the
+// recursion family are not shifted in the file; here they are.
 Result<std::vector<CaseSequence>> sequences_of(ModelCase& c);
 
 // The recorded scores of a random router for a sequence, in [0, 1), [depth, rows]; empty without.

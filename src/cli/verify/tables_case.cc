@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "cli/verify/case_kinds.h"
+#include "cli/verify/study_tables.h"
 #include "cli/verify/table_models.h"
 #include "kernels/router/router.h"
 #include "plan/capacity.h"
@@ -19,26 +20,6 @@ namespace fathom::cli::verify {
 namespace {
 
 using nlohmann::json;
-
-// Real numbers are computed in another order of operations.
-constexpr double kRounding = 1e-12;
-
-// The largest relative difference from recorded numbers.
-class Distance {
- public:
-  void add(double got, double expected, double scale) {
-    worst_ = std::max(worst_, std::fabs(got - expected) / scale);
-    ++compared_;
-  }
-  void report(Report& report, const std::string& executor, const std::string& what) const {
-    report.add({executor, what + " (" + std::to_string(compared_) + " compared)", Measure::kOfLargest,
-                compared_ > 0 ? worst_ : std::numeric_limits<double>::infinity(), kRounding});
-  }
-
- private:
-  double worst_ = 0;
-  int64_t compared_ = 0;
-};
 
 Status compare_counts(const json& row, Tally& tally) {
   FATHOM_ASSIGN(const ModelSpec base, spec_of_shape(row.at("shape"), row.at("num_hidden_layers")));
@@ -248,6 +229,12 @@ struct TableKind {
   Status (*compare)(const json& table, Report& report);
 };
 const TableKind kTables[] = {{"parameter_counts.json", "what", compare_parameter_counts},
+                             {"parameter_counts.json", "note", compare_study_counts},
+                             {"init_and_groups.json", "parametrisations", compare_init_and_groups},
+                             {"lr_schedule.json", "cases", compare_study_schedules},
+                             {"lr_batch_tokens.json", "rows", compare_study_budgets},
+                             {"phi4_mini_flash_tensors.json", "tensors", compare_phi4_tensors},
+                             {"scaling_fits.json", "flops_fits", compare_scaling_fits},
                              {"tie_behaviour.json", "rows", compare_tie_behaviour},
                              {"lr_schedules.json", "examples", compare_schedules},
                              {"capacity.json", "warmup", compare_capacities},
@@ -262,20 +249,24 @@ Status verify_tables(const CaseRequest& request, Report& report, Parallel& /*par
     if (entry.path().extension() == ".json") files.insert(entry.path().filename().string());
   }
   if (code || files.empty()) return invalid(request.directory + ": no table in JSON is here");
+  std::string unknown;
   for (const std::string& file : files) {
     const std::string path = request.directory + "/" + file;
     FATHOM_ASSIGN(const json table, read_json_file(path));
     const auto kind = std::ranges::find_if(kTables, [&](const TableKind& known) {
       return file == known.file && table.is_object() && table.contains(known.key);
     });
-    if (kind == std::end(kTables)) return not_supported("not supported yet: table " + path);
+    if (kind == std::end(kTables)) {
+      unknown += (unknown.empty() ? "" : ", ") + file;
+      continue;
+    }
     try {
       if (const Status status = kind->compare(table, report); !status.ok()) return at(path, status.error());
     } catch (const std::exception& error) {
       return invalid(path + ": " + error.what());
     }
   }
-  return {};
+  return unknown.empty() ? Status() : not_supported("not supported yet: tables " + unknown);
 }
 
 }  // namespace fathom::cli::verify

@@ -149,7 +149,7 @@ Status verify_in_trainer(ModelCase& c, Report& report) {
 
   train::Batch batch;
   for (const CaseSequence& sequence : sequences) {
-    batch.add(sequence.tokens, sequence.labels);
+    batch.add(sequence.tokens, sequence.labels, static_cast<int32_t>(sequence.first_position));
     batch.key_rows.push_back(sequence.key_rows);
     // Places are the published positions, which count padding.
     if (c.family == Family::kRecursions) {

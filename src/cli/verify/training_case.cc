@@ -164,26 +164,13 @@ void compare_losses(const json& recorded, const std::string& name, const train::
   compare("sampling_acc", accuracy);
 }
 
-// Parameters recorded as `prefix.<weight name>`.
-void compare_parameters(ModelCase& c, const std::string& prefix, const train::Parameters& parameters,
-                        Report& report) {
-  std::vector<std::vector<uint8_t>> storage;
-  const std::vector<TensorView> views = checkpoint_views(
-      c.plan, c.scheme, DType::kF32, [&](int32_t param) { return parameters.values(param); }, storage);
-  for (const TensorView& view : views) {
-    const std::string name = prefix + "." + view.spec.name;
-    if (!c.io.has(name)) continue;
-    const std::span got(reinterpret_cast<const float*>(view.bytes.data()), view.bytes.size() / sizeof(float));
-    report.compare("train", name, Kind::kParameters, got, c.io.at(name).values);
-  }
-}
-
 // The recorded groups name the parameters that decay. The name table tells them from parameters filled with
 // their own decay.
 Status compare_decay(ModelCase& c, const Recipe& recipe, Report& report) {
   std::vector<std::vector<float>> decays;
   for (const Param& param : c.plan.params) {
-    const double decay = train::decays(recipe.optimizer.decay, param) ? recipe.optimizer.weight_decay : 0.0;
+    const double decay =
+        train::decays(recipe.optimizer.decay, c.plan.spec, param) ? recipe.optimizer.weight_decay : 0.0;
     decays.emplace_back(static_cast<size_t>(elements_of(param)), static_cast<float>(decay));
   }
   std::vector<std::vector<uint8_t>> storage;
@@ -220,6 +207,19 @@ Status all_seen(const ModelCase& c, const std::string& prefix) {
 }
 
 }  // namespace
+
+void compare_parameters(ModelCase& c, const std::string& prefix, const train::Parameters& parameters,
+                        Report& report) {
+  std::vector<std::vector<uint8_t>> storage;
+  const std::vector<TensorView> views = checkpoint_views(
+      c.plan, c.scheme, DType::kF32, [&](int32_t param) { return parameters.values(param); }, storage);
+  for (const TensorView& view : views) {
+    const std::string name = prefix + "." + view.spec.name;
+    if (!c.io.has(name)) continue;
+    const std::span got(reinterpret_cast<const float*>(view.bytes.data()), view.bytes.size() / sizeof(float));
+    report.compare("train", name, Kind::kParameters, got, c.io.at(name).values);
+  }
+}
 
 Status verify_training_steps(ModelCase& c, Report& report) {
   FATHOM_ASSIGN(const Recipe recipe, read_recipe(c));

@@ -5,6 +5,7 @@
 #include "base/result.h"
 #include "cli/verify/model_case.h"
 #include "cli/verify/report.h"
+#include "train/parameters.h"
 
 namespace fathom::cli::verify {
 
@@ -14,5 +15,9 @@ Status verify_training_steps(ModelCase& c, Report& report);
 
 // Forward calls 1, 2, ... of one batch while the capacities shrink to the configured ones.
 Status verify_warmup_calls(ModelCase& c, Report& report);
+
+// Compares with parameters recorded as `prefix.<weight name>`.
+void compare_parameters(ModelCase& c, const std::string& prefix, const train::Parameters& parameters,
+                        Report& report);
 
 }  // namespace fathom::cli::verify

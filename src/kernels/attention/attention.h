@@ -42,6 +42,16 @@ struct KeyList {
   const void* const* v_blocks = nullptr;
 };
 
+// Dropout of probabilities, in training alone: behind the softmax p_j is multiplied by 1 / (1 - share) where
+// it is kept and by 0 where it is not; log-sum-exps are those without.
+//
+//   kept(r, h, j): word j mod 4 of philox(seed, stream, (r * heads + h) * 2^29 + j / 4) >= share * 2^32
+struct AttentionDropout {
+  float share = 0;  // in [0, 1); 0: nothing is dropped
+  uint64_t seed = 0;
+  uint64_t stream = 0;
+};
+
 struct AttentionFwd {
   const float* q = nullptr;  // [rows, heads, head_dim]
   const int32_t* row_sequence =
@@ -58,6 +68,7 @@ struct AttentionFwd {
   int64_t head_dim = 0;
   int64_t stripes = 1;  // divides kv_heads and heads / units
   float scale = 0;
+  AttentionDropout dropout{};
   void* workspace = nullptr;  // attention_fwd_workspace(...) bytes; the cpu form only
 };
 
@@ -84,6 +95,7 @@ struct AttentionBwd {
   int64_t head_dim = 0;
   int64_t stripes = 1;
   float scale = 0;
+  AttentionDropout dropout{};  // as in forward
   // The logits are made again in float, as forward made them; the other four products take elements rounded
   // to bfloat16 and sum in float. The cpu form only.
   bool bf16 = false;

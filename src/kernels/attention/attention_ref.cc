@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "base/half.h"
+#include "base/random.h"
 #include "kernels/attention/attention.h"
 
 namespace fathom::kernels {
@@ -22,6 +23,14 @@ template <class Args>
 KvHeads kv_heads_of(const Args& args, int64_t h) {
   const int64_t units = args.kv_heads / args.stripes, unit = h / (args.heads / units);
   return {unit * args.stripes + h % args.stripes, unit * args.stripes};
+}
+
+// What dropout multiplies the probability of key j with, for query (row, head) number `query`.
+double kept(const AttentionDropout& dropout, int64_t query, int64_t j) {
+  if (dropout.share == 0) return 1;
+  const auto position = (static_cast<uint64_t>(query) << 29) + static_cast<uint64_t>(j) / 4;
+  const uint32_t word = philox(dropout.seed, dropout.stream, position)[static_cast<size_t>(j % 4)];
+  return word >= double{dropout.share} * 0x1p32 ? 1 / (1 - double{dropout.share}) : 0;
 }
 
 }  // namespace
@@ -49,6 +58,8 @@ void attention_fwd_ref(const AttentionFwd& args) {
         largest = std::max(largest, logit * args.scale);
       }
       for (double& value : p) total += value = std::exp(value - largest);
+      for (int64_t j = begin; j < end; ++j)
+        p[static_cast<size_t>(j - begin)] *= kept(args.dropout, r * args.heads + h, j);
       for (int64_t d = 0; d < value_dim; ++d) {
         double value = 0;
         for (int64_t j = begin; j < end; ++j) {
@@ -85,13 +96,14 @@ void attention_bwd_ref(const AttentionBwd& args) {
           for (int64_t d = 0; d < dim; ++d) logit += double{args.q[row + d]} * k[d];
           for (int64_t d = 0; d < value_dim; ++d) grad_p += double{args.grad_out[value_row + d]} * v[d];
           const double p = std::exp(logit * args.scale - lse);
-          const double grad_logit = p * (grad_p - delta) * args.scale;
+          const double keep = kept(args.dropout, r * args.heads + h, j);
+          const double grad_logit = p * (keep * grad_p - delta) * args.scale;
           for (int64_t d = 0; d < dim; ++d) {
             grad_q[static_cast<size_t>(d)] += grad_logit * k[d];
             grad_k[static_cast<size_t>(key + d)] += grad_logit * args.q[row + d];
           }
           for (int64_t d = 0; d < value_dim; ++d)
-            grad_v[static_cast<size_t>(value + d)] += p * args.grad_out[value_row + d];
+            grad_v[static_cast<size_t>(value + d)] += keep * p * args.grad_out[value_row + d];
         }
         for (int64_t d = 0; d < dim; ++d)
           args.grad_q[row + d] = static_cast<float>(grad_q[static_cast<size_t>(d)]);

@@ -1,11 +1,28 @@
 #include "kernels/attention/attention_pack.h"
 #include "kernels/attention/attention_product.h"
+#include "kernels/simd/philox.h"
 
 namespace fathom::kernels::FATHOM_SIMD_LEVEL {
 
 using namespace simd::FATHOM_SIMD_LEVEL;
 
 namespace {
+
+// What dropout multiplies the block of keys from `base` with, for query (row, head) number `query`.
+FATHOM_INLINE void block_factors(const AttentionDropout& dropout, int64_t query, int64_t base,
+                                 float* factors) {
+  for (int64_t j = 0; j < kKeyBlock; j += 4 * kLanes) {
+    const uint64_t position = ((uint64_t)query << 29) + (uint64_t)(base + j) / 4;
+    keep_factors(philox_from(dropout.seed, dropout.stream, position), dropout.share, factors + j);
+  }
+}
+// Entries [first, last), whole vectors, times their factors. What is dropped is zero, whatever it was.
+FATHOM_INLINE void drop(float* values, const float* factors, int64_t first, int64_t last) {
+  for (int64_t j = first; j < last; j += kLanes) {
+    const Vec by = load(factors + j);
+    store(values + j, select(by == 0.0F, Vec{}, load(values + j) * by));
+  }
+}
 
 // Neighbouring queries that are multiplied together: whole rows where a row has few heads, else a share of
 // one.
@@ -51,12 +68,13 @@ FATHOM_INLINE void soften(float* scores, int64_t lo, int64_t hi, float* max, flo
   store(totals, total);
 }
 
-// A step of queries (of the rows [row, row_end), `count` in all) against one block of keys.
+// A step of queries (of the rows [row, row_end), `count` in all, the first is (row, head) number `query`)
+// against one block of keys.
 template <Panel kKeys, Panel kValues>
 FATHOM_INLINE void step_block(const AttentionFwd& args, int64_t row, int64_t row_end, int64_t count,
-                              int64_t base, Range keys, const float* q, const AttentionTile& tile, Entries v,
-                              const AttentionFwdScratch& scratch, SoftmaxPart* parts, float* totals,
-                              float* acc) {
+                              int64_t query, int64_t base, Range keys, const float* q,
+                              const AttentionTile& tile, Entries v, const AttentionFwdScratch& scratch,
+                              SoftmaxPart* parts, float* totals, float* acc) {
   const int64_t padded = tile.value_padded, value_dim = args.stripes * args.head_dim;
   const int64_t per_row = count / (row_end - row);
   const Range any = seen_by_any(args.key_begin, args.key_end, row, row_end, keys);
@@ -74,8 +92,12 @@ FATHOM_INLINE void step_block(const AttentionFwd& args, int64_t row, int64_t row
     }
     all = {at_least(all.begin, lo), at_most(all.end, hi)};
     for (int64_t i = (r - row) * per_row; i < (r - row + 1) * per_row; ++i) {
-      soften(scratch.scores + i * kKeyBlock, lo, hi, &parts[i].max, totals + i * kMostLanes, acc + i * padded,
-             padded);
+      float* const scores = scratch.scores + i * kKeyBlock;
+      soften(scores, lo, hi, &parts[i].max, totals + i * kMostLanes, acc + i * padded, padded);
+      if (args.dropout.share == 0) continue;
+      float factors[kKeyBlock];
+      block_factors(args.dropout, query + (r - row) * args.heads + i % per_row * args.stripes, base, factors);
+      drop(scores, factors, group_of(lo), hi);
     }
   }
   // Values in the order of keys for every query: first those that only some rows see, then those that all do,
@@ -155,9 +177,10 @@ FATHOM_INLINE void run_tile(const AttentionFwd& args, const AttentionTile& tile,
         for (int64_t g = 0; g < tile.pairs; g += step.heads) {
           const int64_t i = s * of_stripe + (r - tile.row_begin) * tile.pairs + g;
           const int64_t count = (row_end - r) * at_most(step.heads, tile.pairs - g);
-          step_block<kKeys, kValues>(args, r, row_end, count, base, keys, scratch.q + i * tile.padded, tile,
-                                     in_place ? v : Entries{scratch.v, tile.value_padded}, scratch, parts + i,
-                                     scratch.totals + i * kMostLanes, acc + i * tile.value_padded);
+          step_block<kKeys, kValues>(
+              args, r, row_end, count, r * args.heads + (tile.unit * tile.pairs + g) * args.stripes + s, base,
+              keys, scratch.q + i * tile.padded, tile, in_place ? v : Entries{scratch.v, tile.value_padded},
+              scratch, parts + i, scratch.totals + i * kMostLanes, acc + i * tile.value_padded);
         }
       }
     }
@@ -250,6 +273,11 @@ FATHOM_INLINE void step_slopes(const AttentionBwd& args, const AttentionTile& ti
     const int64_t lo = args.key_begin[r] - base, hi = args.key_end[r] - base;
     const int64_t query = index + i / per_row * args.heads + i % per_row * args.stripes;
     const Vec lse = broadcast(args.lse[query] * kLog2E), subtract = broadcast(delta[query]);
+    float factors[kKeyBlock];
+    if (args.dropout.share > 0) {
+      block_factors(args.dropout, query, base, factors);
+      drop(ds + i * kKeyBlock, factors, from, last);
+    }
     for (int64_t j = from; j < last; j += kLanes) {
       float* const p_at = p + i * kKeyBlock + j;
       float* const ds_at = ds + i * kKeyBlock + j;
@@ -263,6 +291,7 @@ FATHOM_INLINE void step_slopes(const AttentionBwd& args, const AttentionTile& ti
       store(p_at, probability);
       store(ds_at, slope);
     }
+    if (args.dropout.share > 0) drop(p + i * kKeyBlock, factors, from, last);
   }
 }
 

@@ -38,7 +38,8 @@ constexpr uint8_t kNaNByte = 0xff;
 
 // One sequence of `keys` entries, each attended from its own row; blocks lie scattered in memory.
 struct Case {
-  Case(Shape s, DType kv_type) : shape(s), type(kv_type) {
+  Case(Shape s, DType kv_type, float share = 0)
+      : shape(s), type(kv_type), dropout{.share = share, .seed = 7, .stream = 9} {
     const int64_t entry = s.kv_heads * s.head_dim;
     q = Buffer::normal(s.keys * s.heads * s.head_dim, 1);
     k = Buffer::normal(s.keys * entry, 2);
@@ -94,10 +95,12 @@ struct Case {
             .head_dim = shape.head_dim,
             .stripes = shape.stripes,
             .scale = 0.4F,
+            .dropout = dropout,
             .workspace = workspace.data()};
   }
   Shape shape;
   DType type;
+  AttentionDropout dropout;
   Buffer q{0}, k{0}, v{0}, out{0}, lse{0};
   std::vector<uint8_t> storage, workspace;
   std::vector<const void*> k_blocks, v_blocks;
@@ -126,15 +129,42 @@ TEST(Attention, CpuEqualsRef) {
   testing::for_each_level([&] {
     for (Shape shape : kShapes) {
       for (DType type : {DType::kF32, DType::kBF16}) {
-        Case ref(shape, type), cpu(shape, type);
-        attention_fwd_ref(ref.fwd());
-        attention_fwd_cpu(cpu.fwd(), pool);
-        EXPECT_LE(testing::relative_error(cpu.out, ref.out), 3e-6) << shape.head_dim << " " << shape.keys;
-        EXPECT_LE(testing::relative_error(cpu.lse, ref.lse), 3e-6);
-        EXPECT_TRUE(cpu.out.intact() && cpu.lse.intact());
+        for (float share : {0.0F, 0.3F}) {
+          Case ref(shape, type, share), cpu(shape, type, share);
+          attention_fwd_ref(ref.fwd());
+          attention_fwd_cpu(cpu.fwd(), pool);
+          EXPECT_LE(testing::relative_error(cpu.out, ref.out), 3e-6) << shape.head_dim << " " << shape.keys;
+          EXPECT_LE(testing::relative_error(cpu.lse, ref.lse), 3e-6);
+          EXPECT_TRUE(cpu.out.intact() && cpu.lse.intact());
+        }
       }
     }
   });
+}
+
+// With values of one and equal keys an output is the share that was kept, divided by what is expected of it.
+TEST(Attention, DropoutKeepsItsShareOfEveryQuerysKeys) {
+  Case c({4, 2, 8, 1100, 0}, DType::kF32, 0.25F);
+  for (int64_t i = 0; i < 1100 * 16; ++i) {
+    const auto block = static_cast<size_t>(i / 16 / kKeyBlock);
+    c.put(static_cast<uint8_t*>(const_cast<void*>(c.k_blocks[block])), i % (kKeyBlock * 16), 0.0F);
+    c.put(static_cast<uint8_t*>(const_cast<void*>(c.v_blocks[block])), i % (kKeyBlock * 16), 1.0F);
+  }
+  SerialParallel serial;
+  attention_fwd_cpu(c.fwd(), serial);
+  double total = 0;
+  int alike = 0;
+  for (int64_t r = 100; r < 1100; ++r) {
+    const double keys = static_cast<double>(r + 1), deviation = std::sqrt(0.25 / 0.75 / keys);
+    for (int64_t h = 0; h < 4; ++h) {
+      const double kept = c.out[(r * 4 + h) * 8];
+      EXPECT_NEAR(kept, 1, 5 * deviation) << r << " " << h;
+      total += kept / 4000;
+    }
+    alike += c.out[r * 32] == c.out[r * 32 + 8] ? 1 : 0;
+  }
+  EXPECT_NEAR(total, 1, 5e-3);
+  EXPECT_LT(alike, 100) << "of 1000 rows whose first heads dropped as many keys";
 }
 
 // The same rows in calls of other sizes, with other numbers of threads, one by one as in decoding.
@@ -352,8 +382,8 @@ TEST(Attention, UnseenKeysAreNotTouched) {
 }
 
 struct BackwardCase {
-  explicit BackwardCase(Shape s)
-      : fwd(s, DType::kF32),
+  explicit BackwardCase(Shape s, float share = 0)
+      : fwd(s, DType::kF32, share),
         grad_out(Buffer::normal(fwd.out.size(), 5)),
         grad_q(fwd.q.size()),
         grad_k(fwd.k.size()),
@@ -382,6 +412,7 @@ struct BackwardCase {
             .head_dim = fwd.shape.head_dim,
             .stripes = fwd.shape.stripes,
             .scale = 0.4F,
+            .dropout = fwd.dropout,
             .workspace = workspace.data()};
   }
   Case fwd;
@@ -429,19 +460,21 @@ TEST(Attention, RefOfStripesIsRefOfEachStripe) {
 class AttentionGradient : public ::testing::TestWithParam<Shape> {};
 
 TEST_P(AttentionGradient, RefBackwardIsTheDerivativeOfForward) {
-  BackwardCase c(GetParam());
-  attention_bwd_ref(c.bwd());
-  const auto loss = [&] {
-    for (int64_t i = 0; i < c.fwd.k.size(); ++i) {
-      c.fwd.put(static_cast<uint8_t*>(const_cast<void*>(c.fwd.k_blocks[0])), i, c.fwd.k[i]);
-      c.fwd.put(static_cast<uint8_t*>(const_cast<void*>(c.fwd.v_blocks[0])), i, c.fwd.v[i]);
-    }
-    attention_fwd_ref(c.fwd.fwd());
-    return testing::dot(c.fwd.out, c.grad_out);
-  };
-  testing::expect_gradient(c.fwd.q, c.grad_q, loss);
-  testing::expect_gradient(c.fwd.k, c.grad_k, loss);
-  testing::expect_gradient(c.fwd.v, c.grad_v, loss);
+  for (float share : {0.0F, 0.3F}) {
+    BackwardCase c(GetParam(), share);
+    attention_bwd_ref(c.bwd());
+    const auto loss = [&] {
+      for (int64_t i = 0; i < c.fwd.k.size(); ++i) {
+        c.fwd.put(static_cast<uint8_t*>(const_cast<void*>(c.fwd.k_blocks[0])), i, c.fwd.k[i]);
+        c.fwd.put(static_cast<uint8_t*>(const_cast<void*>(c.fwd.v_blocks[0])), i, c.fwd.v[i]);
+      }
+      attention_fwd_ref(c.fwd.fwd());
+      return testing::dot(c.fwd.out, c.grad_out);
+    };
+    testing::expect_gradient(c.fwd.q, c.grad_q, loss);
+    testing::expect_gradient(c.fwd.k, c.grad_k, loss);
+    testing::expect_gradient(c.fwd.v, c.grad_v, loss);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Stripes, AttentionGradient,
@@ -453,7 +486,8 @@ TEST(Attention, BackwardInBfloat16IsNearRefForAnyThreads) {
   SerialParallel serial;
   testing::for_each_level([&] {
     for (Shape shape : kShapes) {
-      BackwardCase ref(shape), cpu(shape), alone(shape);
+      const float share = shape.keys % 2 == 0 ? 0.3F : 0.0F;
+      BackwardCase ref(shape, share), cpu(shape, share), alone(shape, share);
       attention_bwd_ref(ref.bwd());
       for (auto [c, parallel] : {std::pair<BackwardCase*, Parallel*>{&cpu, &pool}, {&alone, &serial}}) {
         AttentionBwd args = c->bwd();
@@ -478,7 +512,8 @@ TEST(Attention, CpuBackwardEqualsRefForAnyThreads) {
   SerialParallel serial;
   testing::for_each_level([&] {
     for (Shape shape : kShapes) {
-      BackwardCase ref(shape), cpu(shape), alone(shape);
+      const float share = shape.keys % 2 == 0 ? 0.3F : 0.0F;
+      BackwardCase ref(shape, share), cpu(shape, share), alone(shape, share);
       attention_bwd_ref(ref.bwd());
       attention_bwd_cpu(cpu.bwd(), pool);
       attention_bwd_cpu(alone.bwd(), serial);
