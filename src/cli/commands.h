@@ -7,6 +7,7 @@ namespace fathom::cli {
 
 Action declare_bench(CLI::App& app);
 Action declare_chat(CLI::App& app);
+Action declare_init(CLI::App& app);
 Action declare_inspect(CLI::App& app);
 Action declare_compare(CLI::App& app);
 Action declare_convert(CLI::App& app);

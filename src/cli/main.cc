@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
           {"eval", "how well a model does on tasks and predicts text", declare_eval},
           {"fit", "scaling laws through the losses of training runs", declare_fit},
           {"generate", "text from a model", declare_generate},
+          {"init", "a fresh model with random weights", declare_init},
           {"inspect", "list the tensors and sizes of a model directory or a file of tensors",
            declare_inspect},
           {"pack", "text as packed token files", declare_pack},

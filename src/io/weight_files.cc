@@ -175,14 +175,28 @@ Result<std::vector<float>> WeightFiles::read_as_f32(std::string_view name) const
 
 Status write_weight_files(const std::string& directory, const std::vector<TensorView>& tensors,
                           const StringMap& metadata, uint64_t max_shard_bytes) {
-  std::vector<std::vector<TensorView>> shards(1);
+  std::vector<TensorSpec> specs;
+  std::unordered_map<std::string_view, std::span<const uint8_t>> bytes;
+  for (const TensorView& tensor : tensors) {
+    specs.push_back(tensor.spec);
+    bytes[tensor.spec.name] = tensor.bytes;
+  }
+  return write_weight_files(
+      directory, specs,
+      [&](const std::string& tensor, const AppendBytes& append) { return append(bytes.at(tensor)); },
+      metadata, max_shard_bytes);
+}
+
+Status write_weight_files(const std::string& directory, const std::vector<TensorSpec>& tensors,
+                          const TensorData& data, const StringMap& metadata, uint64_t max_shard_bytes) {
+  std::vector<std::vector<TensorSpec>> shards(1);
   std::set<std::string_view> names;
   uint64_t filled = 0, total = 0;
-  for (const TensorView& tensor : tensors) {
-    if (!names.insert(tensor.spec.name).second) {
-      return invalid(directory + ": two tensors are named " + in_quotes(tensor.spec.name));
+  for (const TensorSpec& tensor : tensors) {
+    if (!names.insert(tensor.name).second) {
+      return invalid(directory + ": two tensors are named " + in_quotes(tensor.name));
     }
-    const uint64_t bytes = tensor.bytes.size();
+    FATHOM_ASSIGN(const uint64_t bytes, bytes_of(tensor));
     if (!shards.back().empty() && filled + bytes > max_shard_bytes) {
       shards.emplace_back();
       filled = 0;
@@ -191,14 +205,18 @@ Status write_weight_files(const std::string& directory, const std::vector<Tensor
     filled += bytes;
     total += bytes;
   }
-  if (shards.size() == 1) return write_safetensors(directory + "/" + kSingle, tensors, metadata);
-
   nlohmann::json map = nlohmann::json::object();
   for (size_t i = 0; i < shards.size(); ++i) {
-    const std::string name = shard_name(i + 1, shards.size());
-    FATHOM_TRY(write_safetensors(directory + "/" + name, shards[i], metadata));
-    for (const TensorView& tensor : shards[i]) map[tensor.spec.name] = name;
+    const std::string name = shards.size() == 1 ? kSingle : shard_name(i + 1, shards.size());
+    FATHOM_ASSIGN(SafetensorsWriter writer,
+                  SafetensorsWriter::create(directory + "/" + name, shards[i], metadata));
+    const AppendBytes append = [&](std::span<const uint8_t> bytes) { return writer.append(bytes); };
+    for (const TensorInfo& tensor : std::vector<TensorInfo>(writer.order()))
+      FATHOM_TRY(data(tensor.name, append));
+    FATHOM_TRY(writer.finish());
+    for (const TensorSpec& tensor : shards[i]) map[tensor.name] = name;
   }
+  if (shards.size() == 1) return {};
   const nlohmann::json index = {{"metadata", {{"total_size", total}}}, {"weight_map", map}};
   return write_file_atomic(directory + "/" + kIndex, index.dump(2) + "\n");
 }

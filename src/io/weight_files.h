@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -53,11 +54,21 @@ class WeightFiles {
   std::string path_;
 };
 
+constexpr uint64_t kMaxShardBytes = uint64_t{5} << 30;
+
 // Writes the weights into an existing directory: model.safetensors if the data fits `max_shard_bytes`, else
 // model-00001-of-0000K.safetensors and the index. Tensors fill shards in the order given; a tensor is never
 // split. The directory should be one that becomes visible afterwards (AtomicDirectory).
 Status write_weight_files(const std::string& directory, const std::vector<TensorView>& tensors,
                           const StringMap& metadata = {{"format", "pt"}},
-                          uint64_t max_shard_bytes = uint64_t{5} << 30);
+                          uint64_t max_shard_bytes = kMaxShardBytes);
+
+// The same of tensors that are made while they are written: `data` hands all bytes of a tensor, in order and
+// in pieces of any size, to `append`.
+using AppendBytes = std::function<Status(std::span<const uint8_t> bytes)>;
+using TensorData = std::function<Status(const std::string& tensor, const AppendBytes& append)>;
+Status write_weight_files(const std::string& directory, const std::vector<TensorSpec>& tensors,
+                          const TensorData& data, const StringMap& metadata = {{"format", "pt"}},
+                          uint64_t max_shard_bytes = kMaxShardBytes);
 
 }  // namespace fathom

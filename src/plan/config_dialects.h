@@ -31,7 +31,8 @@ Result<std::optional<RelaxationSpec>> read_case_relaxation(const nlohmann::json&
 // The configuration of the training code of SambaY (n_layer, n_embd, ...).
 Result<ModelSpec> read_archscale_config(const nlohmann::json& object);
 
-// Phi4FlashForCausalLM (Decoder-Hybrid-Decoder, section 9.1).
+// Phi4FlashForCausalLM (Decoder-Hybrid-Decoder, section 9.1). What it cannot say is not written.
 Result<ModelSpec> read_phi4flash_config(const nlohmann::json& object);
+nlohmann::ordered_json write_phi4flash_config(const ModelSpec& spec);
 
 }  // namespace fathom

@@ -58,6 +58,9 @@ Result<ModelSpec> read_phi4flash_config(const nlohmann::json& object) {
   FATHOM_TRY(reader.integer("num_attention_heads", spec.num_attention_heads, Presence::kRequired));
   FATHOM_TRY(reader.integer("num_key_value_heads", spec.num_key_value_heads, Presence::kRequired));
   FATHOM_TRY(reader.integer("max_position_embeddings", spec.max_position_embeddings, Presence::kRequired));
+  // The published class has no key for it.
+  if (spec.num_attention_heads > 0 && spec.hidden_size % spec.num_attention_heads == 0)
+    spec.head_dim = spec.hidden_size / spec.num_attention_heads;
   FATHOM_TRY(read_window(reader.raw("sliding_window"), spec));
   FATHOM_TRY(reader.number("layer_norm_eps", spec.norm_eps));
   FATHOM_TRY(reader.boolean("tie_word_embeddings", spec.tie_word_embeddings));
@@ -78,6 +81,29 @@ Result<ModelSpec> read_phi4flash_config(const nlohmann::json& object) {
                  "pad_token_id"});
   FATHOM_TRY(reader.finish());
   return spec;
+}
+
+nlohmann::ordered_json write_phi4flash_config(const ModelSpec& spec) {
+  return {{"architectures", {"Phi4FlashForCausalLM"}},
+          {"model_type", "phi4flash"},
+          {"vocab_size", spec.vocab_size},
+          {"hidden_size", spec.hidden_size},
+          {"intermediate_size", spec.intermediate_size},
+          {"num_hidden_layers", spec.num_hidden_layers},
+          {"num_attention_heads", spec.num_attention_heads},
+          {"num_key_value_heads", spec.num_key_value_heads},
+          {"max_position_embeddings", spec.max_position_embeddings},
+          {"sliding_window", spec.sliding_window},
+          {"layer_norm_eps", spec.norm_eps},
+          {"hidden_act", "silu"},
+          {"mb_per_layer", 2},
+          {"mamba_d_state", spec.mamba_d_state},
+          {"mamba_d_conv", spec.mamba_d_conv},
+          {"mamba_expand", spec.mamba_expand},
+          {"mamba_conv_bias", true},
+          {"mamba_proj_bias", false},
+          {"initializer_range", spec.initializer_range},
+          {"tie_word_embeddings", spec.tie_word_embeddings}};
 }
 
 }  // namespace fathom

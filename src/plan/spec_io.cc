@@ -103,9 +103,13 @@ Result<ModelSpec> load_spec_over(const ModelSpec& base, const std::string& path,
 }
 
 std::string write_config_json(const ModelSpec& spec) {
-  const nlohmann::ordered_json object =
-      is_plain_llama(spec) ? write_llama_config(spec) : write_fathom_config(spec);
-  return object.dump(2) + "\n";
+  if (is_plain_llama(spec)) return write_llama_config(spec).dump(2) + "\n";
+  if (spec.architecture == "phi4flash") {
+    const nlohmann::ordered_json published = write_phi4flash_config(spec);
+    const Result<ModelSpec> read = read_phi4flash_config(nlohmann::json(published));
+    if (read.ok() && *read == spec) return published.dump(2) + "\n";
+  }
+  return write_fathom_config(spec).dump(2) + "\n";
 }
 
 Result<ModelSpec> load_spec(const std::string& path) {

@@ -24,7 +24,8 @@ Result<ModelSpec> load_spec_over(const ModelSpec& base, const std::string& path,
                                  std::vector<std::string>* fields = nullptr);
 
 // The config.json of a checkpoint directory; parse_config_json() gives the spec back. A plain Llama is
-// written as Hugging Face's LlamaForCausalLM, everything else in Fathom's own dialect.
+// written as Hugging Face's LlamaForCausalLM, what Phi-4-mini-flash's class can say as that, everything else
+// in Fathom's own dialect.
 std::string write_config_json(const ModelSpec& spec);
 
 // Whether the spec says nothing that a Llama configuration of Hugging Face cannot.

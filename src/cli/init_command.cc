@@ -1,0 +1,123 @@
+// fathom init: a model directory with random weights, as training would start from.
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/figures.h"
+#include "cli/model_specs.h"
+#include "cli/stop_signal.h"
+#include "io/atomic_directory.h"
+#include "io/model_directory.h"
+#include "plan/spec_io.h"
+#include "plan/work.h"
+#include "text/tokenizer.h"
+#include "weights/fresh_weights.h"
+
+namespace fathom::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+std::atomic<bool> stopped{false};
+
+struct Flags {
+  std::string spec, out, tokenizer, dtype = "bf16";
+  int64_t seed = 0;
+  int threads = 0;
+};
+
+// The tokenizer's files, whose ids must be the model's.
+Status copy_tokenizer(const std::string& source, const ModelPlan& plan, ModelDirectoryContent& content) {
+  FATHOM_ASSIGN(const text::Tokenizer tokenizer, text::Tokenizer::load(source));
+  if (tokenizer.vocab_size() > plan.dims.vocab_size) {
+    return invalid("--tokenizer " + source + ": it has " + std::to_string(tokenizer.vocab_size()) +
+                   " ids, more than the model's vocabulary of " + std::to_string(plan.dims.vocab_size));
+  }
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                           "chat_template.jinja", "generation_config.json"}) {
+    const std::string file = source + "/" + name;
+    if (!fs::exists(file)) continue;
+    FATHOM_ASSIGN(std::string text, read_file(file));
+    content.files.emplace_back(name, std::move(text));
+  }
+  return {};
+}
+
+// A line that is written over, on a terminal only.
+class Progress {
+ public:
+  explicit Progress(int64_t total) : total_(total), shown_(::isatty(STDERR_FILENO) != 0) {}
+  ~Progress() {
+    if (shown_ && percent_ >= 0) std::cerr << "\r\x1b[K";
+  }
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+  void at(uint64_t written) {
+    const int percent = static_cast<int>(100 * written / static_cast<uint64_t>(total_));
+    if (!shown_ || percent == percent_) return;
+    percent_ = percent;
+    std::cerr << "\r" << percent << " % of " << short_count(static_cast<double>(total_)) << "B" << std::flush;
+  }
+
+ private:
+  const int64_t total_;
+  const bool shown_;
+  int percent_ = -1;
+};
+
+Result<int> run(const Flags& flags) {
+  std::error_code ignored;
+  if (fs::exists(flags.out, ignored)) return invalid(flags.out + " is already there");
+  FATHOM_ASSIGN(const ModelSpec spec, find_spec(flags.spec));
+  FATHOM_ASSIGN(const ModelPlan plan, build_plan(spec));
+  const DType type = flags.dtype == "bf16" ? DType::kBF16 : DType::kF32;
+  ModelDirectoryContent content;
+  content.config = nlohmann::ordered_json::parse(write_config_json(plan.spec));
+  if (!flags.tokenizer.empty()) FATHOM_TRY(copy_tokenizer(flags.tokenizer, plan, content));
+  ThreadPool pool(flags.threads > 0 ? flags.threads : available_cores());
+  catch_stop_signals(stopped, "nothing is kept");
+  const int64_t bytes = count_weight_bytes(plan, type);
+  FATHOM_ASSIGN(AtomicDirectory directory, AtomicDirectory::begin(flags.out));
+  FATHOM_TRY(directory.write_file("config.json", content.config.dump(2) + "\n"));
+  for (const auto& [name, text] : content.files) FATHOM_TRY(directory.write_file(name, text));
+  {
+    Progress progress(bytes);
+    const Status status = write_fresh_weights(
+        directory.path(), plan, static_cast<uint64_t>(flags.seed), type, pool,
+        [&](uint64_t written) -> Status {
+          progress.at(written);
+          return stopped.load() ? Status(make_error("stopped", ErrorKind::kCancelled)) : Status();
+        });
+    if (stopped.load()) return kExitInterrupted;
+    FATHOM_TRY(status);
+  }
+  FATHOM_TRY(directory.commit());
+  std::cout << flags.out << ": " << short_count(static_cast<double>(count_parameters(plan).unique))
+            << " parameters, matrices in " << name_of(type) << ", " << short_count(static_cast<double>(bytes))
+            << "B\n";
+  return kExitOk;
+}
+
+}  // namespace
+
+Action declare_init(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  app.add_option("SPEC,--plan", flags->spec, "a TOML or JSON file, or the name of a built-in specification")
+      ->required();
+  app.add_option("--out", flags->out, "the directory to write")->required();
+  app.add_option("--tokenizer", flags->tokenizer, "a directory whose tokenizer goes along");
+  app.add_option("--dtype", flags->dtype, "of the matrices")
+      ->check(CLI::IsMember({"bf16", "f32"}))
+      ->capture_default_str();
+  app.add_option("--seed", flags->seed, "the same seed gives the same weights")->check(at_least(0));
+  app.add_option("--threads,-t", flags->threads, "0: all cores")->check(at_least(0));
+  return [flags] { return run(*flags); };
+}
+
+}  // namespace fathom::cli
