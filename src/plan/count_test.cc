@@ -222,6 +222,23 @@ TEST(CountFlops, LinearPartIsTwiceTheMatrixElements) {
   EXPECT_DOUBLE_EQ(flops.attention, 30.0 * 4 * 576);
 }
 
+TEST(CountFlops, OfRecurrentMixersGrowWithTheirStates) {
+  ModelSpec spec = hybrid("mambay2", 4);
+  const auto of_layer_0 = [&] {
+    const ModelPlan plan = *build_plan(spec);
+    const FlopCount count = count_layer_flops(plan, plan.segments[0], plan.segments[0].layers[0], 0, 64);
+    EXPECT_EQ(count.attention, 0);
+    return count;
+  };
+  // 512 channels of 128 states; one convolution over x, B and C.
+  EXPECT_EQ(of_layer_0().scan, 512 * (5 * 128 + 3) + 2 * 4 * (512 + 2 * 128));
+  EXPECT_EQ(of_layer_0().linear, 2.0 * 32 * (512 + 768 + 8 + 512) + 6.0 * 32 * 64);
+  spec.architecture = "gdny";
+  // One head of 256 keys and 512 values; three convolutions.
+  EXPECT_EQ(of_layer_0().scan, 7 * 256 * 512 + 4 * 256 + 2 * 4 * (2 * 256 + 512));
+  EXPECT_EQ(of_layer_0().linear, 2.0 * 32 * (2 * 256 + 3 * 512 + 2) + 6.0 * 32 * 64);
+}
+
 TEST(CountFlops, WindowsAndCapacitiesBoundTheWork) {
   const ModelPlan windowed = built_in("sambayoco-d8");
   ModelSpec wide = windowed.spec;

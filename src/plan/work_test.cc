@@ -131,6 +131,22 @@ TEST(DecodeBytes, OfSambaYReadTheSharedKeysInEveryCrossLayer) {
               static_cast<double>(count_state(plan, DType::kF32).per_sequence), 1e-6);
 }
 
+// Every recurrent mixer reads and writes what the sequence keeps of it, and every parameter once.
+TEST(DecodeBytes, OfRecurrentMixersAreTheirStateTwiceAndTheirParameters) {
+  for (const char* name : {"mambay", "mambay2", "gdny"}) {
+    SCOPED_TRACE(name);
+    ModelSpec spec = hybrid(name, 8);
+    spec.tie_word_embeddings = false;
+    const ModelPlan plan = *build_plan(spec);
+    const DecodeBytes bytes = count_decode_bytes(plan, 5, 6, DType::kF32, DType::kF32);
+    EXPECT_EQ(bytes.state() / 2, static_cast<double>(count_state(plan, DType::kF32).per_sequence));
+    const ParameterCount count = count_parameters(plan);
+    const auto row = static_cast<double>(plan.dims.hidden_size);  // of the embedding
+    EXPECT_NEAR(bytes.products + bytes.head + bytes.small,
+                4 * (static_cast<double>(count.unique - count.embedding) + row), 1e-6);
+  }
+}
+
 TEST(DecodeBytes, CountALayerAtEveryDepthThatIsRun) {
   const ModelPlan plan = *build_plan(tiny_mor(Sharing::kMiddleCycle, 3));
   const auto at = [&](std::vector<double> shares) {
