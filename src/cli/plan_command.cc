@@ -1,14 +1,18 @@
 // fathom plan: the layers of a model and what they cost, from its specification; of a model directory with
 // weights, also which of them are tied.
+#include <iomanip>
 #include <iostream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/figures.h"
 #include "cli/model_specs.h"
 #include "plan/describe.h"
 #include "plan/model_plan.h"
+#include "plan/scaling_study.h"
 #include "weights/stored_ties.h"
 
 namespace fathom::cli {
@@ -23,8 +27,47 @@ struct PlanFlags {
   bool params = false;
   bool tensors = false;
   bool iso_flops = false;
+  bool study = false;
   FlopBudget budget;
 };
+
+// How long and how fast the scaling study of Decoder-Hybrid-Decoder trains each model.
+Result<int> run_study(const PlanFlags& flags) {
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  for (const std::string& name : flags.specs) {
+    FATHOM_ASSIGN(const ModelSpec spec, find_spec(name));
+    FATHOM_ASSIGN(const ModelPlan plan, build_plan(spec));
+    const Result<double> counted = study_parameters(spec);
+    if (!counted.ok()) return at(name, counted.error());
+    FATHOM_ASSIGN(const int64_t tokens, study_train_tokens(spec));
+    const int64_t batch = StudyBase::kBatchTokens;
+    const auto batch_tokens = static_cast<double>(batch);
+    Param matrix;
+    matrix.role = ParamRole::kMatrix;
+    rows.push_back(
+        {{"model", name},
+         {"counted_parameters", *counted},
+         {"tokens", tokens},
+         {"batch_tokens", batch},
+         {"steps", tokens / batch},
+         {"warmup_steps", static_cast<int64_t>(StudyBase::kWarmupTokens / batch_tokens)},
+         {"learning_rate", study_learning_rate(spec, StudyBase::kLearningRate, batch_tokens, batch_tokens)},
+         {"matrix_rate", rate_multiplier(spec, matrix)}});
+  }
+  if (flags.json) {
+    std::cout << rows.dump(2) << "\n";
+    return kExitOk;
+  }
+  for (const auto& row : rows) {
+    std::cout << std::setprecision(4) << row["model"].get<std::string>() << ": "
+              << short_count(row["counted_parameters"]) << " parameters as the study counts them, "
+              << short_count(row["tokens"]) << " tokens\n  " << row["steps"] << " steps of "
+              << row["batch_tokens"] << " tokens, " << row["warmup_steps"] << " of warm-up, learning rate "
+              << row["learning_rate"].get<double>() << ", of layer matrices times "
+              << row["matrix_rate"].get<double>() << "\n";
+  }
+  return kExitOk;
+}
 
 // Models side by side at one budget.
 Result<int> run_budget(const PlanFlags& flags) {
@@ -43,9 +86,10 @@ Result<int> run_budget(const PlanFlags& flags) {
 
 Result<int> run_plan(const PlanFlags& flags) {
   if (flags.iso_flops) return run_budget(flags);
+  if (flags.study) return run_study(flags);
   if (flags.specs.size() > 1) {
     std::cerr << "fathom plan: " << flags.specs.size()
-              << " specifications, expected one; with --iso-flops several stand side by side\n";
+              << " specifications, expected one; with --iso-flops or --study several stand side by side\n";
     return kExitUsage;
   }
   const std::string& name = flags.specs.front();
@@ -81,12 +125,17 @@ Action declare_plan(CLI::App& app) {
   auto* tensors = app.add_flag("--tensors", flags->tensors, "list the tensors of a checkpoint instead")
                       ->excludes(json)
                       ->excludes(params);
+  auto* study = app.add_flag("--study", flags->study,
+                             "tokens, steps and learning rate that the scaling study gives the model instead")
+                    ->excludes(params)
+                    ->excludes(tensors);
   FlopBudget& budget = flags->budget;
   auto* iso = app.add_option("--iso-flops", budget.flops,
                              "steps that each model gets for this many operations of forward passes instead")
                   ->check(at_least(1))
                   ->excludes(params)
-                  ->excludes(tensors);
+                  ->excludes(tensors)
+                  ->excludes(study);
   app.add_option("--sequence-length", budget.sequence_length, "tokens of a training row")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->needs(iso)

@@ -51,6 +51,23 @@ TEST(PlanCommand, ReadsAFileAndListsItsTensors) {
   EXPECT_THAT(fathom_plan("tiny/sambay --params").output, HasSubstr("layers.6.gmu.in_proj"));
 }
 
+// Decoder-Hybrid-Decoder, table 7.
+TEST(PlanCommand, TheStudyGivesTokensAndRatesByDepth) {
+  const Outcome run = fathom_plan("transformer-d16 sambay-d8 --study --json");
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  const nlohmann::json rows = nlohmann::json::parse(run.output);
+  EXPECT_EQ(rows[0]["tokens"], 100000000000);
+  EXPECT_EQ(rows[0]["learning_rate"], 4e-4);
+  EXPECT_EQ(rows[0]["matrix_rate"], 1);
+  EXPECT_EQ(rows[1]["tokens"], 12670477505);
+  EXPECT_NEAR(rows[1]["learning_rate"].get<double>(), 5.66e-4, 5e-7);
+  EXPECT_EQ(rows[1]["matrix_rate"], 2);
+  EXPECT_THAT(fathom_plan("sambay-d8 --study").output,
+              HasSubstr("6041 steps of 2097152 tokens, 476 of warm-up"));
+  EXPECT_THAT(fathom_plan("smollm-135m --study").output,
+              HasSubstr("smollm-135m: architecture: the study counts no parameters of \"llama\""));
+}
+
 TEST(PlanCommand, ModelsStandSideBySideAtOneBudget) {
   const Outcome run = fathom_plan("smollm-360m mor-360m-nr2 --iso-flops 16.5e18");
   EXPECT_EQ(run.exit_code, 0);

@@ -16,6 +16,7 @@ struct StudyBase {
   static constexpr double kLearningRate = 4e-4;  // at kBatchTokens and L0 layers
   static constexpr int64_t kBatchTokens = int64_t{1} << 21;
   static constexpr double kTrainTokens = 100e9;  // of Transformer++ with kDepth layers
+  static constexpr double kWarmupTokens = 1e9;
   static constexpr int64_t kDepth = 16;
 };
 

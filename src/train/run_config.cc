@@ -386,7 +386,13 @@ Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std:
     return invalid(
         "schedule.learning_rate and schedule.base_learning_rate are both given, expected one of them");
   }
-  if (from_base) s.peak = base.peak_of(config);
+  if (from_base) {
+    s.peak = base.peak_of(config);
+    if (!(s.peak >= 0 && s.peak <= kMostRate)) {
+      return invalid("schedule.base_learning_rate gives the model and its batch a learning rate of " +
+                     shown(s.peak) + ", expected 0 to " + shown(kMostRate));
+    }
+  }
   FATHOM_TRY(check(config));
   return config;
 }

@@ -101,6 +101,10 @@ TEST(RunConfig, ABaseRateIsScaledByTheBatch) {
   EXPECT_DOUBLE_EQ(config->schedule.peak, 2e-3);
   EXPECT_EQ(refusal(text, {"schedule.base_learning_rate=1e-3", "schedule.learning_rate=1e-3"}),
             "schedule.learning_rate and schedule.base_learning_rate are both given, expected one of them");
+  EXPECT_EQ(
+      refusal(text, {"schedule.base_learning_rate=3e38", "schedule.base_batch_tokens=1"}),
+      "schedule.base_learning_rate gives the model and its batch a learning rate of 1.92e+40, expected 0 "
+      "to 3.402823466e+38");
 }
 
 TEST(RunConfig, SegmentsAreDocumentsKeptApart) {
