@@ -170,6 +170,10 @@ TEST(Executor, GradientsAreThoseOfFiniteDifferences) {
       ASSERT_EQ(gradient.size(), values.size()) << model.plan.params[p].name;
       const std::vector<float> kept(values.begin(), values.end());
       const double size = norm_of(gradient);
+      if (testing::cancels(model.plan, index)) {
+        EXPECT_LT(size, 1e-6) << model.plan.params[p].name;
+        continue;
+      }
       ASSERT_GT(size, 1e-6) << model.plan.params[p].name;
       const double step = std::min(2e-3 / size, 1e-2);
       for (uint64_t probe = 0; probe < 2; ++probe) {
@@ -270,9 +274,9 @@ TEST(Executor, PackedSequencesAreThoseRunAlone) {
     for (size_t p = 0; p < together.gradients.size(); ++p) {
       // What teaches these is a mean over the batch and nothing else.
       if (model.plan.params[p].role == ParamRole::kAuxRouter) continue;
-      double largest = 0;
+      double largest = testing::cancels(model.plan, static_cast<int32_t>(p)) ? 1 : 1e-3;
       for (float value : alone.gradients[p]) largest = std::max(largest, std::fabs(double{value}));
-      EXPECT_LE(largest_difference(together.gradients[p], alone.gradients[p]), 2e-5 * std::max(largest, 1e-3))
+      EXPECT_LE(largest_difference(together.gradients[p], alone.gradients[p]), 2e-5 * largest)
           << model.plan.params[p].name;
     }
   });

@@ -45,6 +45,18 @@ inline float weight_of(const Param& param, uint64_t stream, uint64_t element) {
   }
 }
 
+// Whether the loss does not depend on the parameter, so that all there is of its gradient is rounding: a bias
+// of keys without positions moves all logits of a query alike.
+inline bool cancels(const ModelPlan& plan, int32_t param) {
+  bool found = false;
+  for_each_unrolled_layer(plan, [&](const Segment&, const Layer& layer, int32_t depth) {
+    const auto* attention = std::get_if<Attention>(&layer.mixer);
+    found |= attention != nullptr && !attention->rope && attention->k_bias.present() &&
+             attention->k_bias.at(depth) == param;
+  });
+  return found;
+}
+
 // Whether a gradient comes back to the parameter: biases of load balancing have none, and projections of keys
 // that a depth reads from another one exist in published files alone.
 inline bool learns(const ModelPlan& plan, int32_t param) {
