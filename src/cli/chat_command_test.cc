@@ -54,27 +54,39 @@ class Terminal {
         screen_.erase(0, at + text.size());
         return seen;
       }
-      pollfd ready = {.fd = terminal_, .events = POLLIN, .revents = 0};
-      char buffer[4096];
-      ssize_t got = 0;
-      if (::poll(&ready, 1, 200) > 0) got = ::read(terminal_, buffer, sizeof buffer);
-      if (got > 0) screen_.append(buffer, static_cast<size_t>(got));
-      if (got < 0 || std::chrono::steady_clock::now() > limit) {
+      if (!look() || std::chrono::steady_clock::now() > limit) {
         ADD_FAILURE() << "never saw '" << text << "' behind: " << screen_;
         return screen_;
       }
     }
   }
 
-  // The exit code, once the program has ended.
+  // The exit code, once the program has ended, which must be within a minute.
   int code() {
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     int status = 0;
-    ::waitpid(child_, &status, 0);
+    while (::waitpid(child_, &status, WNOHANG) == 0) {
+      if (std::chrono::steady_clock::now() > limit) {
+        ADD_FAILURE() << "the program goes on; on the screen: " << screen_;
+        return -1;
+      }
+      if (!look()) ::usleep(10'000);
+    }
     child_ = -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
 
  private:
+  // Takes what comes within a fifth of a second; false when nothing can come any more.
+  bool look() {
+    pollfd ready = {.fd = terminal_, .events = POLLIN, .revents = 0};
+    char buffer[4096];
+    if (::poll(&ready, 1, 200) <= 0) return true;
+    const ssize_t got = ::read(terminal_, buffer, sizeof buffer);
+    if (got > 0) screen_.append(buffer, static_cast<size_t>(got));
+    return got > 0;
+  }
+
   int terminal_ = -1;
   pid_t child_ = -1;
   std::string screen_;

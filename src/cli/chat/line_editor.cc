@@ -1,28 +1,41 @@
 #include "cli/chat/line_editor.h"
 
+#include <fcntl.h>
 #include <histedit.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
+#include <clocale>
+#include <cstdlib>
+#include <cwchar>
 #include <iostream>
 
 namespace fathom::cli::chat {
 
 namespace {
 
-volatile std::sig_atomic_t interrupted = 0;
+// Ctrl-C as something to wait for beside a key: whichever thread the signal comes to, and when.
+int interrupt_pipe[2] = {-1, -1};
 
-void note_interrupt(int) { interrupted = 1; }
+void note_interrupt(int) {
+  const int error = errno;
+  [[maybe_unused]] const ssize_t wrote = ::write(interrupt_pipe[1], "", 1);
+  errno = error;
+}
 
-// While it lives, Ctrl-C ends the read that waits for a key.
+bool take_interrupt() {
+  char bytes[16];
+  return ::read(interrupt_pipe[0], bytes, sizeof bytes) > 0;
+}
+
+// While it lives, Ctrl-C ends the wait for a key.
 class InterruptibleRead {
  public:
   InterruptibleRead() {
-    interrupted = 0;
     struct sigaction action = {};
-    action.sa_handler = note_interrupt;  // without SA_RESTART
+    action.sa_handler = note_interrupt;
     sigaction(SIGINT, &action, &before_);
   }
   ~InterruptibleRead() { sigaction(SIGINT, &before_, nullptr); }
@@ -32,6 +45,34 @@ class InterruptibleRead {
  private:
   struct sigaction before_ = {};
 };
+
+bool interrupted = false;  // while the last key was waited for
+
+// One character for libedit; 0 at the end of the input and on Ctrl-C.
+int read_key(EditLine*, wchar_t* key) {
+  std::mbstate_t state = {};
+  for (;;) {
+    pollfd ready[] = {{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0},
+                      {.fd = interrupt_pipe[0], .events = POLLIN, .revents = 0}};
+    if (::poll(ready, 2, -1) < 0 && errno != EINTR) return -1;
+    if (take_interrupt()) {
+      interrupted = true;
+      return 0;
+    }
+    if (ready[0].revents == 0) continue;
+    char byte = 0;
+    const ssize_t got = ::read(STDIN_FILENO, &byte, 1);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return static_cast<int>(got);
+    const size_t size = std::mbrtowc(key, &byte, 1, &state);
+    if (size == static_cast<size_t>(-2)) continue;  // more bytes belong to it
+    if (size == static_cast<size_t>(-1)) {          // none of the encoding: left out
+      state = {};
+      continue;
+    }
+    return 1;
+  }
+}
 
 }  // namespace
 
@@ -52,6 +93,9 @@ struct LineEditor::Terminal {
 
 LineEditor::LineEditor(std::string prompt) {
   if (::isatty(STDIN_FILENO) == 0 || ::isatty(STDOUT_FILENO) == 0) return;
+  if (::pipe2(interrupt_pipe, O_CLOEXEC | O_NONBLOCK) != 0) return;
+  // Characters are those of the user's locale; where that is plain C, UTF-8 all the same.
+  if (std::setlocale(LC_CTYPE, "") == nullptr || MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");
   terminal_ = std::make_unique<Terminal>();
   terminal_->prompt = std::move(prompt);
   terminal_->editor = el_init("fathom", stdin, stdout, stderr);
@@ -64,6 +108,7 @@ LineEditor::LineEditor(std::string prompt) {
   el_set(terminal_->editor, EL_EDITOR, "emacs");
   el_set(terminal_->editor, EL_HIST, &::history, terminal_->history);
   el_set(terminal_->editor, EL_SIGNAL, 0);
+  el_set(terminal_->editor, EL_GETCFN, &read_key);
   el_source(terminal_->editor, nullptr);  // the user's own ~/.editrc
 }
 
@@ -71,6 +116,8 @@ LineEditor::~LineEditor() {
   if (terminal_ == nullptr) return;
   history_end(terminal_->history);
   el_end(terminal_->editor);
+  ::close(interrupt_pipe[0]);
+  ::close(interrupt_pipe[1]);
 }
 
 LineEditor::Got LineEditor::next_line(std::string& line, bool continued) {
@@ -79,9 +126,13 @@ LineEditor::Got LineEditor::next_line(std::string& line, bool continued) {
   }
   const InterruptibleRead reading;
   terminal_->continued = continued;
+  // Before the prompt is shown: libedit does it after that, and a key pressed in between would not be its
+  // own.
+  el_set(terminal_->editor, EL_PREP_TERM, 1);
+  interrupted = false;
   int count = 0;
   const char* text = el_gets(terminal_->editor, &count);
-  if (interrupted != 0) {
+  if (interrupted) {
     el_reset(terminal_->editor);
     std::cout << "\n";
     return Got::kInterrupt;
