@@ -18,8 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (content.error().message.empty() || state.position() != 0) std::abort();
     return 0;
   }
-  if (state.position() > state.context() ||
-      state.position() > static_cast<int64_t>(content->tokens.size()))
+  if (state.position() > state.context() || state.position() > static_cast<int64_t>(content->tokens.size()))
     std::abort();
   for (int32_t token : content->tokens) {
     if (token < 0 || token >= plan.dims.vocab_size) std::abort();

@@ -105,9 +105,7 @@ void KvState::read(int64_t index, float* k, float* v) const {
   load(self.entry(index, true), v, entry_elements_, type_);
 }
 
-int64_t KvState::needed(int64_t length) const {
-  return window_ > 0 ? std::min(length, window_ - 1) : length;
-}
+int64_t KvState::needed(int64_t length) const { return window_ > 0 ? std::min(length, window_ - 1) : length; }
 
 std::vector<uint8_t> KvState::saved(bool value) const {
   const auto bytes = static_cast<size_t>(entry_elements_ * size_of(type_));
@@ -120,7 +118,8 @@ std::vector<uint8_t> KvState::saved(bool value) const {
 }
 
 void KvState::restore(int64_t length, const uint8_t* k, const uint8_t* v) {
-  FATHOM_CHECK(length <= capacity_, "the sequence is longer than its context of " + std::to_string(capacity_));
+  FATHOM_CHECK(length <= capacity_,
+               "the sequence is longer than its context of " + std::to_string(capacity_));
   const auto bytes = static_cast<size_t>(entry_elements_ * size_of(type_));
   const int64_t held = needed(length);
   for (int64_t i = 0; i < held; ++i) {

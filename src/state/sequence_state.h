@@ -64,8 +64,8 @@ class KvState {
 class SsmState {
  public:
   explicit SsmState(const Slot& slot);
-  float* conv() { return storage_.as<float>(); }                  // [conv - 1, channels]
-  float* ssm() { return storage_.as<float>() + conv_elements_; }  // [inner, state]
+  float* conv() { return storage_.as<float>(); }                         // [conv - 1, channels]
+  float* ssm() { return storage_.as<float>() + conv_elements_; }         // [inner, state]
   std::span<float> values() { return {storage_.as<float>(), count()}; }  // both
   std::span<const float> values() const { return {storage_.as<float>(), count()}; }
   int64_t bytes() const { return storage_.bytes(); }

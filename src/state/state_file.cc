@@ -22,8 +22,7 @@ Status for_each_state(const ModelPlan& plan, const Visit& visit) {
   for (size_t s = 0; s < plan.slots.size(); ++s) {
     const Slot& slot = plan.slots[s];
     if (!slot.persistent()) continue;
-    for (int32_t copy = 0; copy < slot.copies; ++copy)
-      FATHOM_TRY(visit(slot, static_cast<SlotId>(s), copy));
+    for (int32_t copy = 0; copy < slot.copies; ++copy) FATHOM_TRY(visit(slot, static_cast<SlotId>(s), copy));
   }
   return {};
 }
@@ -149,8 +148,8 @@ Status write_state(const std::string& path, const ModelPlan& plan, const Sequenc
   FATHOM_TRY(for_each_state(plan, [&](const Slot& slot, SlotId id, int32_t copy) -> Status {
     if (!is_cache(slot)) {
       const std::span<const float> values = state.ssm(id, copy).values();
-      tensors.push_back(view_of(name_of(slot, copy, "state"), DType::kF32,
-                                {static_cast<int64_t>(values.size())}, values));
+      tensors.push_back(
+          view_of(name_of(slot, copy, "state"), DType::kF32, {static_cast<int64_t>(values.size())}, values));
       return {};
     }
     const KvState& kv = state.kv(id, copy);
@@ -158,8 +157,8 @@ Status write_state(const std::string& path, const ModelPlan& plan, const Sequenc
     metadata[name_of(slot, copy, "length")] = std::to_string(kv.length());
     for (const bool value : {false, true}) {
       storage.push_back(kv.saved(value));
-      tensors.push_back(view_of(name_of(slot, copy, value ? "values" : "keys"), kv.type(), {held, entry},
-                                storage.back()));
+      tensors.push_back(
+          view_of(name_of(slot, copy, value ? "values" : "keys"), kv.type(), {held, entry}, storage.back()));
     }
     return {};
   }));

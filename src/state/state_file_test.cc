@@ -67,7 +67,8 @@ void expect_same(const ModelPlan& plan, const SequenceState& a, const SequenceSt
         continue;
       }
       EXPECT_EQ(a.kv(id, copy).length(), b.kv(id, copy).length());
-      for (const bool value : {false, true}) EXPECT_EQ(a.kv(id, copy).saved(value), b.kv(id, copy).saved(value));
+      for (const bool value : {false, true})
+        EXPECT_EQ(a.kv(id, copy).saved(value), b.kv(id, copy).saved(value));
     }
   }
 }
@@ -133,7 +134,9 @@ TEST_F(StateFile, EndsInOneSentenceWhereItIsWrong) {
          named(tensors, "tokens") = view_of("tokens", DType::kI32, {40}, kBadTokens);
        }},
       {"tensor tokens is no list of int32",
-       [](StringMap&, std::vector<TensorView>& tensors) { named(tensors, "tokens").spec.shape = {5, 8}; }},
+       [](StringMap&, std::vector<TensorView>& tensors) {
+         named(tensors, "tokens").spec.shape = {5, 8};
+       }},
       {"tensor kv.5.0.values is missing",
        [](StringMap&, std::vector<TensorView>& tensors) { drop(tensors, "kv.5.0.values"); }},
       {"tensor ssm.0.0.state is missing",
