@@ -11,6 +11,7 @@
 #include "cli/chat/line_editor.h"
 #include "cli/chat/session.h"
 #include "cli/commands.h"
+#include "cli/sampling_flags.h"
 
 namespace fathom::cli {
 
@@ -26,9 +27,9 @@ std::atomic<bool> interrupted{false};
 struct Flags {
   std::string model, chat_template, system, load, dtype = "bf16", kv_type = "bf16", reasoning = "show",
                                                   prompt, color = "auto";
-  int64_t context = 0, chunk = 256, max_tokens = -1, reasoning_budget = -1, seed = 0;
-  int threads = 0, top_k = 0;
-  float temperature = 0.6F, top_p = 0.95F, min_p = 0;
+  int64_t context = 0, chunk = 256, max_tokens = -1, reasoning_budget = -1;
+  int threads = 0;
+  kernels::SamplingParams sampling{.temperature = 0.6F, .top_p = 0.95F};
   bool single_turn = false, stats = false;
 };
 
@@ -39,26 +40,6 @@ constexpr char kHelp[] =
     "/stats      say after each answer how long it took\n"
     "/exit       leave, as Ctrl-D does\n"
     "Ctrl-C ends an answer and keeps what is there. A line that ends in \\ goes on in the next one.\n";
-
-// What the flags leave open the model's generation_config.json says.
-Status take_recommended_sampling(const CLI::App& app, const nlohmann::json& config, Flags& flags) {
-  if (!config.is_object()) return {};
-  const auto take = [&](const char* flag, const char* key, auto& value) -> Status {
-    if (app.count(flag) > 0 || !config.contains(key) || config[key].is_null()) return {};
-    if (!config[key].is_number() || config[key].template get<double>() < 0)
-      return invalid("generation_config.json: " + std::string(key) + " is " + config[key].dump() +
-                     ", expected a number that is not negative");
-    value = config[key].template get<std::remove_reference_t<decltype(value)>>();
-    return {};
-  };
-  FATHOM_TRY(take("--temperature", "temperature", flags.temperature));
-  FATHOM_TRY(take("--top-p", "top_p", flags.top_p));
-  FATHOM_TRY(take("--top-k", "top_k", flags.top_k));
-  FATHOM_TRY(take("--min-p", "min_p", flags.min_p));
-  if (app.count("--temperature") == 0 && config.value("do_sample", nlohmann::json()) == false)
-    flags.temperature = 0;
-  return {};
-}
 
 // Shows an answer as it comes, its reasoning apart.
 class Screen {
@@ -170,7 +151,7 @@ class Conversation {
 Result<int> run(const CLI::App& app, Flags flags) {
   FATHOM_ASSIGN(const LoadedModel model,
                 load_model(flags.model, flags.dtype == "bf16" ? DType::kBF16 : DType::kF32));
-  FATHOM_TRY(take_recommended_sampling(app, model.generation_config, flags));
+  FATHOM_TRY(take_recommended_sampling(app, model.generation_config, flags.sampling));
   FATHOM_ASSIGN(text::ChatTemplate form, flags.chat_template.empty()
                                              ? text::ChatTemplate::of_model(model.path)
                                              : text::ChatTemplate::named(flags.chat_template));
@@ -183,8 +164,7 @@ Result<int> run(const CLI::App& app, Flags flags) {
       .kv_type = flags.kv_type == "bf16" ? DType::kBF16 : DType::kF32,
       .max_tokens = flags.max_tokens,
       .reasoning_budget = flags.reasoning_budget,
-      .sampling = {flags.temperature, flags.top_k, flags.top_p, flags.min_p,
-                   static_cast<uint64_t>(flags.seed)},
+      .sampling = flags.sampling,
       .system = flags.system};
   ThreadPool pool(flags.threads > 0 ? flags.threads : available_cores());
   Session session(model, form, options, pool, interrupted);
@@ -243,13 +223,7 @@ Action declare_chat(CLI::App& app) {
       ->check(CLI::IsMember({"show", "hide"}));
   app.add_option("--max-tokens,-n", flags->max_tokens, "tokens of an answer at most; -1: no limit")
       ->check(at_least(-1));
-  app.add_option("--temperature", flags->temperature,
-                 "0 takes the most probable token; sampling is the model's recommendation where it has one")
-      ->check(at_least(0));
-  app.add_option("--top-k", flags->top_k, "0: off")->check(at_least(0));
-  app.add_option("--top-p", flags->top_p, "1: off")->check(CLI::Range(0.0, 1.0));
-  app.add_option("--min-p", flags->min_p, "0: off")->check(CLI::Range(0.0, 1.0));
-  app.add_option("--seed", flags->seed, "the same seed gives the same answers")->check(at_least(0));
+  add_sampling_flags(app, flags->sampling);
   app.add_option("--context,-c", flags->context,
                  "most tokens of the conversation (else the model's, at most 8192)")
       ->check(at_least(1));

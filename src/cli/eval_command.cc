@@ -13,10 +13,10 @@
 #include "base/parallel.h"
 #include "cli/budget_chart.h"
 #include "cli/commands.h"
-#include "cli/eval_progress.h"
 #include "cli/figures.h"
 #include "cli/loaded_model.h"
 #include "cli/pack_texts.h"
+#include "cli/progress.h"
 #include "cli/scratch_directory.h"
 #include "cli/stop_signal.h"
 #include "eval/report.h"
@@ -302,7 +302,7 @@ class Evaluation {
   const LoadedModel& model_;
   SteadyClock clock_;
   ThreadPool pool_;
-  EvalProgress progress_;
+  Progress progress_;
   eval::TextEncoder encoder_;
   const int64_t max_inputs_;
   int64_t longest_ = 0, rolling_windows_ = 0;

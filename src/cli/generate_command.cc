@@ -15,6 +15,7 @@
 #include "cli/depth_colors.h"
 #include "cli/depth_file.h"
 #include "cli/loaded_model.h"
+#include "cli/sampling_flags.h"
 #include "cli/stop_strings.h"
 #include "engine/generate.h"
 #include "plan/token_flops.h"
@@ -29,9 +30,9 @@ struct Flags {
   std::string model, prompt, file, dtype = "f32", kv_type = "f32", color = "auto", routing = "threshold";
   std::string replay_depths;
   std::vector<std::string> stop;
-  int64_t max_tokens = 128, context = 0, seed = 0, chunk = 256;
-  int threads = 0, max_depth = 0, top_k = 0;
-  float temperature = 0.8F, top_p = 1, min_p = 0;
+  int64_t max_tokens = 128, context = 0, chunk = 256;
+  int threads = 0, max_depth = 0;
+  kernels::SamplingParams sampling{.temperature = 0.8F};
   double compute_budget = 0, target_latency_ms = 0;  // 0: none
   bool json = false, return_depths = false, ignore_eos = false;
   bool has_prompt = false;
@@ -154,8 +155,7 @@ Result<int> run(const Flags& flags) {
   GenerateRequest request;
   request.prompt = ids;
   request.max_tokens = std::min(flags.max_tokens, context - static_cast<int64_t>(ids.size()));
-  request.sampling = {flags.temperature, flags.top_k, flags.top_p, flags.min_p,
-                      static_cast<uint64_t>(flags.seed)};
+  request.sampling = flags.sampling;
   if (!flags.ignore_eos) request.stop_tokens = model.end_ids;
   request.max_depth = flags.max_depth;
   request.want_depths = flags.return_depths;
@@ -199,7 +199,7 @@ Result<int> run(const Flags& flags) {
                                    {"text", text},
                                    {"prompt_tokens", ids.size()},
                                    {"finish_reason", word_of(result.finish, stops.stopped())},
-                                   {"seed", flags.seed},
+                                   {"seed", flags.sampling.seed},
                                    {"prefill_seconds", result.prefill_seconds},
                                    {"decode_seconds", result.decode_seconds},
                                    {"state_bytes", state.bytes()}};
@@ -259,11 +259,7 @@ Action declare_generate(CLI::App& app) {
       app.add_option("--prompt,-p", flags->prompt, "text to go on from (else --file, else stdin)");
   app.add_option("--file,-f", flags->file, "read the prompt from a file");
   app.add_option("--max-tokens,-n", flags->max_tokens, "tokens to generate at most")->check(at_least(0));
-  app.add_option("--temperature", flags->temperature, "0 takes the most probable token")->check(at_least(0));
-  app.add_option("--top-k", flags->top_k, "0: off")->check(at_least(0));
-  app.add_option("--top-p", flags->top_p, "1: off")->check(CLI::Range(0.0, 1.0));
-  app.add_option("--min-p", flags->min_p, "0: off")->check(CLI::Range(0.0, 1.0));
-  app.add_option("--seed", flags->seed, "the same seed gives the same text")->check(at_least(0));
+  add_sampling_flags(app, flags->sampling);
   app.add_option("--stop", flags->stop, "end at this text; may be given more than once");
   app.add_option("--context", flags->context, "most tokens of prompt and text")->check(at_least(1));
   app.add_option("--chunk", flags->chunk, "rows of the prompt per call")->check(at_least(1));

@@ -6,10 +6,12 @@
 #include <iostream>
 #include <memory>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/figures.h"
 #include "cli/model_specs.h"
+#include "cli/progress.h"
 #include "cli/stop_signal.h"
 #include "io/atomic_directory.h"
 #include "io/model_directory.h"
@@ -49,28 +51,6 @@ Status copy_tokenizer(const std::string& source, const ModelPlan& plan, ModelDir
   return {};
 }
 
-// A line that is written over, on a terminal only.
-class Progress {
- public:
-  explicit Progress(int64_t total) : total_(total), shown_(::isatty(STDERR_FILENO) != 0) {}
-  ~Progress() {
-    if (shown_ && percent_ >= 0) std::cerr << "\r\x1b[K";
-  }
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
-  void at(uint64_t written) {
-    const int percent = static_cast<int>(100 * written / static_cast<uint64_t>(total_));
-    if (!shown_ || percent == percent_) return;
-    percent_ = percent;
-    std::cerr << "\r" << percent << " % of " << short_count(static_cast<double>(total_)) << "B" << std::flush;
-  }
-
- private:
-  const int64_t total_;
-  const bool shown_;
-  int percent_ = -1;
-};
-
 Result<int> run(const Flags& flags) {
   std::error_code ignored;
   if (fs::exists(flags.out, ignored)) return invalid(flags.out + " is already there");
@@ -86,17 +66,17 @@ Result<int> run(const Flags& flags) {
   FATHOM_ASSIGN(AtomicDirectory directory, AtomicDirectory::begin(flags.out));
   FATHOM_TRY(directory.write_file("config.json", content.config.dump(2) + "\n"));
   for (const auto& [name, text] : content.files) FATHOM_TRY(directory.write_file(name, text));
-  {
-    Progress progress(bytes);
-    const Status status = write_fresh_weights(
-        directory.path(), plan, static_cast<uint64_t>(flags.seed), type, pool,
-        [&](uint64_t written) -> Status {
-          progress.at(written);
-          return stopped.load() ? Status(make_error("stopped", ErrorKind::kCancelled)) : Status();
-        });
-    if (stopped.load()) return kExitInterrupted;
-    FATHOM_TRY(status);
-  }
+  SteadyClock clock;
+  Progress progress(/*quiet=*/false, ::isatty(STDERR_FILENO) != 0, clock);
+  progress.begin("weights", bytes >> 20, "MiB");
+  const Status status = write_fresh_weights(
+      directory.path(), plan, static_cast<uint64_t>(flags.seed), type, pool, [&](uint64_t written) -> Status {
+        progress.update(static_cast<int64_t>(written >> 20), "");
+        return stopped.load() ? Status(make_error("stopped", ErrorKind::kCancelled)) : Status();
+      });
+  progress.end();
+  if (stopped.load()) return kExitInterrupted;
+  FATHOM_TRY(status);
   FATHOM_TRY(directory.commit());
   std::cout << flags.out << ": " << short_count(static_cast<double>(count_parameters(plan).unique))
             << " parameters, matrices in " << name_of(type) << ", " << short_count(static_cast<double>(bytes))

@@ -27,6 +27,13 @@ Status for_each_state(const ModelPlan& plan, const Visit& visit) {
   return {};
 }
 
+// A number of tokens or entries, -1 for anything else.
+int64_t count_in(const std::string& text) {
+  int64_t count = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  return error == std::errc() && end == text.data() + text.size() ? count : -1;
+}
+
 bool is_cache(const Slot& slot) { return slot.kind != SlotKind::kSsmState; }
 
 // Reads a file, every tensor of which must be one that the plan's slots ask for.
@@ -44,10 +51,8 @@ class Reader {
     if (content.model != model) return wrong("it belongs to another model");
     content.note = file_.metadata().contains("note") ? file_.metadata().at("note") : "";
     FATHOM_ASSIGN(const std::string position, metadata("position"));
-    int64_t tokens = -1;
-    const auto [end, error] = std::from_chars(position.data(), position.data() + position.size(), tokens);
-    if (error != std::errc() || end != position.data() + position.size() || tokens < 0)
-      return wrong("position is \"" + position + "\", expected a number of tokens");
+    const int64_t tokens = count_in(position);
+    if (tokens < 0) return wrong("position is \"" + position + "\", expected a number of tokens");
     if (tokens > state_.context()) {
       return wrong("it holds " + std::to_string(tokens) + " tokens, more than the context of " +
                    std::to_string(state_.context()));
@@ -108,9 +113,8 @@ class Reader {
     FATHOM_ASSIGN(const TensorInfo* k, tensor(name_of(slot, copy, "keys")));
     FATHOM_ASSIGN(const TensorInfo* v, tensor(name_of(slot, copy, "values")));
     FATHOM_ASSIGN(const std::string stated, metadata(name_of(slot, copy, "length").c_str()));
-    int64_t length = -1;
-    const auto [end, error] = std::from_chars(stated.data(), stated.data() + stated.size(), length);
-    if (error != std::errc() || end != stated.data() + stated.size() || length < 0 || length > tokens)
+    const int64_t length = count_in(stated);
+    if (length < 0 || length > tokens)
       return wrong("slot " + slot.name + " has " + stated + " entries after " + std::to_string(tokens) +
                    " tokens");
     KvState& kv = state_.kv(id, copy);

@@ -38,7 +38,7 @@ struct ForwardOptions {
   double label_smoothing = 0;
   int64_t accumulation = 1;  // micro-batches whose losses a step adds up: divides the router's losses, see
                              // RouterSpec::loss_per_step
-  std::optional<AdapterDropout> dropout;     // in training; nothing: nothing is dropped
+  std::optional<DropoutCall> dropout;        // in training; nothing: nothing is dropped
   AttentionDropoutShares attention_dropout;  // with `dropout`
   double capacity_warmup = 1;  // part of the capacity warm-up done, 0..1 (1: the plan's capacities)
   double capacity_draw = 0;    // how far capacities are on the way to RouterSpec::capacity_low, [0, 1)

@@ -302,7 +302,7 @@ class Run {
         draw_capacities(plan_, train.seed, state_.forward_calls, options);
       }
       balancer_.begin_call(options);
-      options.dropout = AdapterDropout{train.seed, static_cast<uint64_t>(state_.forward_calls)};
+      options.dropout = DropoutCall{train.seed, static_cast<uint64_t>(state_.forward_calls)};
       const ForwardResult result = executor_.forward(batch, options);
       result.loss.backward();
       balancer_.note(result);

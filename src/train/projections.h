@@ -13,7 +13,7 @@ namespace fathom::train {
 
 // In training, adapters drop parts of their input, and attention some of its keys, keyed by the run's seed
 // and the number of the forward call.
-struct AdapterDropout {
+struct DropoutCall {
   uint64_t seed = 0, call = 0;
 };
 
@@ -29,7 +29,7 @@ class Projections {
  public:
   // The plan and its parameters outlive this object. Without `dropout` nothing is dropped.
   Projections(const ModelPlan& plan, const NotedParameters& parameters, bool bf16,
-              const std::optional<AdapterDropout>& dropout)
+              const std::optional<DropoutCall>& dropout)
       : plan_(plan), parameters_(parameters), bf16_(bf16), dropout_(dropout) {}
 
   // Projections of the same rows x at one depth, in their order.
@@ -44,7 +44,7 @@ class Projections {
   const ModelPlan& plan_;
   const NotedParameters& parameters_;
   const bool bf16_;
-  const std::optional<AdapterDropout> dropout_;
+  const std::optional<DropoutCall> dropout_;
 };
 
 }  // namespace fathom::train

@@ -67,7 +67,7 @@ struct Outcome {
   bool operator==(const Outcome&) const = default;
 };
 
-Outcome run(SmallModel& model, const std::optional<AdapterDropout>& dropout, bool checkpointing = false) {
+Outcome run(SmallModel& model, const std::optional<DropoutCall>& dropout, bool checkpointing = false) {
   model.parameters->clear_gradients();
   Executor executor(model.plan, *model.parameters);
   ForwardOptions options;
@@ -87,15 +87,15 @@ TEST(Relaxed, DropoutIsAFunctionOfSeedAndCall) {
   for (const char* name : {"recursive-lora", "mor-dora"}) {
     SCOPED_TRACE(name);
     SmallModel model = testing::small_model(name, testing::spec_named(name));
-    const AdapterDropout key{.seed = 4, .call = 9};
+    const DropoutCall key{.seed = 4, .call = 9};
     set_threads(1);
     const Outcome first = run(model, key);
     EXPECT_TRUE(run(model, key) == first);
     EXPECT_TRUE(run(model, key, /*checkpointing=*/true) == first);
     set_threads(3);
     EXPECT_TRUE(run(model, key) == first);
-    EXPECT_NE(run(model, AdapterDropout{.seed = 4, .call = 10}).loss, first.loss);
-    EXPECT_NE(run(model, AdapterDropout{.seed = 5, .call = 9}).loss, first.loss);
+    EXPECT_NE(run(model, DropoutCall{.seed = 4, .call = 10}).loss, first.loss);
+    EXPECT_NE(run(model, DropoutCall{.seed = 5, .call = 9}).loss, first.loss);
     EXPECT_NE(run(model, std::nullopt).loss, first.loss);
   }
 }

@@ -94,7 +94,7 @@ TEST(AttentionDropout, GoesByHalvesOfTheDecoderAndComesBackInBackward) {
   SmallModel model = testing::small_model("sambay", testing::spec_named("sambay"));
   const Batch batch = testing::random_batch(model.plan, {24, 9});
   ForwardOptions off, own, cross, evaluated;
-  for (ForwardOptions* options : {&off, &own, &cross}) options->dropout = AdapterDropout{3, 5};
+  for (ForwardOptions* options : {&off, &own, &cross}) options->dropout = DropoutCall{3, 5};
   own.attention_dropout.own = cross.attention_dropout.cross = 0.4;
   evaluated.attention_dropout = {0.4, 0.4};
   std::map<std::string, std::vector<float>> seen;

@@ -116,13 +116,14 @@ Result<std::vector<RowPiece>> pieces_of(const ModelCase& c, const RecordedTensor
 
 }  // namespace
 
-Result<std::vector<CaseSequence>> sequences_of(ModelCase& c) {
-  FATHOM_ASSIGN(const RecordedTensor* ids, c.io.require("input_ids"));
+Result<std::vector<CaseSequence>> sequences_of(ModelCase& c, const std::string& prefix) {
+  FATHOM_ASSIGN(const RecordedTensor* ids, c.io.require(prefix + "input_ids"));
   if (ids->shape.size() != 2 || ids->ids.empty())
     return invalid(c.path + ": input_ids is not an int64 [batch, length]");
   const int64_t length = ids->extent(1);
-  const RecordedTensor* labels = c.io.has("labels") ? &c.io.at("labels") : nullptr;
-  const RecordedTensor* mask = c.io.has("attention_mask") ? &c.io.at("attention_mask") : nullptr;
+  const RecordedTensor* labels = c.io.has(prefix + "labels") ? &c.io.at(prefix + "labels") : nullptr;
+  const RecordedTensor* mask =
+      c.io.has(prefix + "attention_mask") ? &c.io.at(prefix + "attention_mask") : nullptr;
   if ((labels != nullptr && labels->shape != ids->shape) || (mask != nullptr && mask->shape != ids->shape)) {
     return invalid(c.path + ": labels and attention_mask must have the shape of input_ids");
   }

@@ -57,7 +57,8 @@ struct CaseSequence {
 
 // The sequences of `input_ids`, `labels`, `attention_mask` and the record's `segments`. Labels of the
 // recursion family are not shifted in the file; here they are.
-Result<std::vector<CaseSequence>> sequences_of(ModelCase& c);
+// Names may have a prefix, "leftpad.input_ids".
+Result<std::vector<CaseSequence>> sequences_of(ModelCase& c, const std::string& prefix = "");
 
 // The recorded scores of a random router for a sequence, in [0, 1), [depth, rows]; empty without.
 std::vector<float> router_draws(ModelCase& c, const CaseSequence& sequence);

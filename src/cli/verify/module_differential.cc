@@ -13,47 +13,45 @@ Status run_differential_attention(ModuleCase& c) {
   FATHOM_ASSIGN(const int64_t head_dim, c.size("head_dim"));
   if (kv_heads % 2 != 0 || heads % kv_heads != 0)
     return invalid(c.path + "/config.json: n_head and n_kv_head do not make pairs");
-  FATHOM_ASSIGN(const RecordedTensor* q, c.io.require("in.q"));
-  FATHOM_ASSIGN(const RecordedTensor* k, c.io.require("in.k"));
-  FATHOM_ASSIGN(const RecordedTensor* v, c.io.require("in.v"));
-  FATHOM_ASSIGN(const RecordedTensor* grad_y, c.io.require("grad_out.attn"));
-  const RecordedTensor* vector[4];
+  const int64_t pairs = heads / 2, dim = 2 * head_dim;
+  FATHOM_TRY(c.io.expect("in.q", {-1, -1, heads, head_dim}));
+  const RecordedTensor& q = c.io.at("in.q");
+  const int64_t rows = q.extent(0) * q.extent(1);
+  FATHOM_TRY(c.io.expect("in.k", {q.extent(0), -1, kv_heads, head_dim}));
+  const RecordedTensor& k = c.io.at("in.k");
+  FATHOM_TRY(c.io.expect("in.v", k.shape));
+  FATHOM_TRY(c.io.expect("grad_out.attn", q.shape));
+  if (q.extent(1) > k.extent(1)) return invalid(c.path + "/io.safetensors: more queries than keys");
   const char* const names[4] = {"lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2"};
+  const float* vector[4];
   for (int i = 0; i < 4; ++i) {
-    FATHOM_ASSIGN(vector[i], c.weights.require(names[i]));
-    if (vector[i]->elements() != head_dim)
-      return invalid(c.path + "/weights.safetensors: " + names[i] + " is no vector of a head");
+    FATHOM_TRY(c.weights.expect(names[i], {head_dim}));
+    vector[i] = c.weights.at(names[i]).values.data();
   }
-  FATHOM_ASSIGN(const RecordedTensor* sub_norm, c.weights.require("subln.weight"));
-  const int64_t rows = q->extent(0) * q->extent(1), pairs = heads / 2, dim = 2 * head_dim;
-  const int64_t keys = k->extent(0) * k->extent(1) * kv_heads * head_dim;
-  if (q->elements() != rows * heads * head_dim || k->elements() != keys || v->elements() != keys ||
-      grad_y->elements() != q->elements() || sub_norm->elements() != dim || q->extent(1) > k->extent(1)) {
-    return invalid(c.path + ": the shapes of the tensors do not fit config.json");
-  }
+  FATHOM_TRY(c.weights.expect("subln.weight", {dim}));
+  const float* const sub_norm = c.weights.at("subln.weight").values.data();
 
   const double lambda_init = c.config.value("lambda_init", 0.0);
   const auto scale = static_cast<float>(1 - lambda_init);
-  const kernels::LambdaVectors vectors = {vector[0]->values.data(), vector[1]->values.data(),
-                                          vector[2]->values.data(), vector[3]->values.data(), head_dim};
+  const kernels::LambdaVectors vectors = {vector[0], vector[1], vector[2], vector[3], head_dim};
   const float lambda = kernels::differential_lambda_fwd(vectors, lambda_init);
   c.check("out.nograd.lambda", {&lambda, 1});
   const nlohmann::json window = c.config.value("window", nlohmann::json());
   if (!window.is_null() && !(window.is_number_integer() && window.get<int64_t>() > 0))
     return invalid(c.path + "/config.json: window is " + window.dump() + ", expected at least 1 or null");
-  AttentionCore maps({.batch = q->extent(0),
-                      .queries = q->extent(1),
-                      .keys = k->extent(1),
+  AttentionCore maps({.batch = q.extent(0),
+                      .queries = q.extent(1),
+                      .keys = k.extent(1),
                       .window = window.is_null() ? 0 : window.get<int64_t>(),
                       .heads = heads,
                       .kv_heads = kv_heads,
                       .head_dim = head_dim,
                       .stripes = 2,
                       .scale = c.config.value("softmax_scale", 0.0F)},
-                     q->values, k->values, v->values, c.parallel);
-  std::vector<float> y(q->values.size()), rstd(static_cast<size_t>(rows * pairs));
+                     q.values, k.values, c.io.at("in.v").values, c.parallel);
+  std::vector<float> y(q.values.size()), rstd(static_cast<size_t>(rows * pairs));
   kernels::differential_norm_fwd_cpu({.x = maps.out().data(),
-                                      .weight = sub_norm->values.data(),
+                                      .weight = sub_norm,
                                       .y = y.data(),
                                       .rstd = rstd.data(),
                                       .rows = rows,
@@ -69,9 +67,9 @@ Status run_differential_attention(ModuleCase& c) {
       workspace(static_cast<size_t>(kernels::differential_norm_bwd_workspace(rows, dim)));
   float grad_lambda = 0;
   kernels::differential_norm_bwd_cpu({.x = maps.out().data(),
-                                      .weight = sub_norm->values.data(),
+                                      .weight = sub_norm,
                                       .rstd = rstd.data(),
-                                      .grad_y = grad_y->values.data(),
+                                      .grad_y = c.io.at("grad_out.attn").values.data(),
                                       .grad_x = grad_maps.data(),
                                       .grad_weight = grad_norm.data(),
                                       .grad_lambda = &grad_lambda,

@@ -94,20 +94,11 @@ void add_states(const ModelCase& c, const std::string& moment, int64_t batch, Se
 
 Status verify_left_padding(ModelCase& c, Report& report, Executor& executor) {
   if (!c.io.has("leftpad.input_ids")) return {};
-  const RecordedTensor& ids = c.io.at("leftpad.input_ids");
-  FATHOM_ASSIGN(const RecordedTensor* mask, c.io.require("leftpad.attention_mask"));
+  FATHOM_ASSIGN(const std::vector<CaseSequence> sequences, sequences_of(c, "leftpad."));
   FATHOM_ASSIGN(const RecordedTensor* logits, c.io.require("leftpad.logits"));
-  const int64_t batch = ids.extent(0), length = ids.extent(1), vocab = c.plan.dims.vocab_size;
+  const int64_t vocab = c.plan.dims.vocab_size;
   RowComparison comparison;
-  for (int64_t b = 0; b < batch; ++b) {
-    CaseSequence sequence;
-    sequence.batch = b;
-    for (int64_t t = 0; t < length; ++t) {
-      const auto at = static_cast<size_t>(b * length + t);
-      if (mask->ids[at] == 0) continue;
-      sequence.places.push_back(t);
-      sequence.tokens.push_back(static_cast<int32_t>(ids.ids[at]));
-    }
+  for (const CaseSequence& sequence : sequences) {
     SequenceState state = executor.make_state(DType::kF32);
     ForwardOptions options;
     options.logits = Logits::kAll;

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/extents.h"
 #include "kernels/attention/attention_levels.h"
+#include "kernels/common/row_ranges.h"
 
 namespace fathom::kernels {
 
@@ -302,13 +303,6 @@ int64_t keys_of_chunk(int64_t keys) {
 int64_t chunks_of(int64_t keys) { return ceil_div(keys, keys_of_chunk(keys)); }
 int64_t max_chunks(int64_t keys) { return std::min(kMostChunks, ceil_div(keys, kBwdChunk)); }
 
-// One past the last query row of any sequence.
-int64_t rows_of(const AttentionBwd& args) {
-  int64_t rows = 0;
-  for (int64_t s = 0; s < args.num_sequences; ++s) rows = std::max(rows, args.query_rows[s].end);
-  return rows;
-}
-
 }  // namespace
 
 int64_t attention_bwd_workspace(const AttentionExtents& extents, int threads) {
@@ -331,7 +325,8 @@ void attention_bwd_cpu(const AttentionBwd& args, Parallel& parallel) {
   const Geometry sizes(args);
   const int64_t queries = most_queries(args.heads, kBwdTileQueries);
   const int64_t worker_floats = BwdWorker::floats(queries, sizes.padded, sizes.value_padded);
-  const int64_t tile_rows = std::max<int64_t>(1, kBwdTileQueries / sizes.pairs), rows = rows_of(args);
+  const int64_t tile_rows = std::max<int64_t>(1, kBwdTileQueries / sizes.pairs),
+                rows = rows_end(args.query_rows, args.num_sequences);
   const int64_t row_size = args.heads * args.head_dim, share = sizes.heads_of_unit() * args.head_dim;
   int64_t most_chunks = 0;
   for (int64_t s = 0; s < args.num_sequences; ++s) {

@@ -3,6 +3,7 @@
 
 #include "base/extents.h"
 #include "kernels/common/row_blocks.h"
+#include "kernels/common/row_ranges.h"
 #include "kernels/gated_delta/gated_delta_levels.h"
 
 namespace fathom::kernels {
@@ -10,13 +11,6 @@ namespace fathom::kernels {
 namespace {
 
 constexpr int64_t kRowGrain = 16;
-
-// One past the last row of any sequence: what row-indexed arrays cover.
-int64_t rows_of(const GatedDeltaBwd& args) {
-  int64_t rows = 0;
-  for (int64_t s = 0; s < args.num_sequences; ++s) rows = std::max(rows, args.sequences[s].end);
-  return rows;
-}
 
 int64_t blocks_of(const DeltaShape& shape) { return ceil_div(shape.value_dim, kDeltaColumns); }
 
@@ -40,11 +34,7 @@ void gated_delta_fwd_cpu(const GatedDeltaFwd& args, Parallel& parallel) {
   if (args.num_sequences == 0) return;
   const auto terms_fn = FATHOM_SIMD_SELECT(gated_delta_terms_rows);
   const auto columns_fn = FATHOM_SIMD_SELECT(gated_delta_fwd_columns);
-  RowRange rows = args.sequences[0].rows;
-  for (int64_t s = 1; s < args.num_sequences; ++s) {
-    rows.begin = std::min(rows.begin, args.sequences[s].rows.begin);
-    rows.end = std::max(rows.end, args.sequences[s].rows.end);
-  }
+  const RowRange rows = rows_spanned(args.sequences, args.num_sequences);
   parallel.run(rows.size(), kRowGrain, [&](int64_t begin, int64_t end, int) {
     terms_fn(args, rows.begin + begin, rows.begin + end);
   });
@@ -67,7 +57,7 @@ void gated_delta_bwd_cpu(const GatedDeltaBwd& args, Parallel& parallel) {
   const auto norms_fn = FATHOM_SIMD_SELECT(gated_delta_bwd_norms);
   const auto terms_fn = FATHOM_SIMD_SELECT(gated_delta_bwd_terms);
   const DeltaShape& shape = args.shape;
-  const int64_t rows = rows_of(args), blocks = blocks_of(shape);
+  const int64_t rows = rows_end(args.sequences, args.num_sequences), blocks = blocks_of(shape);
   const int64_t keys = rows * shape.keys(), ones = rows * shape.heads;
   // All blocks of one partial lie one after another.
   float* const q = args.workspace;

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "base/extents.h"
+#include "kernels/common/row_ranges.h"
 #include "kernels/gated_delta/gated_delta.h"
 
 namespace fathom::kernels {
@@ -180,9 +181,7 @@ void gated_delta_bwd_ref(const GatedDeltaBwd& args) {
 }
 
 int64_t gated_delta_checkpoints(const RowRange* sequences, int64_t num_sequences, const DeltaShape& shape) {
-  int64_t chunks = 0;
-  for (int64_t s = 0; s < num_sequences; ++s) chunks += ceil_div(sequences[s].size(), kDeltaChunk);
-  return chunks * shape.heads * shape.key_dim * shape.value_dim;
+  return row_pieces(sequences, num_sequences, kDeltaChunk) * shape.heads * shape.key_dim * shape.value_dim;
 }
 
 }  // namespace fathom::kernels

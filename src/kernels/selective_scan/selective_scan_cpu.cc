@@ -4,20 +4,10 @@
 #include "base/check.h"
 #include "base/extents.h"
 #include "kernels/common/row_blocks.h"
+#include "kernels/common/row_ranges.h"
 #include "kernels/selective_scan/selective_scan_levels.h"
 
 namespace fathom::kernels {
-
-namespace {
-
-// One past the last row of any sequence: what row-indexed arrays cover.
-int64_t rows_of(const SelectiveScanBwd& args) {
-  int64_t rows = 0;
-  for (int64_t s = 0; s < args.num_sequences; ++s) rows = std::max(rows, args.sequences[s].end);
-  return rows;
-}
-
-}  // namespace
 
 void selective_scan_fwd_cpu(const SelectiveScanFwd& args, Parallel& parallel) {
   FATHOM_CHECK(args.bc_stride >= args.state, "rows of b and c overlap");
@@ -32,7 +22,8 @@ int64_t selective_scan_bwd_workspace(int64_t rows, int64_t inner, int64_t state,
 void selective_scan_bwd_cpu(const SelectiveScanBwd& args, Parallel& parallel) {
   FATHOM_CHECK(args.bc_stride >= args.state, "rows of b and c overlap");
   const auto channels_fn = FATHOM_SIMD_SELECT(selective_scan_bwd_channels);
-  const int64_t blocks = ceil_div(args.inner, kScanChannels), size = rows_of(args) * args.state;
+  const int64_t blocks = ceil_div(args.inner, kScanChannels),
+                size = rows_end(args.sequences, args.num_sequences) * args.state;
   float* const partial_b = args.workspace;
   float* const partial_c = args.workspace + blocks * size;
   // A worker takes several blocks through time together where there are enough of them for all.

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "base/extents.h"
+#include "kernels/common/row_ranges.h"
 #include "kernels/selective_scan/selective_scan.h"
 
 namespace fathom::kernels {
@@ -106,9 +107,7 @@ void selective_scan_bwd_ref(const SelectiveScanBwd& args) {
 
 int64_t selective_scan_checkpoints(const RowRange* sequences, int64_t num_sequences, int64_t inner,
                                    int64_t state) {
-  int64_t chunks = 0;
-  for (int64_t s = 0; s < num_sequences; ++s) chunks += ceil_div(sequences[s].size(), kScanChunk);
-  return chunks * inner * state;
+  return row_pieces(sequences, num_sequences, kScanChunk) * inner * state;
 }
 
 }  // namespace fathom::kernels

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/extents.h"
 #include "kernels/common/row_blocks.h"
+#include "kernels/common/row_ranges.h"
 #include "kernels/ssd_scan/ssd_scan_levels.h"
 
 namespace fathom::kernels {
@@ -22,13 +23,6 @@ void check(const SsdShape& shape) {
 // Blocks of heads that each group is cut into.
 int64_t blocks_of(const SsdShape& shape) { return ceil_div(shape.heads / shape.groups, kSsdHeads); }
 
-// One past the last row of any sequence: what row-indexed arrays cover.
-int64_t rows_of(const SsdScanBwd& args) {
-  int64_t rows = 0;
-  for (int64_t s = 0; s < args.num_sequences; ++s) rows = std::max(rows, args.sequences[s].end);
-  return rows;
-}
-
 }  // namespace
 
 void ssd_scan_fwd_cpu(const SsdScanFwd& args, Parallel& parallel) {
@@ -36,11 +30,7 @@ void ssd_scan_fwd_cpu(const SsdScanFwd& args, Parallel& parallel) {
   if (args.num_sequences == 0) return;
   const auto rates_fn = FATHOM_SIMD_SELECT(ssd_scan_rates_rows);
   const auto channels_fn = FATHOM_SIMD_SELECT(ssd_scan_fwd_channels);
-  RowRange rows = args.sequences[0].rows;
-  for (int64_t s = 1; s < args.num_sequences; ++s) {
-    rows.begin = std::min(rows.begin, args.sequences[s].rows.begin);
-    rows.end = std::max(rows.end, args.sequences[s].rows.end);
-  }
+  const RowRange rows = rows_spanned(args.sequences, args.num_sequences);
   parallel.run(rows.size(), kRowGrain, [&](int64_t begin, int64_t end, int) {
     rates_fn(args, rows.begin + begin, rows.begin + end);
   });
@@ -56,7 +46,8 @@ void ssd_scan_bwd_cpu(const SsdScanBwd& args, Parallel& parallel) {
   const SsdShape& shape = args.shape;
   check(shape);
   const auto heads_fn = FATHOM_SIMD_SELECT(ssd_scan_bwd_heads);
-  const int64_t blocks = blocks_of(shape), per_group = shape.heads / shape.groups, rows = rows_of(args);
+  const int64_t blocks = blocks_of(shape), per_group = shape.heads / shape.groups,
+                rows = rows_end(args.sequences, args.num_sequences);
   const int64_t width = shape.groups * shape.state, size = rows * width;
   float* const partial_b = args.workspace;
   float* const partial_c = args.workspace + blocks * size;

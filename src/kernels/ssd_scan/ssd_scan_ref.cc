@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "base/extents.h"
+#include "kernels/common/row_ranges.h"
 #include "kernels/ssd_scan/ssd_scan.h"
 
 namespace fathom::kernels {
@@ -126,9 +127,7 @@ void ssd_scan_bwd_ref(const SsdScanBwd& args) {
 }
 
 int64_t ssd_scan_checkpoints(const RowRange* sequences, int64_t num_sequences, const SsdShape& shape) {
-  int64_t chunks = 0;
-  for (int64_t s = 0; s < num_sequences; ++s) chunks += ceil_div(sequences[s].size(), kSsdChunk);
-  return chunks * shape.inner() * shape.state;
+  return row_pieces(sequences, num_sequences, kSsdChunk) * shape.inner() * shape.state;
 }
 
 }  // namespace fathom::kernels

@@ -1,4 +1,4 @@
-#include "cli/eval_progress.h"
+#include "cli/progress.h"
 
 #include <algorithm>
 #include <iostream>
@@ -14,7 +14,7 @@ constexpr double kLineSeconds = 10;
 
 }  // namespace
 
-void EvalProgress::begin(const std::string& name, int64_t total, const std::string& parts) {
+void Progress::begin(const std::string& name, int64_t total, const std::string& parts) {
   name_ = name;
   parts_ = parts;
   total_ = total;
@@ -22,7 +22,7 @@ void EvalProgress::begin(const std::string& name, int64_t total, const std::stri
   start_ = shown_at_ = clock_.seconds();
 }
 
-void EvalProgress::update(int64_t done, const std::string& verdict) {
+void Progress::update(int64_t done, const std::string& verdict) {
   done_ = done;
   if (quiet_) return;
   const double now = clock_.seconds();
@@ -40,18 +40,18 @@ void EvalProgress::update(int64_t done, const std::string& verdict) {
   drawn_ = true;
 }
 
-void EvalProgress::end() {
+void Progress::end() {
   if (drawn_) std::cerr << "\n";
   drawn_ = false;
 }
 
-void EvalProgress::say(const std::string& line) {
+void Progress::say(const std::string& line) {
   if (quiet_) return;
   end();
   std::cerr << line << "\n";
 }
 
-std::string EvalProgress::line_of(int64_t done, const std::string& verdict) const {
+std::string Progress::line_of(int64_t done, const std::string& verdict) const {
   const double elapsed = clock_.seconds() - start_;
   const double left =
       elapsed / static_cast<double>(std::max<int64_t>(1, done)) * static_cast<double>(total_ - done);

@@ -1,4 +1,4 @@
-// How far an evaluation is: a bar on a terminal, a line now and then elsewhere; on stderr.
+// How far long work is: a bar on a terminal, a line now and then elsewhere; on stderr.
 #pragma once
 
 #include <cstdint>
@@ -8,9 +8,9 @@
 
 namespace fathom::cli {
 
-class EvalProgress {
+class Progress {
  public:
-  EvalProgress(bool quiet, bool terminal, Clock& clock) : quiet_(quiet), terminal_(terminal), clock_(clock) {}
+  Progress(bool quiet, bool terminal, Clock& clock) : quiet_(quiet), terminal_(terminal), clock_(clock) {}
   // A piece of work of `total` parts; "items", "rows".
   void begin(const std::string& name, int64_t total, const std::string& parts);
   // `verdict` is shown behind the count.

@@ -1,0 +1,20 @@
+// How tokens are drawn, from flags that all commands which write text share.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "base/result.h"
+#include "cli/command.h"
+#include "kernels/sampling/sampling.h"
+
+namespace fathom::cli {
+
+// --temperature, --top-k, --top-p, --min-p, --seed. `sampling` holds the defaults and lives as long as `app`.
+void add_sampling_flags(CLI::App& app, kernels::SamplingParams& sampling);
+
+// What the flags left open as a model's generation_config.json says; null: nothing. Error: a value out of its
+// range.
+Status take_recommended_sampling(const CLI::App& app, const nlohmann::json& config,
+                                 kernels::SamplingParams& sampling);
+
+}  // namespace fathom::cli
