@@ -6,10 +6,14 @@ namespace fathom::cli {
 
 namespace {
 
-Status add(const nlohmann::json& value, const std::string& where, int most, std::vector<uint8_t>& depths) {
-  if (!value.is_number_integer() || value.get<int64_t>() < 1 || value.get<int64_t>() > most) {
-    return invalid(where + ": found " + value.dump() + ", expected a number of passes from 1 to " +
-                   std::to_string(most));
+struct Range {
+  int least = 1, most = 1;
+};
+
+Status add(const nlohmann::json& value, const std::string& where, Range range, std::vector<uint8_t>& depths) {
+  if (!value.is_number_integer() || value.get<int64_t>() < range.least || value.get<int64_t>() > range.most) {
+    return invalid(where + ": found " + value.dump() + ", expected a number of passes from " +
+                   std::to_string(range.least) + " to " + std::to_string(range.most));
   }
   depths.push_back(value.get<uint8_t>());
   return {};
@@ -17,12 +21,13 @@ Status add(const nlohmann::json& value, const std::string& where, int most, std:
 
 }  // namespace
 
-Result<std::vector<uint8_t>> read_depths(const std::string& path, int most) {
+Result<std::vector<uint8_t>> read_depths(const std::string& path, int least, int most) {
+  const Range range{least, most};
   FATHOM_ASSIGN(const nlohmann::json json, read_json_file(path));
   std::vector<uint8_t> depths;
   const auto add_list = [&](const nlohmann::json& list, const std::string& name) -> Status {
     for (size_t i = 0; i < list.size(); ++i)
-      FATHOM_TRY(add(list[i], path + ": " + name + "[" + std::to_string(i) + "]", most, depths));
+      FATHOM_TRY(add(list[i], path + ": " + name + "[" + std::to_string(i) + "]", range, depths));
     return {};
   };
   if (json.is_array()) {
@@ -34,7 +39,7 @@ Result<std::vector<uint8_t>> read_depths(const std::string& path, int most) {
       const nlohmann::json& token = json["tokens"][i];
       // The last token drawn has a depth only where it was run.
       if (!token.is_object() || !token.contains("depth")) break;
-      FATHOM_TRY(add(token["depth"], path + ": tokens[" + std::to_string(i) + "].depth", most, depths));
+      FATHOM_TRY(add(token["depth"], path + ": tokens[" + std::to_string(i) + "].depth", range, depths));
     }
   } else {
     return invalid(path +

@@ -10,7 +10,7 @@
 namespace fathom::cli {
 
 // Passes of each token in order: `prompt_depths` and the `depth` of each of `tokens` in an object, or the
-// numbers of a list. Errors name the file and the entry: not JSON, no depths, one outside [1, most].
-Result<std::vector<uint8_t>> read_depths(const std::string& path, int most);
+// numbers of a list. Errors name the file and the entry: not JSON, no depths, one outside [least, most].
+Result<std::vector<uint8_t>> read_depths(const std::string& path, int least, int most);
 
 }  // namespace fathom::cli

@@ -34,7 +34,7 @@ struct Flags {
   int threads = 0, max_depth = 0;
   kernels::SamplingParams sampling{.temperature = 0.8F};
   double compute_budget = 0, target_latency_ms = 0;  // 0: none
-  bool json = false, return_depths = false, ignore_eos = false;
+  bool json = false, return_depths = false, ignore_eos = false, check_tensors = false;
   bool has_prompt = false;
 };
 
@@ -51,7 +51,8 @@ struct DepthRule {
   std::vector<uint8_t> replay;
 };
 
-Result<DepthRule> depth_rule(const Flags& flags, int most) {
+Result<DepthRule> depth_rule(const Flags& flags, const ModelPlan& plan) {
+  const int most = most_passes(plan);
   DepthRule rule;
   const bool controlled = flags.compute_budget > 0 || flags.target_latency_ms > 0;
   const std::pair<const char*, bool> routed_only[] = {
@@ -73,9 +74,11 @@ Result<DepthRule> depth_rule(const Flags& flags, int most) {
   }
   if (flags.routing == "topk") rule.routing = RoutingMode::kTopK;
   if (!flags.replay_depths.empty()) {
+    // Tokens of a prompt that a shortcut left before the router were recorded with none.
+    const int least = routes_behind_state(plan) ? 0 : 1;
     if (flags.max_depth > 0) return invalid("--replay-depths and --max-depth exclude each other");
     rule.routing = RoutingMode::kReplay;
-    FATHOM_ASSIGN(rule.replay, read_depths(flags.replay_depths, most));
+    FATHOM_ASSIGN(rule.replay, read_depths(flags.replay_depths, least, most));
   }
   if (controlled && flags.max_depth > 0)
     return invalid(std::string(first) + " and --max-depth exclude each other");
@@ -118,15 +121,16 @@ Result<int> run(const Flags& flags) {
     if (stop.empty()) return invalid("--stop: an empty stop string");
   }
   FATHOM_ASSIGN(const std::string prompt, prompt_of(flags));
-  FATHOM_ASSIGN(const LoadedModel model,
-                load_model(flags.model, flags.dtype == "bf16" ? DType::kBF16 : DType::kF32));
+  FATHOM_ASSIGN(
+      const LoadedModel model,
+      load_model(flags.model, flags.dtype == "bf16" ? DType::kBF16 : DType::kF32, flags.check_tensors));
   std::vector<int32_t> ids = model.codec.encode(prompt);
   if (ids.empty()) {
     if (model.end_ids.empty()) return invalid("an empty prompt, and the model has no token to start from");
     ids.push_back(model.end_ids.front());
   }
   const int most = most_passes(model.plan);
-  FATHOM_ASSIGN(const DepthRule rule, depth_rule(flags, most));
+  FATHOM_ASSIGN(const DepthRule rule, depth_rule(flags, model.plan));
 
   const int64_t wanted = static_cast<int64_t>(ids.size()) + flags.max_tokens;
   const int64_t context =
@@ -265,6 +269,7 @@ Action declare_generate(CLI::App& app) {
   app.add_option("--chunk", flags->chunk, "rows of the prompt per call")->check(at_least(1));
   app.add_option("--threads,-t", flags->threads, "0: all cores")->check(at_least(0));
   app.add_option("--dtype", flags->dtype, "of the matrices")->check(CLI::IsMember({"f32", "bf16"}));
+  app.add_flag("--check-tensors", flags->check_tensors, "refuse weights that are not finite numbers");
   app.add_option("--kv-type", flags->kv_type, "of the key-value cache")
       ->check(CLI::IsMember({"f32", "bf16"}));
   app.add_option("--max-depth", flags->max_depth, "recursion passes at most")->check(at_least(1));

@@ -49,18 +49,19 @@ void DepthController::move(double steps) {
 }
 
 void DepthController::note(std::span<const uint8_t> depths, double seconds) {
-  if (depths.empty()) return;
+  const auto routed = static_cast<size_t>(std::ranges::count_if(depths, [](uint8_t d) { return d > 0; }));
+  if (routed == 0) return;
   const bool decoded = depths.size() == 1;
   if (target_depth_ > 0) {
     double sum = 0;
     for (uint8_t depth : depths) sum += depth;
-    const double over = sum / static_cast<double>(depths.size()) - target_depth_;
+    const double over = sum / static_cast<double>(routed) - target_depth_;
     if (decoded) debt_ += over;
     if (forced_ != 0) {
       if (forced_ * debt_ <= kMostDebt / 2) forced_ = 0;
       return;
     }
-    move(kPerPass * over * static_cast<double>(std::min(depths.size(), kRowsOfPrompt)));
+    move(kPerPass * over * static_cast<double>(std::min(routed, kRowsOfPrompt)));
     if (std::fabs(debt_) > kMostDebt) force(debt_ > 0 ? 1 : -1);
   } else if (target_seconds_ > 0 && decoded) {
     move(kPerTime * std::clamp(seconds / target_seconds_ - 1, -1.0, 1.0));

@@ -36,8 +36,9 @@ class DepthController {
   // What ForwardOptions::depth_shift of the next call should be.
   float shift() const;
 
-  // After a call: depths of its rows, and the time it took. Rows of a prompt count together as a few tokens,
-  // as they were decided with one shift; their time counts only where the prompt is one token.
+  // After a call: depths of its rows, 0 for those that never came to the router, and the time it took. Rows
+  // of a prompt count together as a few tokens, as they were decided with one shift; their time counts only
+  // where the prompt is one token.
   void note(std::span<const uint8_t> depths, double seconds);
 
  private:

@@ -61,17 +61,20 @@ struct Executor::Impl {
                                 .vocab = plan.dims.vocab_size},
                                running(EngineOp::kEmbedding));
     layers.begin_call(state);
+    routed.begin_call(is_routed(plan) ? rows : 0);
     watch("embedding", hidden, rows);
     const int64_t key_rows = options.key_rows > 0 ? options.key_rows : rows;
     const int64_t wanted = rows_wanted(rows, options.logits);
-    const int64_t staying = options.prefill_shortcut ? wanted : rows;  // behind the last layer with a state
+    // Behind the last layer with a state. A choice among the rows of the call needs all of them.
+    const bool compared = options.routing == RoutingMode::kTopK && routes_behind_state(plan);
+    const int64_t staying = options.prefill_shortcut && !compared ? wanted : rows;
     Rows going{rows, key_rows, positions};
     int32_t unrolled = 0;
     for (const Segment& segment : plan.segments) {
       if (going.count == 0) break;
       if (segment.router) {
         check_routing(rows, options);
-        routed.run(segment, state, hidden, going, options);
+        routed.run(segment, state, hidden + going.first * plan.dims.hidden_size, going, options);
         unrolled += segment.repeat * static_cast<int32_t>(segment.layers.size());
         if (unrolled > last_state) going = going.last(std::min(going.count, staying));
         continue;

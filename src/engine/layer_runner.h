@@ -25,10 +25,17 @@ struct Rows {
   const int32_t* positions = nullptr;  // [count]
   int64_t first = 0;                   // the first one's number in the call
   int64_t leaving = 0;
+  const int32_t* numbers =
+      nullptr;  // [count] of rows that a router picked, in the call; null: from `first` on
 
   int64_t staying() const { return count - leaving; }
   Rows last(int64_t n) const {
-    return {n, std::max<int64_t>(0, keys - (count - n)), positions + (count - n), first + count - n, 0};
+    return {n,
+            std::max<int64_t>(0, keys - (count - n)),
+            positions + (count - n),
+            first + count - n,
+            0,
+            numbers == nullptr ? nullptr : numbers + (count - n)};
   }
 };
 
@@ -101,6 +108,8 @@ class LayerRunner {
   void mix(const Mamba2& mamba, const Place& place, float* x, Rows rows, SequenceState& state);
   void mix(const GatedDelta& delta, const Place& place, float* x, Rows rows, SequenceState& state);
   void mix(const GatedMemory& gmu, const Place& place, float* x, Rows rows, SequenceState& state);
+  // What the call's memory has for the rows, [count, inner].
+  const float* memory_for(SlotId slot, const Rows& rows);
   // What the layer keeps of the sequence at this depth.
   SsmState& recurrent_state(const Place& place, SequenceState& state) const;
   // Where the recurrence's result goes: to those who will read it as memory, if this is the layer that writes

@@ -6,6 +6,7 @@
 #include "kernels/causal_conv1d/causal_conv1d.h"
 #include "kernels/gated_delta/gated_delta.h"
 #include "kernels/gated_memory/gated_memory.h"
+#include "kernels/gather_rows/gather_rows.h"
 #include "kernels/selective_scan/selective_scan.h"
 #include "kernels/ssd_scan/ssd_scan.h"
 
@@ -158,13 +159,21 @@ void LayerRunner::mix(const GatedDelta& delta, const Place& place, float* x, Row
   project_onto_residual(delta.o, {}, nullptr, depth, inner_z_, values, x, rows.count);
 }
 
+const float* LayerRunner::memory_for(SlotId slot, const Rows& rows) {
+  const float* const memory = memory_[static_cast<size_t>(slot)];
+  const int64_t inner = plan_.slots[static_cast<size_t>(slot)].inner;
+  if (rows.numbers == nullptr) return memory + rows.first * inner;
+  kernels::gather_rows_cpu({memory, rows.numbers, inner_x_, rows.count, inner},
+                           running(EngineOp::kGatherRows));
+  return inner_x_;
+}
+
 void LayerRunner::mix(const GatedMemory& gmu, const Place& place, float* x, Rows rows,
                       SequenceState& /*state*/) {
   const int32_t depth = place.depth;
   const int64_t hidden = plan_.dims.hidden_size;
   linear({{gmu.in_proj, {}, inner_z_, gmu.inner}}, depth, normed_, hidden, hidden, rows.count);
-  const float* const memory = memory_[static_cast<size_t>(place.layer.reads.front())];
-  gate_memory(memory + rows.first * gmu.inner, inner_z_, gmu.norm, gmu.norm_eps, depth, gmu.inner,
+  gate_memory(memory_for(place.layer.reads.front(), rows), inner_z_, gmu.norm, gmu.norm_eps, depth, gmu.inner,
               rows.count);
   project_onto_residual(gmu.out_proj, {}, nullptr, depth, inner_z_, gmu.inner, x, rows.count);
 }

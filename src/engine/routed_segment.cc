@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <string>
 #include <vector>
 
@@ -44,7 +43,9 @@ struct RoutedSegment::Call {
   float* hidden;
   Rows rows;
   const ForwardOptions& options;
-  int32_t passes;  // at the most
+  int32_t passes;   // at the most
+  uint8_t* depths;  // [rows], of these
+  float* scores;    // [rows]
 };
 
 RoutedSegment::RoutedSegment(const ModelPlan& plan, const Weights& weights, int64_t max_rows,
@@ -80,19 +81,32 @@ void RoutedSegment::carve() {
   kept_rows_ = scratch_.take<int32_t>(rows);
   chosen_ = scratch_.take<int32_t>(rows);
   positions_ = scratch_.take<int32_t>(rows);
+  numbers_ = scratch_.take<int32_t>(rows);
   top_k_workspace_ = scratch_.take<int32_t>(rows);
   depths_ = scratch_.take<uint8_t>(rows);
   linear_workspace_ = scratch_.take<uint8_t>(
       most_hidden_ > 0 ? kernels::linear_fwd_workspace(rows, hidden_size, DType::kF32) : 0);
 }
 
+void RoutedSegment::begin_call(int64_t rows) {
+  FATHOM_CHECK(rows <= max_rows_, "more rows than the segment has memory for");
+  rows_ = rows;
+  std::fill(depths_, depths_ + rows, uint8_t{0});
+  std::fill(scores_, scores_ + rows, 0.0F);
+}
+
 void RoutedSegment::run(const Segment& segment, SequenceState& state, float* hidden, Rows rows,
                         const ForwardOptions& options) {
   const int32_t passes = options.max_depth > 0 ? std::min(options.max_depth, segment.repeat) : segment.repeat;
-  const Call call{segment, segment.router->spec, state, hidden, rows, options, passes};
-  rows_ = rows.count;
-  std::memset(depths_, 0, static_cast<size_t>(rows.count));
-  std::fill(scores_, scores_ + rows.count, 0.0F);
+  const Call call{segment,
+                  segment.router->spec,
+                  state,
+                  hidden,
+                  rows,
+                  options,
+                  passes,
+                  depths_ + rows.first,
+                  scores_ + rows.first};
   for (int64_t r = 0; r < rows.count; ++r) active_[r] = static_cast<int32_t>(r);
   if (call.spec.kind == RouterKind::kExpertChoice) {
     run_expert_choice(call);
@@ -126,8 +140,8 @@ void RoutedSegment::run_expert_choice(const Call& call) {
       const int32_t row = active_[kept_[i]];
       kept_rows_[i] = row;
       kept_weights_[i] = weights_of_rows_[kept_[i]];
-      depths_[row] = static_cast<uint8_t>(depth + 1);
-      scores_[row] = kept_weights_[i];
+      call.depths[row] = static_cast<uint8_t>(depth + 1);
+      call.scores[row] = kept_weights_[i];
     }
     if (num_kept == 0) return;
     kernels::gather_rows_cpu({candidates_, kept_, routed_, num_kept, dim}, running(EngineOp::kGatherRows));
@@ -154,16 +168,16 @@ void RoutedSegment::run_token_choice(const Call& call) {
     int64_t num_done = 0, num_left = 0;
     for (int64_t i = 0; i < num_active; ++i) {
       const int32_t row = kept_rows_[i];
-      if (depths_[row] > depth + 1) continue;
+      if (call.depths[row] > depth + 1) continue;
       active_[num_done] = row;
-      kept_weights_[num_done] = scores_[row];
+      kept_weights_[num_done] = call.scores[row];
       kept_[num_done++] = static_cast<int32_t>(i);
     }
     kernels::gather_rows_cpu({routed_, kept_, candidates_, num_done, dim}, running(EngineOp::kGatherRows));
     join(call, candidates_, active_, kept_weights_, num_done);
     for (int64_t i = 0; i < num_active; ++i) {
       const int32_t row = kept_rows_[i];
-      if (depths_[row] <= depth + 1) continue;
+      if (call.depths[row] <= depth + 1) continue;
       kept_rows_[num_left] = row;
       kept_[num_left++] = static_cast<int32_t>(i);
     }
@@ -213,16 +227,21 @@ void RoutedSegment::route(const Segment& segment, const ParamRef& weight, const 
 
 void RoutedSegment::draw(const Call& call, int32_t depth, int64_t num_active) {
   const std::span<const float> given = call.options.router_draws;
-  FATHOM_CHECK(given.empty() || static_cast<int64_t>(given.size()) == call.segment.repeat * call.rows.count,
+  const int64_t total = call.rows.first + call.rows.count;  // the last row of a call never stays behind
+  FATHOM_CHECK(given.empty() || static_cast<int64_t>(given.size()) == call.segment.repeat * total,
                "random scores: got " + std::to_string(given.size()) + ", expected one of each row and depth");
   for (int64_t i = 0; i < num_active; ++i) {
     const int32_t row = active_[i];
     const float drawn = given.empty() ? uniform(kDrawSeed, static_cast<uint64_t>(depth),
                                                 static_cast<uint64_t>(call.rows.positions[row]))
-                                      : given[static_cast<size_t>(depth * call.rows.count + row)];
+                                      : given[static_cast<size_t>(depth * total + call.rows.first + row)];
     logits_[i] = static_cast<float>(std::log(double{drawn} / (1.0 - double{drawn})));
     weights_of_rows_[i] = static_cast<float>(call.spec.alpha) * drawn;
   }
+}
+
+int32_t RoutedSegment::replayed_depth(const Call& call, int64_t row) {
+  return call.options.replay_depths[static_cast<size_t>(call.rows.first + row)];
 }
 
 int64_t RoutedSegment::choose(const Call& call, int32_t depth, int64_t num_active) {
@@ -245,9 +264,8 @@ int64_t RoutedSegment::choose(const Call& call, int32_t depth, int64_t num_activ
   const float* const logits = call.segment.router->aux_weight.present() ? aux_logits_ : logits_;
   int64_t count = 0;
   for (int64_t i = 0; i < num_active; ++i) {
-    const bool goes_on = options.routing == RoutingMode::kReplay
-                             ? options.replay_depths[static_cast<size_t>(active_[i])] > depth
-                             : depth == 0 || logits[i] >= threshold;
+    const bool goes_on = options.routing == RoutingMode::kReplay ? replayed_depth(call, active_[i]) > depth
+                                                                 : depth == 0 || logits[i] >= threshold;
     if (goes_on) kept_[count++] = static_cast<int32_t>(i);
   }
   return count;
@@ -264,12 +282,11 @@ void RoutedSegment::choose_depths(const Call& call) {
   }
   kernels::router_choose_ref({weights_of_rows_, biases_, chosen_, rows, outputs});
   for (int64_t r = 0; r < rows; ++r) {
-    if (call.options.routing == RoutingMode::kReplay)
-      chosen_[r] = call.options.replay_depths[static_cast<size_t>(r)] - 1;
+    if (call.options.routing == RoutingMode::kReplay) chosen_[r] = replayed_depth(call, r) - 1;
     // A row that is stopped early leaves as one that chose to.
     chosen_[r] = std::clamp(chosen_[r], 0, call.passes - 1);
-    depths_[r] = static_cast<uint8_t>(chosen_[r] + 1);
-    scores_[r] = weights_of_rows_[r * outputs + chosen_[r]];
+    call.depths[r] = static_cast<uint8_t>(chosen_[r] + 1);
+    call.scores[r] = weights_of_rows_[r * outputs + chosen_[r]];
   }
   if (!watched()) return;
   watch("router.logits", logits_, rows, outputs);
@@ -285,10 +302,12 @@ void RoutedSegment::run_layers(const Call& call, int32_t depth, int64_t count) {
   int64_t keys = 0;
   for (int64_t i = 0; i < count; ++i) {
     positions_[i] = call.rows.positions[kept_rows_[i]];
+    numbers_[i] = static_cast<int32_t>(call.rows.first) + kept_rows_[i];
     keys += kept_rows_[i] < call.rows.keys ? 1 : 0;
   }
+  const Rows rows{.count = count, .keys = keys, .positions = positions_, .numbers = numbers_};
   for (const Layer& layer : call.segment.layers)
-    layers_.run(call.segment, layer, depth, routed_, {count, keys, positions_}, call.state);
+    layers_.run(call.segment, layer, depth, routed_, rows, call.state);
 }
 
 void RoutedSegment::join(const Call& call, const float* from, const int32_t* rows, const float* weights,

@@ -22,11 +22,15 @@ class RoutedSegment {
   RoutedSegment(const ModelPlan& plan, const Weights& weights, int64_t max_rows, LayerRunner& layers,
                 Parallel& parallel);
 
-  // Changes hidden, [rows, hidden_size], the residual stream.
+  // Prepares for a call of `rows` rows.
+  void begin_call(int64_t rows);
+
+  // Changes hidden, [rows, hidden_size], the residual stream of those rows of the call that come here.
   void run(const Segment& segment, SequenceState& state, float* hidden, Rows rows,
            const ForwardOptions& options);
 
-  // Of the last call: passes that each row made, and the router weight of its last.
+  // Of the last call: passes that each row made, and the router weight of its last; 0 for rows that a prefill
+  // shortcut left behind before the segment.
   std::span<const uint8_t> depths() const { return {depths_, static_cast<size_t>(rows_)}; }
   std::span<const float> scores() const { return {scores_, static_cast<size_t>(rows_)}; }
 
@@ -47,6 +51,7 @@ class RoutedSegment {
              int32_t depth, const float* x, int64_t rows, float* logits, float* weights);
   // Scores that nobody learns (3.1): uniform numbers, as logits too.
   void draw(const Call& call, int32_t depth, int64_t num_active);
+  static int32_t replayed_depth(const Call& call, int64_t row);
   // Fills `kept_` with the candidates that make pass `depth`; returns how many.
   int64_t choose(const Call& call, int32_t depth, int64_t num_active);
   // Sets the depth of each row and its weight under token choice.
@@ -76,7 +81,7 @@ class RoutedSegment {
   float *aux_logits_ = nullptr, *aux_weights_ = nullptr;  // of a second router
   float *kept_weights_ = nullptr, *scores_ = nullptr;     // [rows]
   int32_t *active_ = nullptr, *kept_ = nullptr, *kept_rows_ = nullptr, *chosen_ = nullptr;
-  int32_t *positions_ = nullptr, *top_k_workspace_ = nullptr;
+  int32_t *positions_ = nullptr, *numbers_ = nullptr, *top_k_workspace_ = nullptr;
   uint8_t *depths_ = nullptr, *linear_workspace_ = nullptr;
 };
 

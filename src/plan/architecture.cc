@@ -40,6 +40,7 @@ const std::vector<Architecture>& hybrid_architectures() {
        .differential = true,
        .layer_norm = true,
        .biases = true,
+       .published_layout = true,
        .window = 512},
       {.name = "sambay2",
        .self = kRecurrentAndWindow,

@@ -39,6 +39,7 @@ struct Architecture {
   bool layer_norm = false;
   bool biases = false;             // on q, k, v and the output projection
   bool normalised_memory = false;  // gated memory units have a norm behind the gate
+  bool published_layout = false;   // names and configuration are those of a published checkpoint
   int64_t window = 0;              // default of sliding_window; 0: no layer is windowed
   bool may_be_windowed() const { return window > 0 || self == SelfDecoder::kFull; }
 };
@@ -56,6 +57,9 @@ enum class MixerKind : uint8_t {
   kRecurrent,
   kGatedMemory
 };
+
+// Layers of the cross-decoder of an architecture that has one, of `num_layers` in all.
+inline int64_t cross_decoder_layers(int64_t num_layers) { return num_layers - (num_layers / 2 + 2); }
 
 // The mixer of layer `index` of `num_layers` (a multiple of four with a cross-decoder).
 MixerKind mixer_of(const Architecture& architecture, int64_t index, int64_t num_layers);

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "plan/count.h"
 #include "plan/model_plan.h"
 #include "plan/testing.h"
 
@@ -153,6 +154,37 @@ TEST(BuildPlan, SharedKeysAndMemoryAreReadFromTheSelfDecodersLastLayers) {
   EXPECT_TRUE(check_prefill_shortcut(plan, 10).ok());
   EXPECT_EQ(check_prefill_shortcut(plan, 9).error().message,
             "layer 9: writes slot kv.9, but the prefill shortcut is claimed from layer 9 on");
+}
+
+// A cross-decoder reads one cache and one memory, whatever its depth: recursion adds no state, and its rows
+// stay behind the prefill shortcut.
+TEST(BuildPlan, ACrossDecoderRecursWithoutState) {
+  ModelSpec spec = hybrid("sambay", 16);
+  const ModelPlan flat = must(spec);
+  spec.sharing = Sharing::kCycle;
+  spec.num_recursion = 3;
+  spec.router = RouterSpec{};
+  const ModelPlan plan = must(spec);
+  ASSERT_EQ(plan.segments.size(), 2U);
+  EXPECT_FALSE(plan.segments[0].router);
+  EXPECT_EQ(plan.segments[0].repeat, 1);
+  EXPECT_EQ(plan.segments[1].repeat, 3);
+  EXPECT_EQ(plan.segments[1].layers.size(), 2U);
+  for (const Layer& layer : plan.segments[1].layers) EXPECT_TRUE(layer.writes.empty());
+  EXPECT_EQ(plan.slots.size(), flat.slots.size());
+  for (const Slot& slot : plan.slots) EXPECT_EQ(slot.copies, 1) << slot.name;
+  const StateBytes state = count_state(plan, DType::kBF16), flat_state = count_state(flat, DType::kBF16);
+  EXPECT_EQ(state.per_token, flat_state.per_token);
+  EXPECT_EQ(state.per_token_most, flat_state.per_token_most);
+  EXPECT_EQ(state.per_sequence, flat_state.per_sequence);
+  EXPECT_EQ(prefill_shortcut_layer(plan), 10);
+  EXPECT_TRUE(routes_behind_state(plan));
+  EXPECT_FALSE(routes_behind_state(flat));
+  EXPECT_FALSE(routes_behind_state(must(tiny_mor(Sharing::kMiddleCycle, 3))));
+  // All of a flat model's parameters but two thirds of its cross-decoder's, and a router for each depth.
+  const int64_t cross = count_layer_parameters(flat, flat.segments[0].layers[10]) +
+                        count_layer_parameters(flat, flat.segments[0].layers[11]);
+  EXPECT_EQ(count_parameters(plan).unique, count_parameters(flat).unique - 2 * cross + 3 * 32);
 }
 
 // Decoder-Hybrid-Decoder 2.7: inner = 512 ceil(2 w / 512), heads = ceil(floor(0.75 w) / 256).

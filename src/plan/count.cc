@@ -184,8 +184,10 @@ FlopCount count_layer_flops(const ModelPlan& plan, const Segment& segment, const
                             int64_t context) {
   FlopCount count;
   const double share = share_of(segment, depth);
-  // Keys of the tokens that came this far, or those of all tokens where recursions share them.
-  const double length = static_cast<double>(context) * (segment.kv == KvMode::kRecursionWise ? share : 1.0);
+  // An own list of keys holds the tokens that came this far, every other one all tokens.
+  const bool own =
+      key_source(segment, layer, depth) == KeySource::kOwn && segment.kv == KvMode::kRecursionWise;
+  const double length = static_cast<double>(context) * (own ? share : 1.0);
   std::visit([&](const auto& mixer) { add_mixer(plan, mixer, share, length, count); }, layer.mixer);
   if (key_source(segment, layer, depth) == KeySource::kFirstDepth) {
     const auto& attention = std::get<Attention>(layer.mixer);

@@ -61,6 +61,22 @@ std::string parameter_lines(const ParameterCount& p) {
   return out;
 }
 
+std::string state_lines(const PlanFigures& figures) {
+  const StateBytes& state = figures.state;
+  std::string out = format("state per token   %15s B\n", grouped(state.per_token).c_str());
+  if (state.per_token_most != state.per_token)
+    out += format("  at every depth  %15s B\n", grouped(state.per_token_most).c_str());
+  out += format("state per sequence%15s B\n", grouped(state.per_sequence).c_str());
+  bool recurs = false, keeps = false;
+  for (const LayerFigures& layer : figures.layers) {
+    if (layer.repeat == 1) continue;
+    recurs = true;
+    keeps |= layer.state.per_token + layer.state.per_sequence > 0;
+  }
+  if (recurs && !keeps) out += "state of recursions  none: their layers write no slot\n";
+  return out;
+}
+
 std::string flop_lines(const PlanFigures& figures) {
   const FlopCount& f = figures.flops;
   std::string out = format("MFLOP per token   %15.3f\n", f.total() / 1e6);
@@ -92,10 +108,7 @@ std::string describe(const ModelPlan& plan, int64_t context, DType kv_type) {
   out += '\n';
   out += parameter_lines(figures.parameters);
   out += flop_lines(figures);
-  out += format("state per token   %15s B\n", grouped(figures.state.per_token).c_str());
-  if (figures.state.per_token_most != figures.state.per_token)
-    out += format("  at every depth  %15s B\n", grouped(figures.state.per_token_most).c_str());
-  out += format("state per sequence%15s B\n", grouped(figures.state.per_sequence).c_str());
+  out += state_lines(figures);
   if (figures.shortcut) {
     out += format("prefill shortcut   from layer %d: %.3f MFLOP per prompt token before the last\n",
                   *figures.shortcut, figures.shortcut_flops / 1e6);

@@ -11,6 +11,7 @@ namespace {
 
 using namespace testing_plan;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(Describe, EveryLayerIsARowAndTotalsAreTheCounts) {
   const ModelPlan plan = *build_plan(hybrid("sambay", 8));
@@ -46,6 +47,19 @@ TEST(Describe, RecursionIsOneRowThatAddsItsDepths) {
   EXPECT_TRUE(json["prefill_shortcut"].is_null());
   EXPECT_EQ(json["flops_per_token"]["paper"], paper_flops(plan, 64));
   EXPECT_THAT(describe(plan, 64, DType::kF32), HasSubstr("x3 routed"));
+}
+
+TEST(Describe, SaysThatACrossDecoderRecursWithoutState) {
+  ModelSpec spec = hybrid("sambay", 12);
+  spec.sharing = Sharing::kCycle;
+  spec.num_recursion = 2;
+  constexpr const char* kLine = "state of recursions  none: their layers write no slot\n";
+  EXPECT_THAT(describe(*build_plan(spec), 64, DType::kF32), HasSubstr(kLine));
+  spec.sharing = Sharing::kNone;
+  spec.num_recursion = 1;
+  EXPECT_THAT(describe(*build_plan(spec), 64, DType::kF32), Not(HasSubstr(kLine)));
+  EXPECT_THAT(describe(*build_plan(tiny_mor(Sharing::kMiddleCycle, 3)), 64, DType::kF32),
+              Not(HasSubstr(kLine)));
 }
 
 TEST(Describe, ListsParametersAndTensors) {

@@ -1,15 +1,15 @@
-// Names of the published training code of SambaY, and of Phi-4-mini-flash-reasoning
-// (Decoder-Hybrid-Decoder, sections 2.1, 3 and 9.2). The two differ in how q, k and v are fused: interleaved
-// per group of heads in the first, one after another in the second.
+// Names of the published training code of SambaY, with our own for what recurs, and of
+// Phi-4-mini-flash-reasoning (Decoder-Hybrid-Decoder, sections 2.1, 3 and 9.2). The two differ in how q, k
+// and v are fused: interleaved per group of heads in the first, one after another in the second.
 #include "plan/file_tensors.h"
 
 namespace fathom {
 
 namespace {
 
-void add_norm(FileTensorList& list, const std::string& name, const Norm& norm) {
-  list.add(name + ".weight", norm.weight);
-  if (norm.bias.present()) list.add(name + ".bias", norm.bias);
+void add_norm(FileTensorList& list, const std::string& name, const Norm& norm, int32_t depth = 0) {
+  list.add(name + ".weight", norm.weight, depth);
+  if (norm.bias.present()) list.add(name + ".bias", norm.bias, depth);
 }
 
 void add_conv(FileTensorList& list, const std::string& name, const ParamRef& ref) {
@@ -126,20 +126,48 @@ void add_phi_mixer(FileTensorList& list, const std::string& prefix, const Mixer&
   if (a.o_bias.present()) list.add(prefix + ".out_proj.bias", a.o_bias);
 }
 
+// Those of the layer at a depth, which is unrolled layer `index`.
+void add_norms(FileTensorList& list, const Layer& layer, int32_t index, int32_t depth) {
+  const std::string prefix = "transformer.h." + std::to_string(index);
+  add_norm(list, prefix + ".norm_1", layer.norm1, depth);
+  add_norm(list, prefix + ".norm_2", layer.norm2, depth);
+}
+
+// No published model has recursion and a cross-decoder: these names are our own. Expert choice has one router
+// for each depth, token choice one in all.
+void add_router(FileTensorList& list, const Router& router, int32_t repeat) {
+  const int32_t routers = router.spec.kind == RouterKind::kExpertChoice ? repeat : 1;
+  const auto add = [&](const std::string& name, const ParamRef& ref) {
+    for (int32_t depth = 0; ref.present() && depth < routers; ++depth)
+      list.add("transformer." + name + "." + std::to_string(depth) + ".weight", ref, depth);
+  };
+  add("router_hidden", router.hidden);
+  add("router", router.weight);
+  add("aux_router_hidden", router.aux_hidden);
+  add("aux_router", router.aux_weight);
+  if (router.bias.present()) list.add("transformer.router_bias", router.bias);
+}
+
 }  // namespace
 
 std::vector<FileTensor> archscale_tensors(const ModelPlan& plan) {
   FileTensorList list(plan);
   list.add("transformer.wte.weight", plan.embedding);
   for (const Segment& segment : plan.segments) {
+    const auto count = static_cast<int32_t>(segment.layers.size());
     for (const Layer& layer : segment.layers) {
       const std::string prefix = "transformer.h." + std::to_string(layer.index);
-      add_norm(list, prefix + ".norm_1", layer.norm1);
+      add_norms(list, layer, layer.index, 0);
       add_archscale_mixer(list, prefix + ".attn", layer.mixer);
-      add_norm(list, prefix + ".norm_2", layer.norm2);
       list.add_stacked(prefix + ".mlp.w1.weight", {layer.mlp.gate, layer.mlp.up});
       list.add(prefix + ".mlp.w3.weight", layer.mlp.down);
     }
+    for (int32_t depth = 1; depth < segment.repeat; ++depth) {
+      for (const Layer& layer : segment.layers) {
+        if (layer.norm1.weight.stride > 0) add_norms(list, layer, layer.index + depth * count, depth);
+      }
+    }
+    if (segment.router) add_router(list, *segment.router, segment.repeat);
   }
   add_norm(list, "transformer.ln_f", plan.final_norm);
   list.add("lm_head.weight", plan.head);

@@ -4,6 +4,7 @@
 #include "plan/families.h"
 #include "plan/plan_builder.h"
 #include "plan/recurrent_blocks.h"
+#include "plan/spec_words.h"
 
 namespace fathom {
 
@@ -22,14 +23,50 @@ InitRule init_rule(const ModelSpec& spec) {
   return rule;
 }
 
+// Recursion of the cross-decoder: its layers keep no state, so that repeating them leaves nothing behind.
+Status check_cross_recursion(const ModelSpec& spec, const Architecture& architecture) {
+  const std::string name(architecture.name);
+  if (architecture.cross == CrossDecoder::kNone) {
+    return invalid("sharing: found \"" + std::string(word_of(spec.sharing)) +
+                   "\", but only a cross-decoder may recur, and " + name + " has none");
+  }
+  if (architecture.published_layout)
+    return invalid("sharing: " + name + " is a published layout, which has no recursion");
+  if (spec.sharing != Sharing::kCycle) {
+    return invalid("sharing: found \"" + std::string(word_of(spec.sharing)) +
+                   "\", expected \"cycle\", which repeats the cross-decoder of " + name + " as a whole");
+  }
+  if (spec.base_depth != 0) return invalid("base_depth: defined for llama, not for " + name);
+  if (spec.initialization) return invalid("initialization: defined for llama, not for " + name);
+  if (spec.kv != KvMode::kRecursionWise) {
+    return invalid("kv: found \"" + std::string(word_of(spec.kv)) + "\", but the cross-decoder of " + name +
+                   " writes no keys and values");
+  }
+  if (!spec.share_attention) return invalid("share_attention: found false, which is defined for llama only");
+  if (spec.relaxation) return invalid("relaxation: defined for llama, not for " + name);
+  const int64_t repeated = cross_decoder_layers(spec.num_hidden_layers);
+  const int64_t unit = architecture.cross == CrossDecoder::kGatedAndCross ? 2 : 1;
+  if (repeated == 0 || repeated % (unit * spec.num_recursion) != 0) {
+    return invalid("num_hidden_layers: found " + std::to_string(spec.num_hidden_layers) +
+                   ", whose cross-decoder of " + std::to_string(repeated) + " layers is not a multiple of " +
+                   std::to_string(unit * spec.num_recursion) + " for " + std::to_string(spec.num_recursion) +
+                   " recursions of " + name);
+  }
+  return {};
+}
+
 Status check_hybrid(const ModelSpec& spec, const Architecture& architecture) {
   const std::string name(architecture.name);
-  if (spec.sharing != Sharing::kNone)
-    return invalid("sharing: recursion is defined for llama, not for " + name);
   const bool has_cross = architecture.cross != CrossDecoder::kNone;
   if (has_cross && spec.num_hidden_layers % 4 != 0) {
     return invalid("num_hidden_layers: found " + std::to_string(spec.num_hidden_layers) +
                    ", expected a multiple of 4 for " + name);
+  }
+  if (spec.sharing != Sharing::kNone) {
+    FATHOM_TRY(check_cross_recursion(spec, architecture));
+  } else if (spec.num_recursion != 1) {
+    return invalid("num_recursion: found " + std::to_string(spec.num_recursion) +
+                   " without a sharing strategy, expected 1 for " + name);
   }
   if (!architecture.may_be_windowed() && spec.sliding_window != 0)
     return invalid("sliding_window: no layer of " + name + " is windowed, expected 0");
@@ -72,9 +109,16 @@ class HybridBuilder {
     if (spec_.parametrisation == Parametrisation::kMuPPlusPlus)
       plan.residual_scale = 1 / std::sqrt(2 * layers);
 
-    Segment segment;
-    for (int64_t l = 0; l < spec_.num_hidden_layers; ++l) segment.layers.push_back(make_layer(l));
-    plan.segments.push_back(std::move(segment));
+    const auto depth = static_cast<int32_t>(spec_.num_hidden_layers);
+    if (spec_.sharing == Sharing::kNone) {
+      add_segment(0, depth, 1);
+    } else {
+      const auto repeated = static_cast<int32_t>(cross_decoder_layers(depth));
+      const auto repeat = static_cast<int32_t>(spec_.num_recursion);
+      add_segment(0, depth - repeated, 1);
+      add_segment(depth - repeated, repeated / repeat, repeat);
+      if (spec_.router) builder_.route(plan.segments.back());
+    }
     plan.final_norm = builder_.final_norm(norm_kind());
     return std::move(plan);
   }
@@ -163,13 +207,22 @@ class HybridBuilder {
     }
   }
 
-  Layer make_layer(int64_t index) {
-    const LayerPlace place{.index = static_cast<int32_t>(index)};
+  // Layers `first`, first + 1, ... run `repeat` times.
+  void add_segment(int32_t first, int32_t count, int32_t repeat) {
+    Segment segment;
+    segment.repeat = repeat;
+    for (int32_t l = 0; l < count; ++l)
+      segment.layers.push_back(
+          make_layer({.index = first + l, .repeat = repeat, .own_norms = !spec_.share_norms}));
+    builder_.plan().segments.push_back(std::move(segment));
+  }
+
+  Layer make_layer(const LayerPlace& place) {
     Layer layer;
     layer.index = place.index;
     layer.norm1 = builder_.norm(place, "norm1", norm_kind());
     add_mixer(place, layer);
-    if (index == memory_layer()) {
+    if (place.index == memory_layer()) {
       memory_ = builder_.memory_slot(place, memory_width());
       layer.writes.push_back(memory_);
       layer.memory = architecture_.memory;

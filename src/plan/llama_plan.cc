@@ -66,31 +66,6 @@ Segment make_segment(PlanBuilder& builder, int32_t first, int32_t count, int32_t
   return segment;
 }
 
-Router make_router(PlanBuilder& builder, int32_t repeat) {
-  const ModelSpec& spec = builder.spec();
-  Router router;
-  router.spec = *spec.router;
-  if (router.spec.random) return router;  // nothing to learn
-  const int64_t hidden = spec.hidden_size;
-  const bool expert = router.spec.kind == RouterKind::kExpertChoice;
-  const bool linear = router.spec.network == RouterNetwork::kLinear;
-  const Init init{.kind = InitKind::kNormal, .a = spec.initializer_range};
-  const int64_t in = linear ? hidden : router.spec.mlp_ratio * hidden;
-  const std::vector<int64_t> shape = {expert ? 1 : repeat, in};
-  const auto make = [&](const char* prefix, ParamRole role, ParamRef& weight, ParamRef& first) {
-    if (!linear) first = builder.add_per_depth(prefix, repeat, expert, "hidden", {in, hidden}, role, init);
-    weight = builder.add_per_depth(prefix, repeat, expert, "weight", shape, role, init);
-  };
-  make("router", ParamRole::kRouter, router.weight, router.hidden);
-  if (router.spec.loss == RouterLoss::kAuxRouter)
-    make("aux_router", ParamRole::kAuxRouter, router.aux_weight, router.aux_hidden);
-  if (router.spec.loss == RouterLoss::kLossFree) {
-    router.bias =
-        builder.add("router.bias", {repeat}, ParamRole::kRouterBias, {.kind = InitKind::kConstant, .a = 0});
-  }
-  return router;
-}
-
 // The repeated part: `count` different layers from `first` on, each run `repeat` times.
 void add_recursion(PlanBuilder& builder, int32_t first, int32_t count, int32_t repeat) {
   const ModelSpec& spec = builder.spec();
@@ -101,10 +76,7 @@ void add_recursion(PlanBuilder& builder, int32_t first, int32_t count, int32_t r
     return;
   }
   segments.push_back(make_segment(builder, first, count, repeat));
-  if (!spec.router) return;
-  segments.back().combine =
-      spec.router->gating == Gating::kWeighted ? Combine::kWeighted : Combine::kAdditive;
-  segments.back().router = make_router(builder, repeat);
+  if (spec.router) builder.route(segments.back());
 }
 
 }  // namespace

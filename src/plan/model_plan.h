@@ -391,4 +391,7 @@ int32_t last_state_layer(const ModelPlan& plan);
 // last layer.
 std::optional<int32_t> prefill_shortcut_layer(const ModelPlan& plan);
 
+// Whether a router stands behind last_state_layer(), so that rows whose logits nobody wants never come to it.
+bool routes_behind_state(const ModelPlan& plan);
+
 }  // namespace fathom

@@ -78,6 +78,19 @@ TEST(Naming, EveryParameterRowIsCoveredOnceInEveryPlan) {
     specs.back().tie_word_embeddings = false;
     specs.back().attention_bias = true;
   }
+  for (const char* name : {"swayoco", "sambay", "sambayda", "sambayattnall", "sambay2", "gdny"}) {
+    specs.push_back(hybrid(name, 12));
+    specs.back().sharing = Sharing::kCycle;
+    specs.back().num_recursion = 2;
+    specs.push_back(specs.back());
+    specs.back().share_norms = false;
+    specs.back().router = default_router(RouterKind::kTokenChoice);
+    specs.back().router->loss = RouterLoss::kLossFree;
+    specs.push_back(specs.back());
+    specs.back().router = RouterSpec{};
+    specs.back().router->network = RouterNetwork::kMlp;
+    specs.back().router->loss = RouterLoss::kAuxRouter;
+  }
   for (const ModelSpec& spec : specs) {
     const Result<ModelPlan> plan = build_plan(spec);
     ASSERT_TRUE(plan.ok()) << plan.error().message;

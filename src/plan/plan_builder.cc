@@ -208,6 +208,33 @@ Mlp PlanBuilder::mlp(const LayerPlace& place) {
   return mlp;
 }
 
+Router PlanBuilder::router(int32_t repeat) {
+  Router router;
+  router.spec = *spec().router;
+  if (router.spec.random) return router;  // nothing to learn
+  const int64_t hidden = spec().hidden_size;
+  const bool expert = router.spec.kind == RouterKind::kExpertChoice;
+  const bool linear = router.spec.network == RouterNetwork::kLinear;
+  const Init init{.kind = InitKind::kNormal, .a = spec().initializer_range};
+  const int64_t in = linear ? hidden : router.spec.mlp_ratio * hidden;
+  const std::vector<int64_t> shape = {expert ? 1 : repeat, in};
+  const auto make = [&](const char* prefix, ParamRole role, ParamRef& weight, ParamRef& first) {
+    if (!linear) first = add_per_depth(prefix, repeat, expert, "hidden", {in, hidden}, role, init);
+    weight = add_per_depth(prefix, repeat, expert, "weight", shape, role, init);
+  };
+  make("router", ParamRole::kRouter, router.weight, router.hidden);
+  if (router.spec.loss == RouterLoss::kAuxRouter)
+    make("aux_router", ParamRole::kAuxRouter, router.aux_weight, router.aux_hidden);
+  if (router.spec.loss == RouterLoss::kLossFree)
+    router.bias = add("router.bias", {repeat}, ParamRole::kRouterBias, constant(0));
+  return router;
+}
+
+void PlanBuilder::route(Segment& segment) {
+  segment.combine = spec().router->gating == Gating::kWeighted ? Combine::kWeighted : Combine::kAdditive;
+  segment.router = router(segment.repeat);
+}
+
 void PlanBuilder::embedding_and_head(const Init& embedding, const Init& head) {
   const std::vector<int64_t> shape = {spec().vocab_size, spec().hidden_size};
   plan_.embedding = add("embedding", shape, ParamRole::kEmbedding, embedding);

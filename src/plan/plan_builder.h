@@ -58,6 +58,8 @@ class PlanBuilder {
   GatedDelta gated_delta(const LayerPlace& place);
   GatedMemory gated_memory(const LayerPlace& place, int64_t inner, bool normalised);
   Mlp mlp(const LayerPlace& place);
+  // Puts the segment's layers under the spec's router.
+  void route(Segment& segment);
   // Embedding, and the head that is the embedding itself when tied.
   void embedding_and_head(const Init& embedding, const Init& head);
 
@@ -72,6 +74,7 @@ class PlanBuilder {
 
  private:
   SlotId add_slot(Slot slot);
+  Router router(int32_t repeat);
   Adapter adapter(const LayerPlace& place, const std::string& name, const ParamRef& matrix);
 
   ModelPlan plan_;

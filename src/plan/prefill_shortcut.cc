@@ -22,6 +22,16 @@ std::optional<int32_t> prefill_shortcut_layer(const ModelPlan& plan) {
   return first;
 }
 
+bool routes_behind_state(const ModelPlan& plan) {
+  const int32_t last = last_state_layer(plan);
+  int32_t unrolled = 0;
+  for (const Segment& segment : plan.segments) {
+    if (segment.router && unrolled > last) return true;
+    unrolled += segment.repeat * static_cast<int32_t>(segment.layers.size());
+  }
+  return false;
+}
+
 Status check_prefill_shortcut(const ModelPlan& plan, int64_t claimed) {
   int64_t unrolled = 0;
   Status status;

@@ -88,15 +88,50 @@ TEST(Refusal, OfArchitectures) {
           s.sliding_window = 4;
         }},
        {"rope_theta: sambay has no positional encoding", [](auto& s) { s.rope_theta = 10000; }},
-       {"sharing: recursion is defined for llama, not for sambay",
+       {"num_recursion: found 2 without a sharing strategy, expected 1 for sambay",
         [](auto& s) {
-          s.sharing = Sharing::kCycle;
           s.num_recursion = 2;
+          s.kv = KvMode::kShared;
         }},
        {"num_key_value_heads: found 1, expected an even number for the head pairs of differential attention",
         [](auto& s) {
           s.architecture = "sambayda";
           s.num_key_value_heads = 1;
+        }}});
+}
+
+TEST(Refusal, OfCrossDecodersThatRecur) {
+  ModelSpec good = hybrid("sambay", 12);
+  good.sharing = Sharing::kCycle;
+  good.num_recursion = 2;
+  expect_refusals(
+      good,
+      {{"sharing: found \"cycle\", but only a cross-decoder may recur, and samba has none",
+        [](auto& s) { s.architecture = "samba"; }},
+       {"sharing: phi4flash is a published layout, which has no recursion",
+        [](auto& s) { s.architecture = "phi4flash"; }},
+       {"sharing: found \"middle_cycle\", expected \"cycle\", which repeats the cross-decoder of sambay as a "
+        "whole",
+        [](auto& s) { s.sharing = Sharing::kMiddleCycle; }},
+       {"num_hidden_layers: found 12, whose cross-decoder of 4 layers is not a multiple of 6 for 3 "
+        "recursions "
+        "of sambay",
+        [](auto& s) { s.num_recursion = 3; }},
+       {"num_hidden_layers: found 4, whose cross-decoder of 0 layers is not a multiple of 4 for 2 recursions "
+        "of sambay",
+        [](auto& s) { s.num_hidden_layers = 4; }},
+       {"num_hidden_layers: found 6, expected a multiple of 4 for sambay",
+        [](auto& s) { s.num_hidden_layers = 6; }},
+       {"initialization: defined for llama, not for sambay",
+        [](auto& s) { s.initialization = Initialization::kStepwise; }},
+       {"kv: found \"shared\", but the cross-decoder of sambay writes no keys and values",
+        [](auto& s) { s.kv = KvMode::kShared; }},
+       {"share_attention: found false, which is defined for llama only",
+        [](auto& s) { s.share_attention = false; }},
+       {"relaxation: defined for llama, not for sambay", [](auto& s) { s.relaxation = RelaxationSpec{}; }},
+       {"router.capacity: found 3 entries, expected 2, one per recursion", [](auto& s) {
+          s.router = RouterSpec{};
+          s.router->capacity = {1, 0.5, 0.25};
         }}});
 }
 

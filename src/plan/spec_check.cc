@@ -195,7 +195,7 @@ Status check_expert_choice(const RouterSpec& router) {
 }
 
 Status check_token_choice(const RouterSpec& router, const ModelSpec& spec) {
-  if (spec.sharing == Sharing::kCycle)
+  if (spec.sharing == Sharing::kCycle && spec.architecture == "llama")
     return invalid("sharing: token choice is defined for \"middle_cycle\" only, found \"cycle\"");
   if (router.score != ScoreFunction::kSoftmax && router.score != ScoreFunction::kSigmoid) {
     return wrong_word("router.score", word_of(router.score),

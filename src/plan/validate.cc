@@ -224,7 +224,10 @@ class Validator {
       return wrong("writes slot " + slot(id).name + ", which layer " + std::to_string(writer) +
                    " writes already");
     writer = layer.index;
-    if (!slot(id).persistent()) return {};
+    if (!slot(id).persistent()) {
+      if (segment.repeat == 1 && !segment.router) return {};
+      return wrong("writes slot " + slot(id).name + ", a memory, in a segment that is repeated or routed");
+    }
     const bool per_depth = slot(id).kind == SlotKind::kSsmState || keys_per_depth(segment.kv);
     const int32_t copies = per_depth ? segment.repeat : 1;
     if (slot(id).copies == copies) return {};

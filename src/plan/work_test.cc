@@ -147,6 +147,25 @@ TEST(DecodeBytes, OfRecurrentMixersAreTheirStateTwiceAndTheirParameters) {
   }
 }
 
+// Keys that another layer wrote are those of all tokens, however few come to a depth.
+TEST(DecodeBytes, OfACrossDecoderThatRecursReadAllKeysAtEveryDepth) {
+  ModelSpec spec = hybrid("sambay", 12);
+  spec.sharing = Sharing::kCycle;
+  spec.num_recursion = 2;
+  spec.router = RouterSpec{};
+  const ModelPlan plan = *build_plan(spec);
+  const auto at = [&](std::vector<double> shares) {
+    return count_decode_bytes(with_depth_shares(plan, shares), 30, 31, DType::kF32, DType::kF32).kv;
+  };
+  const double entry = 2 * 2 * 8 * 4;
+  EXPECT_NEAR(at({1, 1}) - at({1, 0}), 31 * entry, 1e-6);
+  EXPECT_NEAR(at({1, 0.25}) - at({1, 0}), 0.25 * 31 * entry, 1e-6);
+  const auto flops = [&](std::vector<double> shares) {
+    return count_flops(with_depth_shares(plan, shares), 64).attention;
+  };
+  EXPECT_NEAR(flops({1, 0.25}) - flops({1, 0}), 0.25 * (flops({1, 1}) - flops({1, 0})), 1e-6);
+}
+
 TEST(DecodeBytes, CountALayerAtEveryDepthThatIsRun) {
   const ModelPlan plan = *build_plan(tiny_mor(Sharing::kMiddleCycle, 3));
   const auto at = [&](std::vector<double> shares) {

@@ -26,11 +26,15 @@ struct Executor::Pass {
     Tensor k, v;
     Rows rows;
   };
-  std::map<SlotId, Keys> keys;      // of the last layer that wrote each slot
-  std::map<SlotId, Tensor> memory;  // of gated memory units
+  std::map<SlotId, Keys> keys;  // of the last layer that wrote each slot
+  struct Memory {
+    Tensor values;
+    Rows rows;
+  };
+  std::map<SlotId, Memory> memory;  // of gated memory units
 
   std::vector<Tensor> in_slot(SlotId slot) const {
-    if (const auto found = memory.find(slot); found != memory.end()) return {found->second};
+    if (const auto found = memory.find(slot); found != memory.end()) return {found->second.values};
     const Keys& found = keys.at(slot);
     return {found.k, found.v};
   }
@@ -38,7 +42,7 @@ struct Executor::Pass {
   void put_in_slot(SlotId slot, std::span<const Tensor>& tensors, const Rows& rows) {
     const bool is_memory = plan.slots[static_cast<size_t>(slot)].kind == SlotKind::kGmuMemory;
     if (is_memory) {
-      memory[slot] = tensors[0];
+      memory[slot] = {tensors[0], rows};
     } else {
       keys[slot] = {tensors[0], tensors[1], rows};
     }
@@ -104,12 +108,17 @@ struct Executor::Pass {
             replace_rows(other.v, gather_rows(own.v, shared.in_some), shared.in_all), other.rows};
   }
 
+  const Rows& rows_in_slot(SlotId slot) const {
+    const auto found = memory.find(slot);
+    return found != memory.end() ? found->second.rows : keys.at(slot).rows;
+  }
+
   // Leaves `tensor` to the gated memory units, if the layer writes their memory from `source`.
-  void remember(const Layer& layer, MemorySource source, const Tensor& tensor) {
+  void remember(const Layer& layer, MemorySource source, const Tensor& tensor, const Rows& rows) {
     if (layer.memory != source) return;
     for (SlotId slot : layer.writes) {
       if (plan.slots[static_cast<size_t>(slot)].kind != SlotKind::kGmuMemory) continue;
-      memory[slot] = tensor;
+      memory[slot] = {tensor, rows};
       watch("memory", tensor);
     }
   }
@@ -152,7 +161,7 @@ struct Executor::Pass {
         {a.num_heads, a.num_kv_heads, a.head_dim, a.stripes(), a.scale, dropped_keys(a, place)},
         options.bf16);
     if (a.differential) mixed = subtract_maps(*a.differential, depth, mixed);
-    remember(place.layer, MemorySource::kMixer, mixed);
+    remember(place.layer, MemorySource::kMixer, mixed, rows);
     if (a.prompt) {
       mixed = Projections(plan, parameters, options.bf16, options.dropout).with_prompt(a, depth, q, mixed);
     }
@@ -164,16 +173,18 @@ struct Executor::Pass {
   Tensor mix(const Recurrent& mixer, const Place& place, const Tensor& u, const Rows& rows) {
     const RecurrentResult mixed =
         train::mix(mixer, {parameters, place.depth, options.bf16, rows.sequences}, u);
-    remember(place.layer, MemorySource::kMixer, mixed.memory);
+    remember(place.layer, MemorySource::kMixer, mixed.memory, rows);
     return mixed.branch;
   }
 
-  Tensor mix(const GatedMemory& gmu, const Place& place, const Tensor& u, const Rows& /*rows*/) {
+  Tensor mix(const GatedMemory& gmu, const Place& place, const Tensor& u, const Rows& rows) {
     const int32_t depth = place.depth;
+    const Memory& all = memory.at(place.layer.reads.front());
+    const Tensor remembered =
+        rows.count() == all.rows.count() ? all.values : gather_rows(all.values, rows_of(rows, all.rows));
     const Tensor gate = project(u, gmu.in_proj, {}, depth);
-    return project(gated_memory(memory.at(place.layer.reads.front()), gate, parameters.at(gmu.norm, depth),
-                                gmu.norm_eps),
-                   gmu.out_proj, {}, depth);
+    return project(gated_memory(remembered, gate, parameters.at(gmu.norm, depth), gmu.norm_eps), gmu.out_proj,
+                   {}, depth);
   }
 
   Tensor add_branch(const Tensor& x, const Tensor& branch) const {
@@ -189,7 +200,7 @@ struct Executor::Pass {
     const Mlp& mlp = layer.mlp;
     const std::vector<Tensor> gate_up =
         project(v, {{mlp.gate, kNoBias, mlp.gate_adapter}, {mlp.up, kNoBias, mlp.up_adapter}}, depth);
-    remember(layer, MemorySource::kMlpUp, gate_up[1]);
+    remember(layer, MemorySource::kMlpUp, gate_up[1], rows);
     const Tensor inner = swiglu(gate_up[0], gate_up[1]);
     x = add_branch(x, project(inner, {{mlp.down, kNoBias, mlp.down_adapter}}, depth).front());
     return layer.encoding.present() ? scale_columns(x, parameters.at(layer.encoding, depth), {}, {}) : x;
@@ -210,7 +221,7 @@ struct Executor::Pass {
     const std::vector<SlotId> slots = slots_read(place);
     for (SlotId slot : slots) {
       for (const Tensor& tensor : in_slot(slot)) inputs.push_back(tensor);
-      if (const auto found = keys.find(slot); found != keys.end()) read_rows[slot] = found->second.rows;
+      read_rows[slot] = rows_in_slot(slot);
     }
     std::vector<SlotId> passed_on;
     for (SlotId slot : place.layer.writes) {
@@ -229,8 +240,7 @@ struct Executor::Pass {
       if (!at::GradMode::is_enabled()) layer_options.trace = trace;  // the first run
       Pass pass{plan, weights, kNoBatch, layer_options, rope_tables, {}, {}, {}};
       std::span<const Tensor> rest = std::span(read).subspan(1);
-      for (SlotId slot : slots)
-        pass.put_in_slot(slot, rest, read_rows.contains(slot) ? read_rows.at(slot) : Rows());
+      for (SlotId slot : slots) pass.put_in_slot(slot, rest, read_rows.at(slot));
       std::vector<Tensor> outputs = {pass.run(place, read[0], rows)};
       for (SlotId slot : passed_on) {
         for (const Tensor& tensor : pass.in_slot(slot)) outputs.push_back(tensor);

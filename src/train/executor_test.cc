@@ -203,7 +203,9 @@ TEST(Executor, GradientsAreThoseOfFiniteDifferences) {
         const double found = (4 * slope(step / 2) - slope(step)) / 3;
         const double error = std::fabs(found - expected) / size;
         worst = std::max(worst, error);
-        EXPECT_LE(error, 0.01) << model.plan.params[p].name << ": " << found << ", by backward " << expected;
+        // Losses of this size are known to about 1e-7, logits being floats.
+        EXPECT_LE(error, 0.01 + 1e-7 / (step * size))
+            << model.plan.params[p].name << ": " << found << ", by backward " << expected;
       }
     }
     ::testing::Test::RecordProperty("worst_" + model.name, std::to_string(worst));

@@ -55,6 +55,17 @@ std::shared_ptr<const AttentionRows> attention_rows(const Rows& queries, const R
   return out;
 }
 
+std::vector<int32_t> rows_of(const Rows& some, const Rows& all) {
+  std::vector<int32_t> rows(static_cast<size_t>(some.count()));
+  for (size_t s = 0; s < some.sequences.size(); ++s) {
+    for (int64_t r = some.sequences[s].begin; r < some.sequences[s].end; ++r) {
+      const auto at = static_cast<size_t>(r);
+      rows[at] = static_cast<int32_t>(all.sequences[s].begin) + some.places[at];
+    }
+  }
+  return rows;
+}
+
 SharedRows rows_with_keys(const Rows& some, const Rows& all) {
   SharedRows shared;
   for (size_t s = 0; s < some.sequences.size(); ++s) {

@@ -27,6 +27,9 @@ Rows subset(const Rows& rows, const std::vector<int32_t>& kept);
 std::shared_ptr<const AttentionRows> attention_rows(const Rows& queries, const Rows& keys, int64_t window,
                                                     bool own);
 
+// Where each row of `some` stands in `all`, which holds every place of the sequences.
+std::vector<int32_t> rows_of(const Rows& some, const Rows& all);
+
 // Where the rows of `some` that write keys stand: in `some`, and in `all`, which holds every place of the
 // sequences.
 struct SharedRows {

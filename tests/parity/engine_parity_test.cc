@@ -151,6 +151,34 @@ TEST(EngineParity, ReplayedDepthsGiveTheSameBits) {
   });
 }
 
+// A choice among the rows of a call is among all of them, whoever's logits are wanted.
+TEST(EngineParity, TheShortcutLeavesTheRowsOfATopKChoice) {
+  SerialParallel serial;
+  int routed = 0;
+  testing::for_each_tiny_model([&](const TinyModel& model) {
+    if (!is_routed(model.plan) || model.plan.spec.router->kind != RouterKind::kExpertChoice) return;
+    const Weights weights = weights_of(model, DType::kF32);
+    const std::vector<int32_t> tokens = testing::random_tokens(40, model.plan.dims.vocab_size, 4);
+    const auto vocab = static_cast<size_t>(model.plan.dims.vocab_size);
+    Executor executor(model.plan, weights, 40, 40, serial);
+    const auto last = [&](Logits wanted, std::vector<uint8_t>& depths) {
+      SequenceState state = executor.make_state(DType::kF32);
+      ForwardOptions options;
+      options.routing = RoutingMode::kTopK;
+      options.logits = wanted;
+      const ForwardResult result = executor.forward(state, tokens, options);
+      depths.assign(result.depths.begin(), result.depths.end());
+      const float* const row = result.logits + (wanted == Logits::kAll ? 39 * vocab : 0);
+      return std::vector<float>(row, row + vocab);
+    };
+    std::vector<uint8_t> of_all, of_last;
+    EXPECT_EQ(last(Logits::kAll, of_all), last(Logits::kLast, of_last));
+    EXPECT_EQ(of_all, of_last);
+    ++routed;
+  });
+  EXPECT_GE(routed, 12);
+}
+
 // With a capacity of one for every pass, or thresholds that all reach, the router weighs and excludes nobody:
 // every rule runs the recursion in full.
 TEST(EngineParity, AtFullCapacityEveryRuleIsTheWholeRecursion) {
@@ -204,6 +232,7 @@ std::map<std::string, std::vector<float>> streams_of(const TinyModel& model,
   });
   SequenceState state = executor.make_state(DType::kF32);
   ForwardOptions options;
+  options.logits = Logits::kAll;
   if (is_routed(model.plan)) {
     options.routing = RoutingMode::kReplay;
     options.replay_depths = depths;
@@ -215,7 +244,8 @@ std::map<std::string, std::vector<float>> streams_of(const TinyModel& model,
 // With every row in every pass, what a router weighs is what the plain recursion of the same weights
 // computes: of expert choice the first pass, of token choice all of them.
 TEST(EngineParity, AtFullDepthTheRecursionIsThePlainOne) {
-  for (const char* name : {"mor-middle_cycle-nr3", "mor-token", "mor-token-kv-shared"}) {
+  for (const char* name :
+       {"mor-middle_cycle-nr3", "mor-token", "mor-token-kv-shared", "mor-sambay", "mor-sambay-token"}) {
     SCOPED_TRACE(name);
     const ModelSpec spec =
         *load_spec(FATHOM_SOURCE_DIR "/configs/models/tiny/" + std::string(name) + ".toml");
@@ -234,11 +264,12 @@ TEST(EngineParity, AtFullDepthTheRecursionIsThePlainOne) {
     const std::vector<uint8_t> all(30, static_cast<uint8_t>(repeat));
     auto from_routed = streams_of(routed, tokens, all), from_plain = streams_of(plain, tokens, all);
     const bool expert = spec.router->kind == RouterKind::kExpertChoice;
-    const std::vector<float>& before = from_routed.at("layer.0");
+    const std::vector<Layer>& repeated = routed.plan.segments[1].layers;
+    const int32_t first = repeated.front().index;
+    const std::vector<float>& before = from_routed.at("layer." + std::to_string(first - 1));
     const std::vector<float>& after = from_routed.at(expert ? "pass.0" : "routed");
     const std::vector<float>& weight = from_routed.at(expert ? "router.0.weights" : "router.weights");
-    const size_t block = routed.plan.segments[1].layers.size();
-    const size_t last = block * static_cast<size_t>(expert ? 1 : repeat);
+    const int32_t last = first + static_cast<int32_t>(repeated.size()) * (expert ? 1 : repeat) - 1;
     const std::vector<float>& recursion = from_plain.at("layer." + std::to_string(last));
     const size_t outputs = weight.size() / tokens.size(), dim = before.size() / tokens.size();
     double worst = 0, largest = 0;

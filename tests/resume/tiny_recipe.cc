@@ -35,7 +35,8 @@ const std::vector<std::string>& families() {
 
 std::vector<std::string> all_families() {
   std::vector<std::string> all = families();
-  all.insert(all.end(), {"mor-aux-router", "mor-token", "mor-random", "mor-lora"});
+  all.insert(all.end(),
+             {"mor-aux-router", "mor-token", "mor-random", "mor-lora", "mor-sambay", "mor-sambay-token"});
   return all;
 }
 
