@@ -30,7 +30,7 @@ struct Flags {
   int64_t context = 0, chunk = 256, max_tokens = -1, reasoning_budget = -1;
   int threads = 0;
   kernels::SamplingParams sampling{.temperature = 0.6F, .top_p = 0.95F};
-  bool single_turn = false, stats = false;
+  bool single_turn = false, stats = false, check_tensors = false;
 };
 
 constexpr char kHelp[] =
@@ -149,8 +149,9 @@ class Conversation {
 };
 
 Result<int> run(const CLI::App& app, Flags flags) {
-  FATHOM_ASSIGN(const LoadedModel model,
-                load_model(flags.model, flags.dtype == "bf16" ? DType::kBF16 : DType::kF32));
+  FATHOM_ASSIGN(
+      const LoadedModel model,
+      load_model(flags.model, flags.dtype == "bf16" ? DType::kBF16 : DType::kF32, flags.check_tensors));
   FATHOM_TRY(take_recommended_sampling(app, model.generation_config, flags.sampling));
   FATHOM_ASSIGN(text::ChatTemplate form, flags.chat_template.empty()
                                              ? text::ChatTemplate::of_model(model.path)
@@ -230,6 +231,7 @@ Action declare_chat(CLI::App& app) {
   app.add_option("--chunk", flags->chunk, "rows of a prompt per call")->check(at_least(1));
   app.add_option("--threads,-t", flags->threads, "0: all cores")->check(at_least(0));
   app.add_option("--dtype", flags->dtype, "of the matrices")->check(CLI::IsMember({"f32", "bf16"}));
+  app.add_flag("--check-tensors", flags->check_tensors, "refuse weights that are not finite numbers");
   app.add_option("--kv-type", flags->kv_type, "of the key-value cache")
       ->check(CLI::IsMember({"f32", "bf16"}));
   app.add_option("--color", flags->color, "of reasoning")->check(CLI::IsMember({"auto", "always", "never"}));

@@ -37,7 +37,7 @@ struct Flags {
   std::vector<double> budgets;
   std::string plot;
   int64_t calibration_rows = 0;
-  bool agreement = false;
+  bool agreement = false, check_tensors = false;
   bool keep_apart = false, label_inside = false, quiet = false;
   bool has_shots = false, has_routing = false;
 };
@@ -321,8 +321,9 @@ Result<int> run(const Flags& flags) {
                   eval::read_items(*task, flags.data, {.limit = flags.limit, .shots = flags.shots}));
     tasks.push_back(std::move(items));
   }
-  FATHOM_ASSIGN(const LoadedModel model,
-                load_model(flags.model, flags.dtype == "bf16" ? DType::kBF16 : DType::kF32));
+  FATHOM_ASSIGN(
+      const LoadedModel model,
+      load_model(flags.model, flags.dtype == "bf16" ? DType::kBF16 : DType::kF32, flags.check_tensors));
   const std::pair<const char*, bool> routed_only[] = {{"--routing", flags.has_routing},
                                                       {"--compute-budget", !flags.budgets.empty()},
                                                       {"--routing-agreement", flags.agreement}};
@@ -390,6 +391,7 @@ Action declare_eval(CLI::App& app) {
   app.add_option("--chunk,-b", flags->chunk, "rows per call")->check(at_least(1));
   app.add_option("--threads,-t", flags->threads, "0: all cores")->check(at_least(0));
   app.add_option("--dtype", flags->dtype, "of the matrices")->check(CLI::IsMember({"f32", "bf16"}));
+  app.add_flag("--check-tensors", flags->check_tensors, "refuse weights that are not finite numbers");
   app.add_option("--kv-type", flags->kv_type, "of the key-value cache")
       ->check(CLI::IsMember({"f32", "bf16"}));
   app.add_option("--json,--output-path,--output_path", flags->json, "write the results to this file as JSON");

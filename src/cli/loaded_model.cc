@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "io/finite_values.h"
 #include "io/model_directory.h"
 #include "plan/spec_io.h"
 #include "weights/checkpoint.h"
@@ -28,19 +29,23 @@ Result<std::string> resolve_model(const std::string& path) {
   return (fs::path(path) / ("checkpoint-" + std::to_string(last))).string();
 }
 
-Result<LoadedWeights> load_weights_of(const std::string& path, DType matrix_type) {
+Result<LoadedWeights> load_weights_of(const std::string& path, DType matrix_type, bool check_tensors) {
   LoadedWeights model;
   FATHOM_ASSIGN(model.path, resolve_model(path));
   FATHOM_ASSIGN(const ModelSpec spec, load_spec(model.path));
+  // What no plan can be made of is the configuration's fault, whatever the weights are.
+  if (const Result<ModelPlan> plan = build_plan(spec); !plan.ok())
+    return make_error(model.path + "/config.json: " + plan.error().message, plan.error().kind);
   FATHOM_ASSIGN(ModelSource source, open_model_source(spec, model.path));
+  if (check_tensors) FATHOM_TRY(check_finite(*source.files));
   FATHOM_ASSIGN(Weights weights, load_weights(source.plan, source.scheme, source.files, matrix_type));
   model.plan = std::move(source.plan);
   model.weights = std::make_unique<const Weights>(std::move(weights));
   return model;
 }
 
-Result<LoadedModel> load_model(const std::string& path, DType matrix_type) {
-  FATHOM_ASSIGN(LoadedWeights loaded, load_weights_of(path, matrix_type));
+Result<LoadedModel> load_model(const std::string& path, DType matrix_type, bool check_tensors) {
+  FATHOM_ASSIGN(LoadedWeights loaded, load_weights_of(path, matrix_type, check_tensors));
   LoadedModel model;
   model.path = std::move(loaded.path);
   model.plan = std::move(loaded.plan);

@@ -30,7 +30,8 @@ struct LoadedWeights {
   ModelPlan plan;
   std::unique_ptr<const Weights> weights;
 };
-Result<LoadedWeights> load_weights_of(const std::string& path, DType matrix_type);
-Result<LoadedModel> load_model(const std::string& path, DType matrix_type);
+// `check_tensors` refuses weights that are not finite, which costs a pass over all of them.
+Result<LoadedWeights> load_weights_of(const std::string& path, DType matrix_type, bool check_tensors = false);
+Result<LoadedModel> load_model(const std::string& path, DType matrix_type, bool check_tensors = false);
 
 }  // namespace fathom::cli
