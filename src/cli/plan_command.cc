@@ -1,5 +1,6 @@
 // fathom plan: the layers of a model and what they cost, from its specification; of a model directory with
 // weights, also which of them are tied.
+#include <algorithm>
 #include <iomanip>
 #include <iostream>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "plan/describe.h"
 #include "plan/model_plan.h"
 #include "plan/scaling_study.h"
+#include "state/sequence_state.h"
 #include "weights/stored_ties.h"
 
 namespace fathom::cli {
@@ -21,7 +23,7 @@ namespace {
 
 struct PlanFlags {
   std::vector<std::string> specs;
-  int64_t context = 0;
+  int64_t context = 0, chunk = 256;
   std::string kv_type = "bf16";
   bool json = false;
   bool params = false;
@@ -105,7 +107,16 @@ Result<int> run_plan(const PlanFlags& flags) {
   }
   const int64_t context = flags.context > 0 ? flags.context : plan.dims.max_positions;
   const DType kv_type = flags.kv_type == "f32" ? DType::kF32 : DType::kBF16;
-  std::cout << (flags.json ? describe_json(plan, context, kv_type) : describe(plan, context, kv_type));
+  const int64_t bytes = state_bytes(plan, context, std::min(flags.chunk, context), kv_type);
+  if (flags.json) {
+    auto out = nlohmann::ordered_json::parse(describe_json(plan, context, kv_type));
+    out["state_bytes"]["allocated"] = bytes;
+    std::cout << out.dump(2) << "\n";
+  } else {
+    std::cout << describe(plan, context, kv_type) << "allocated for one sequence of " << context
+              << " tokens: " << bytes << " B, with calls of up to " << std::min(flags.chunk, context)
+              << " rows\n";
+  }
   return kExitOk;
 }
 
@@ -115,6 +126,8 @@ Action declare_plan(CLI::App& app) {
   auto flags = std::make_shared<PlanFlags>();
   app.add_option("spec", flags->specs, "a TOML or JSON file, a model directory, or a built-in name")
       ->required();
+  app.add_option("--chunk", flags->chunk, "most rows of a call, which rings of windows have room for")
+      ->check(CLI::PositiveNumber);
   app.add_option("--context", flags->context, "tokens of a sequence (default: the model's longest)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
   app.add_option("--kv-type", flags->kv_type, "type of cached keys and values")

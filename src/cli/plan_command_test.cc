@@ -8,6 +8,10 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "plan/spec_io.h"
+#include "state/sequence_state.h"
+
+namespace fathom {
 namespace {
 
 struct Outcome {
@@ -41,6 +45,8 @@ TEST(PlanCommand, JsonIsOneObject) {
   const nlohmann::json json = nlohmann::json::parse(run.output);
   EXPECT_EQ(json["parameters"]["unique"], 3852562944);
   EXPECT_EQ(json["state_bytes"]["per_token"], 5120);
+  const ModelPlan plan = *build_plan(*load_spec(FATHOM_SOURCE_DIR "/configs/models/phi-4-mini-flash.toml"));
+  EXPECT_EQ(json["state_bytes"]["allocated"], state_bytes(plan, 32768, 256, DType::kBF16));
 }
 
 TEST(PlanCommand, ReadsAFileAndListsItsTensors) {
@@ -96,3 +102,4 @@ TEST(PlanCommand, RefusesWithItsExitCodes) {
 }
 
 }  // namespace
+}  // namespace fathom

@@ -11,6 +11,31 @@ namespace fathom {
 
 using kernels::kKeyBlock;
 
+namespace {
+
+// A call's rows are stored before any of them is attended: the window of the first and the rows themselves
+// must fit, wherever they start inside a block.
+int64_t blocks_held(const Slot& slot, int64_t capacity, int64_t max_rows) {
+  const int64_t blocks = ceil_div(capacity, kKeyBlock);
+  return slot.window > 0 ? std::min(blocks, ceil_div(slot.window - 1 + max_rows, kKeyBlock) + 1) : blocks;
+}
+
+}  // namespace
+
+int64_t state_bytes(const ModelPlan& plan, int64_t context, int64_t max_rows, DType kv_type) {
+  int64_t total = 0;
+  for (const Slot& slot : plan.slots) {
+    if (slot.kind == SlotKind::kGmuMemory) continue;
+    const int64_t one =
+        slot.kind == SlotKind::kSsmState
+            ? ((slot.conv - 1) * slot.channels + slot.inner * slot.state) * size_of(DType::kF32)
+            : 2 * blocks_held(slot, context, max_rows) * kKeyBlock * slot.num_kv_heads * slot.head_dim *
+                  size_of(kv_type);
+    total += slot.copies * one;
+  }
+  return total;
+}
+
 KvState::KvState(const Slot& slot, int64_t capacity, int64_t max_rows, DType type)
     : entry_elements_(slot.num_kv_heads * slot.head_dim),
       window_(slot.window),
@@ -18,10 +43,7 @@ KvState::KvState(const Slot& slot, int64_t capacity, int64_t max_rows, DType typ
       type_(type) {
   FATHOM_CHECK(type == DType::kF32 || type == DType::kBF16, "keys and values are f32 or bf16");
   const int64_t blocks = ceil_div(capacity, kKeyBlock);
-  // A call's rows are stored before any of them is attended: the window of the first and the rows themselves
-  // must fit, wherever they start inside a block.
-  ring_blocks_ =
-      slot.window > 0 ? std::min(blocks, ceil_div(slot.window - 1 + max_rows, kKeyBlock) + 1) : blocks;
+  ring_blocks_ = blocks_held(slot, capacity, max_rows);
   const int64_t block_bytes = kKeyBlock * entry_elements_ * size_of(type);
   storage_ = AlignedBuffer(2 * ring_blocks_ * block_bytes);
   for (int64_t b = 0; b < blocks; ++b) {

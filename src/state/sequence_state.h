@@ -77,9 +77,14 @@ class SsmState {
   AlignedBuffer storage_;
 };
 
+// Bytes that a SequenceState made with these takes: for a slot of keys one entry of each of `context` tokens
+// at every depth, or as many as a ring needs for calls of `max_rows` rows, in whole blocks; for a recurrent
+// one its state at every depth.
+int64_t state_bytes(const ModelPlan& plan, int64_t context, int64_t max_rows, DType kv_type);
+
 class SequenceState {
  public:
-  // Memory is bytes(); `context` is the most tokens the sequence may have.
+  // Memory is bytes(), all of it from the start; `context` is the most tokens the sequence may have.
   SequenceState(const ModelPlan& plan, int64_t context, int64_t max_rows, DType kv_type);
 
   int64_t position() const { return position_; }  // tokens consumed

@@ -2,9 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "base/check.h"
 #include "base/half.h"
 #include "base/random.h"
+#include "plan/count.h"
+#include "plan/spec_io.h"
 
 namespace fathom {
 namespace {
@@ -78,6 +82,35 @@ TEST(KvState, Bf16RoundsToNearest) {
 TEST(KvState, OneEntryTooManyIsRefused) {
   KvState state(window_slot(0), 10, 16, DType::kF32);
   EXPECT_THROW(fill(state, 11, 11), CheckFailure);
+}
+
+// What is allocated, what state_bytes() says before, and what the plan's figures add up to, with full caches
+// and rings in whole blocks.
+TEST(SequenceState, TakesTheBytesThatThePlanCounts) {
+  using kernels::kKeyBlock;
+  int models = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(FATHOM_SOURCE_DIR "/configs/models/tiny")) {
+    SCOPED_TRACE(entry.path().stem().string());
+    const ModelPlan plan = *build_plan(*load_spec(entry.path().string()));
+    for (const DType type : {DType::kF32, DType::kBF16}) {
+      for (const auto& [context, rows] : {std::pair<int64_t, int64_t>{1, 1}, {300, 64}, {512, 512}}) {
+        const int64_t bytes = SequenceState(plan, context, rows, type).bytes();
+        EXPECT_EQ(bytes, state_bytes(plan, context, rows, type));
+        const StateBytes counted = count_state(plan, type);
+        int64_t rings = 0;  // bytes of an entry of every ring
+        for (const Slot& slot : plan.slots) {
+          if (slot.kind == SlotKind::kWindowKv)
+            rings += slot.copies * 2 * slot.num_kv_heads * slot.head_dim * size_of(type);
+        }
+        EXPECT_GE(bytes, counted.per_token_most * context + (rings == 0 ? counted.per_sequence : 0));
+        // A block more of each full cache at most; of each ring the rows of a call and two blocks.
+        EXPECT_LT(bytes, counted.per_token_most * (context + kKeyBlock) + counted.per_sequence +
+                             rings * (rows + 2 * kKeyBlock) + 1);
+      }
+    }
+    ++models;
+  }
+  EXPECT_GE(models, 40);
 }
 
 TEST(SequenceState, SlotsOfEveryDepthAreApart) {
