@@ -126,6 +126,8 @@ class ChatCommand : public ::testing::Test {
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
   }
+  void talk() const;
+  void interrupt() const;
   testing::Outcome run(const std::string& arguments) const {
     return testing::run_fathom("chat " + testing::in_folder(arguments, path_));
   }
@@ -141,10 +143,11 @@ std::string answer_in(Terminal& terminal) {
   return terminal.until("[read ");
 }
 
-TEST_F(ChatCommand, ThreeTurnsInterruptSaveLoadAndContinue) {
-  if (!has_terminals()) GTEST_SKIP() << "this system gives no pseudo-terminal";
+// Three turns, the second of which comes again after what was said in between is forgotten; an answer that is
+// interrupted; the line before by its key; an end, and a program that goes on from what was kept.
+void ChatCommand::talk() const {
   const std::string kept = path_ + "/kept";
-  Terminal terminal(chat({"-n", "40"}));
+  Terminal terminal(chat({"-n", "40", "-c", "2000"}));
   terminal.until("> ");
   std::vector<std::string> answers;
   for (const char* message : {"My name is Ada.", "What is two and two?"}) {
@@ -175,7 +178,7 @@ TEST_F(ChatCommand, ThreeTurnsInterruptSaveLoadAndContinue) {
   terminal.type("\x04");
   EXPECT_EQ(terminal.code(), 0);
 
-  Terminal later(chat({"-n", "40", "--load", kept}));
+  Terminal later(chat({"-n", "40", "-c", "2000", "--load", kept}));
   later.until("> ");
   later.type("Who am I?\r");
   EXPECT_EQ(answer_in(later), expected);
@@ -184,11 +187,28 @@ TEST_F(ChatCommand, ThreeTurnsInterruptSaveLoadAndContinue) {
   EXPECT_EQ(later.code(), 0);
 }
 
-TEST_F(ChatCommand, CtrlCEndsAnAnswerAndTwiceTheProgram) {
+TEST_F(ChatCommand, ThreeTurnsSaveLoadAndContinue) {
   if (!has_terminals()) GTEST_SKIP() << "this system gives no pseudo-terminal";
+  talk();
+}
+
+TEST_F(ChatCommand, ATrainedModelHoldsTheSameConversation) {
+  if (!has_terminals()) GTEST_SKIP() << "this system gives no pseudo-terminal";
+  const std::string shared = testing_plan::shared_folder();
+  if (shared.empty()) GTEST_SKIP() << "needs FATHOM_SHARED/fixtures: the trained SambaY";
+  const std::string trained = shared + "/fixtures/trained/sambay";
+  model_ = path_ + "/trained";
+  fs::create_directories(model_);
+  fs::copy_file(trained + "/config.json", model_ + "/config.json");
+  fs::copy_file(trained + "/weights.safetensors", model_ + "/model.safetensors");
+  talk();
+  interrupt();
+}
+
+void ChatCommand::interrupt() const {
   // An answer without an end: no token of the vocabulary ends a text.
   std::ofstream(model_ + "/generation_config.json") << R"({"eos_token_id": 100000})";
-  Terminal terminal(chat({"-c", "1000000"}));
+  Terminal terminal(chat({"-c", "100000"}));
   terminal.until("> ");
   terminal.type("Tell me a long story.\r");
   terminal.until("\n");
@@ -207,6 +227,11 @@ TEST_F(ChatCommand, CtrlCEndsAnAnswerAndTwiceTheProgram) {
   terminal.until("> ");
   terminal.type("\x03");
   EXPECT_EQ(terminal.code(), 130);
+}
+
+TEST_F(ChatCommand, CtrlCEndsAnAnswerAndTwiceTheProgram) {
+  if (!has_terminals()) GTEST_SKIP() << "this system gives no pseudo-terminal";
+  interrupt();
 }
 
 TEST_F(ChatCommand, ReadsMessagesFromAPipe) {
