@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mor_small import Refusal
-from mor_small.study import Length, Study
+from small_study import Refusal
+from small_study.study import Length, Study
 
 
 @dataclass
@@ -96,7 +96,13 @@ def pinned_text(values) -> str:
 def study_pins(out: Path, study: Study, models: list[str]) -> dict[Path, dict]:
     """What is pinned of a study, by file: its budget and recipe, and its models as specifications."""
     pins = {spec_path(out, name): study.models[name] for name in models}
-    return pins | {out / "study.json": {"budget": study.budget, "recipe": study.recipe.read_text()}}
+    pins |= {overrides_path(out, name): study.overrides[name] for name in models if study.overrides[name]}
+    whole = {study.budget.kind: study.budget.amount, "recipe": study.recipe.read_text()}
+    return pins | {out / "study.json": whole}
+
+
+def overrides_path(out: Path, model: str) -> Path:
+    return out / "models" / f"{model}.recipe.json"
 
 
 def spec_path(out: Path, model: str) -> Path:

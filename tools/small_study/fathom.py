@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from mor_small import Refusal
+from small_study import Refusal
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 INTERRUPTED = (130, -signal.SIGINT)  # exit codes after a clean stop, and before it could take the signal

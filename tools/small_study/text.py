@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from mor_small import Refusal
-from mor_small.runs import pin, write_atomic
+from small_study import Refusal
+from small_study.runs import pin, write_atomic
 
 HELD_OUT = 0.05  # of each file: its end
 

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from statistics import mean
 
-from mor_small.runs import Result, Run
-from mor_small.study import Comparison, Length, Study
+from small_study.runs import Result, Run
+from small_study.study import Comparison, Length, Study
 
 AS_PUBLISHED, OPPOSITE, NOT_RESOLVED = "as published", "opposite", "not resolved at this size"
 Losses = dict[int, float]  # by seed
@@ -109,7 +109,7 @@ class Findings:
 
     def text(self) -> str:
         return (
-            f"{self._study.budget:g} operations a run, as `fathom plan --iso-flops` counts them; loss: validation, in "
-            "nats a token, mean over\nseeds, (highest less lowest), routing as in training; causal: routing that looks "
-            f"at no later token.\n\n{self.models()}\n{self.comparisons()}"
+            f"{self._study.budget.words()}; loss: validation, in nats a token, mean over\nseeds, (highest less lowest), "
+            f"routing as in training; causal: routing that looks at no later token.\n\n{self.models()}\n"
+            f"{self.comparisons()}"
         )

@@ -4,8 +4,9 @@ import json
 import tempfile
 from pathlib import Path
 
-from mor_small import Refusal, fathom
-from mor_small.runs import Run, spec_path
+from small_study import Refusal, fathom
+from small_study.runs import Run, spec_path
+from small_study.study import Study
 
 PROBE_STEPS = (1, 3)
 
@@ -38,14 +39,14 @@ class Costs:
 
 
 class Queue:
-    def __init__(self, trainer: fathom.Trainer, recipe: Path, data: list[str], out: Path):
-        self._trainer, self._recipe, self._data, self._out = trainer, recipe, data, out
+    def __init__(self, trainer: fathom.Trainer, study: Study, data: list[str], out: Path):
+        self._trainer, self._study, self._data, self._out = trainer, study, data, out
         self._costs = Costs(out / "costs.jsonl")
 
     def _words(self, run: Run) -> list[str]:
         length = run.length
         return [
-            str(self._recipe),
+            str(self._study.recipe),
             *self._data,
             f"--name={json.dumps(run.name)}",
             f"--model={json.dumps(str(spec_path(self._out, run.model)))}",
@@ -53,6 +54,7 @@ class Queue:
             f"--schedule.total_steps={length.steps}",
             f"--schedule.warmup_steps={length.warmup_steps}",
             f"--schedule.decay_steps={length.decay_steps}",
+            *(f"--{key}={json.dumps(value)}" for key, value in self._study.overrides[run.model].items()),
         ]
 
     def _probe(self, run: Run) -> None:

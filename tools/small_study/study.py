@@ -8,7 +8,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from mor_small import Refusal, fathom
+from small_study import Refusal, fathom
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -26,7 +26,7 @@ class Comparison:
 
 @dataclass
 class Length:
-    """What a model gets for the budget, of `fathom plan --iso-flops --json`."""
+    """What a model gets for the budget. With a budget of operations, as `fathom plan --iso-flops` says."""
 
     parameters: int
     non_embedding: int
@@ -38,10 +38,28 @@ class Length:
 
 
 @dataclass
+class Budget:
+    """What is equal for all models: operations of forward passes, by the paper's accounting, or training tokens."""
+
+    kind: str  # "operations", "tokens"
+    amount: float
+    decay: float = 0.2  # share of a run's steps; of operations the paper's rule says it
+
+    def words(self) -> str:
+        if self.kind == "tokens":
+            return f"{self.amount:,.0f} training tokens a run"
+        return f"{self.amount:g} operations a run, as `fathom plan --iso-flops` counts them"
+
+
+WARMUP = 0.05  # of a run's steps
+
+
+@dataclass
 class Study:
     recipe: Path
-    budget: float  # operations of forward passes
+    budget: Budget
     models: dict[str, dict]  # whole specifications, by name
+    overrides: dict[str, dict]  # keys of the recipe that a model has other than the rest, by name
     groups: dict[str, list[str]]
     comparisons: list[Comparison]
     sequence_length: int
@@ -66,13 +84,31 @@ class Study:
             specs = [Path(folder, f"{name}.json") for name in names]
             for spec, name in zip(specs, names):
                 spec.write_text(json.dumps(self.models[name]))
-            words = [
-                *("--iso-flops", repr(self.budget), "--smallest-budget", repr(self.budget)),
-                *("--sequence-length", str(self.sequence_length), "--batch-tokens", str(self.batch_tokens)),
-            ]
-            planned = json.loads(fathom.ask(program, ["plan", *map(str, specs), *words, "--json"]))
+            find = self._equal_tokens if self.budget.kind == "tokens" else self._equal_operations
+            return dict(zip(names, find(program, specs)))
+
+    def _equal_operations(self, program: Path, specs: list[Path]) -> list[Length]:
+        amount = repr(self.budget.amount)
+        words = [
+            *("--iso-flops", amount, "--smallest-budget", amount),
+            *("--sequence-length", str(self.sequence_length), "--batch-tokens", str(self.batch_tokens)),
+        ]
+        planned = json.loads(fathom.ask(program, ["plan", *map(str, specs), *words, "--json"]))
         keys = Length.__dataclass_fields__
-        return {name: Length(**{key: row[key] for key in keys}) for name, row in zip(names, planned["models"])}
+        return [Length(**{key: row[key] for key in keys}) for row in planned["models"]]
+
+    def _equal_tokens(self, program: Path, specs: list[Path]) -> list[Length]:
+        steps = max(1, round(self.budget.amount / self.batch_tokens))
+        shares = [round(WARMUP * steps), round(self.budget.decay * steps)]
+        lengths = []
+        for spec in specs:
+            words = ["plan", str(spec), "--context", str(self.sequence_length), "--json"]
+            plan = json.loads(fathom.ask(program, words))
+            counts, flops = plan["parameters"], plan["flops_per_token"]["total"]
+            lengths.append(
+                Length(counts["unique"], counts["non_embedding"], flops, steps, *shares, steps * self.batch_tokens)
+            )
+        return lengths
 
 
 class Table:
@@ -111,6 +147,20 @@ def read_toml(path: Path) -> dict:
         raise Refusal(f"{path}: {error}") from error
 
 
+def read_budget(table: Table, path: Path) -> Budget:
+    key = "tokens" if "tokens" in table.values else "budget"
+    kind = "tokens" if key == "tokens" else "operations"
+    amount = float(table.take(key, (int, float), f"a number of {kind}"))
+    if not (math.isfinite(amount) and amount >= 1):
+        raise Refusal(f"{path}: {key} is {amount:g}, expected at least 1")
+    decay = Budget.decay
+    if kind == "tokens":
+        decay = float(table.take("decay", (int, float), "a share of a run's steps", absent=decay))
+        if not 0 <= decay <= 1 - WARMUP:
+            raise Refusal(f"{path}: decay is {decay:g}, expected 0 to {1 - WARMUP:g}")
+    return Budget(kind, amount, decay)
+
+
 def read_comparison(values, where: str, models) -> Comparison:
     table = Table(values, where)
     lower, higher = (table.take(key, str, "the name of a model") for key in ("lower", "higher"))
@@ -132,18 +182,18 @@ def read_study(path: Path) -> Study:
     """Reads `path` and the recipe that it names, which lies beside it."""
     table = Table(read_toml(path), str(path))
     recipe = path.parent / table.take("recipe", str, "the file name of a recipe")
-    budget = float(table.take("budget", (int, float), "a number of operations"))
-    if not (math.isfinite(budget) and budget >= 1):
-        raise Refusal(f"{path}: budget is {budget:g}, expected at least 1")
+    budget = read_budget(table, path)
     shared = read_toml(recipe)
     base = Table(shared.get("model"), f"{recipe}: model").values
-    models = {}
+    models, overrides = {}, {}
     for name, differences in table.take("models", dict, "a table of models").items():
         if not NAME.fullmatch(name):
             raise Refusal(f"{path}: models.{name} is not made of letters, digits, '.', '_' and '-'")
-        models[name] = base | Table(differences, f"{path}: models.{name}").values | {"model_type": "fathom"}
+        model = Table(differences, f"{path}: models.{name}")
+        overrides[name] = model.take("recipe", dict, "a table of the recipe's keys", absent={})
+        models[name] = base | model.values | {"model_type": "fathom"}
         try:
-            json.dumps(models[name])
+            json.dumps([models[name], overrides[name]])
         except TypeError as error:
             raise Refusal(f"{path}: models.{name} holds a value that no model has: {error}") from error
     groups = {}
@@ -164,4 +214,5 @@ def read_study(path: Path) -> Study:
     sequence_length = data.take("sequence_length", int, "a number of tokens")
     rows = train.take("rows", int, "a number of rows")
     batches = train.take("accumulation", int, "a number of micro-batches", absent=1)
-    return Study(recipe, budget, models, groups, comparisons, sequence_length, rows * batches * sequence_length)
+    batch_tokens = rows * batches * sequence_length
+    return Study(recipe, budget, models, overrides, groups, comparisons, sequence_length, batch_tokens)

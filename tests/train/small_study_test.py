@@ -1,4 +1,4 @@
-"""tools/mor-small on tiny runs: the order of its queue, what it does not do twice, what it concludes and refuses."""
+"""tools/mor-small and tools/sambay-small on tiny runs: the order of its queue, what it does not do twice, what it concludes and refuses."""
 
 import argparse
 import json
@@ -14,8 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
-from mor_small import Refusal, table, text  # noqa: E402
-from mor_small.study import read_study  # noqa: E402
+from small_study import Refusal, table, text  # noqa: E402
+from small_study.study import read_study  # noqa: E402
 
 FATHOM = None
 
@@ -185,6 +185,9 @@ class HeldOutText(unittest.TestCase):
 REFUSED = [
     ("budget = 4.4e6", "budget = 0.5", "study.toml: budget is 0.5, expected at least 1"),
     ("budget = 4.4e6", 'budget = "much"', "study.toml: budget is 'much', expected a number of operations"),
+    ("budget = 4.4e6", "tokens = 0", "study.toml: tokens is 0, expected at least 1"),
+    ("budget = 4.4e6", "tokens = 64\ndecay = 1", "study.toml: decay is 1, expected 0 to 0.95"),
+    ("[models.other]", "[models.other]\nrecipe = 3", "models.other: recipe is 3, expected a table of the recipe's keys"),
     ("budget = 4.4e6", "", "study.toml: budget is missing, expected a number of operations"),
     ("budget = 4.4e6", "budget = 1\nseeds = 3", "study.toml: unknown key seeds"),
     ("[models.vanilla]", '[models."a b"]', "study.toml: models.a b is not made of letters, digits, '.', '_' and '-'"),
@@ -216,11 +219,35 @@ class Studies(unittest.TestCase):
         lengths = study.lengths(Path(FATHOM), list(study.models))
         for name, length in lengths.items():
             operations = length.steps * study.batch_tokens * length.flops_per_token
-            self.assertLess(abs(operations / study.budget - 1), 0.002, name)
+            self.assertLess(abs(operations / study.budget.amount - 1), 0.002, name)
         self.assertEqual(study.choose([])[0], ["vanilla", "recursive-3", "mor-2", "mor-3"])
         self.assertEqual(set(sum(study.choose([]), [])), set(study.models))
         with self.assertRaisesRegex(Refusal, "no model or group 'nobody', expected one of main,"):
             study.choose(["nobody"])
+
+    def test_equal_tokens_are_equal_steps(self):
+        with tempfile.TemporaryDirectory() as folder:
+            text = STUDY.replace("budget = 4.4e6", "tokens = 650\ndecay = 0.5")
+            text = text.replace("[models.other]", '[models.other]\nrecipe = { "schedule.learning_rate" = 1e-3 }')
+            made = TinyStudy(folder, text)
+            lengths = read_study(made.study).lengths(Path(FATHOM), ["vanilla", "mor"])
+            for length in lengths.values():  # 20 steps of 32 tokens
+                self.assertEqual((length.steps, length.warmup_steps, length.decay_steps, length.tokens), (20, 1, 10, 640))
+            self.assertGreater(lengths["vanilla"].flops_per_token, lengths["mor"].flops_per_token)
+            whole = made.work(1, "other")
+            self.assertEqual(whole.returncode, 0, whole.stderr)
+            steps = [json.loads(line) for line in (made.out / "other-seed1" / "metrics.jsonl").read_text().splitlines()]
+            rates = [step["learning_rate"] for step in steps if step["kind"] == "step"]
+            self.assertEqual(max(rates), 1e-3)
+            self.assertIn("650 training tokens a run", made.call("other", "--table").stdout)
+
+    def test_study_of_hybrids_has_models_of_about_one_size(self):
+        study = read_study(ROOT / "configs/recipes/sambay-small/study.toml")
+        lengths = study.lengths(Path(FATHOM), list(study.models))
+        for group in ("main", "both"):
+            sizes = [lengths[name].non_embedding for name in study.groups[group]]
+            self.assertLess(max(sizes), 1.25 * min(sizes), group)
+        self.assertEqual(len({length.steps for length in lengths.values()}), 1)
 
 
 if __name__ == "__main__":
