@@ -4,11 +4,14 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "plan/initial_value.h"
 #include "plan/naming.h"
+#include "plan/spec_io.h"
 #include "plan/testing.h"
 #include "weights/checkpoint.h"
+#include "weights/model_source.h"
 
 namespace fathom {
 namespace {
@@ -59,6 +62,30 @@ TEST_F(FreshWeights, AreTheInitialValues) {
       }
     }
   }
+}
+
+// What is written is opened again as the model that it was, with every tie.
+TEST_F(FreshWeights, OfEveryTinyModelAreThatModel) {
+  SerialParallel serial;
+  int models = 0;
+  for (const auto& entry : fs::directory_iterator(FATHOM_SOURCE_DIR "/configs/models/tiny")) {
+    SCOPED_TRACE(entry.path().stem().string());
+    const ModelSpec spec = *load_spec(entry.path().string());
+    const ModelPlan plan = *build_plan(spec);
+    const std::string path = folder_ + "/" + entry.path().stem().string();
+    fs::create_directories(path);
+    if (!write_fresh_weights(path, plan, 5, DType::kF32, serial).ok()) continue;  // DoRA starts from others
+    std::ofstream(path + "/config.json") << write_config_json(spec);
+    const Result<ModelSpec> read = load_spec(path);
+    ASSERT_TRUE(read.ok()) << read.error().message;
+    const Result<ModelSource> source = open_model_source(*read, path);
+    ASSERT_TRUE(source.ok()) << source.error().message;
+    EXPECT_EQ(source->plan.params.size(), plan.params.size());
+    const Result<Weights> weights = load_weights(source->plan, source->scheme, source->files, DType::kF32);
+    EXPECT_TRUE(weights.ok()) << weights.error().message;
+    ++models;
+  }
+  EXPECT_GE(models, 40);
 }
 
 TEST_F(FreshWeights, StopWhereTheyAreTold) {

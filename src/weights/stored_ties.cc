@@ -47,7 +47,7 @@ Result<ModelSpec> with_stored_ties(const ModelSpec& given, const WeightFiles& fi
   ModelSpec spec = given;
   std::vector<Switch> switches = {&ModelSpec::tie_word_embeddings};
   // The published code untied the attention of expert choice alone.
-  if (spec.router && spec.router->kind == RouterKind::kExpertChoice)
+  if (spec.architecture == "llama" && spec.router && spec.router->kind == RouterKind::kExpertChoice)
     switches.push_back(&ModelSpec::share_attention);
   for (const Switch tied : switches) {
     FATHOM_ASSIGN(const std::optional<bool> stored, stored_as_tied(spec, tied, files));
