@@ -42,6 +42,8 @@ class EvalCommand : public ::testing::Test {
       dev += R"({"subject": ")" + std::string(subject) +
              R"(", "question": "example", "choices": ["w", "x", "y", "z"], "answer": "B"})" + "\n";
     }
+    put("data/aime24/test.jsonl",
+        "{\"problem\": \"1 + 1?\", \"answer\": 2}\n{\"problem\": \"2?\", \"answer\": \"2\"}\n");
     put("data/piqa/validation.jsonl", piqa);
     put("data/lambada/test.jsonl", lambada);
     put("data/mmlu/test.jsonl", mmlu);
@@ -159,6 +161,48 @@ TEST_F(EvalCommand, PredictsText) {
   EXPECT_EQ(json("out.json")["perplexity"]["rows"], 1);
 }
 
+TEST_F(EvalCommand, WritesAnswersToDrawnAndReadItems) {
+  const Outcome outcome = eval(
+      "@mor --tasks phonebook,aime24 --data @data --min-entries 3 --max-entries 4 --lengths 2 --batches 4 "
+      "--batch-items 2 --context 300 --max-tokens 3 --samples 2 --chat-template phi --json @out.json "
+      "--log-samples @samples.jsonl",
+      "2>/dev/null");
+  ASSERT_EQ(outcome.code, 0) << outcome.text;
+  for (const char* part :
+       {"|phonebook|default", "exact_match", "| - 3 ", "| - 4 ", "sd of 4", "prompt_tokens", "|aime24 ",
+        "pass@1", "phonebook: 16 items drawn, 32 answers of 3.0 tokens", "; greedy, seed 42",
+        "aime24: 2 of 2 items of ", "; temperature 0.60, top_p 0.95, seed 1, chat template phi",
+        "matrices bf16"}) {
+    EXPECT_THAT(outcome.text, HasSubstr(part));
+  }
+  const nlohmann::json out = json("out.json");
+  EXPECT_EQ(out["results"]["phonebook_4"]["measurements"].size(), 4U);
+  EXPECT_EQ(out["results"]["phonebook_4"]["sample_len"], 8);
+  EXPECT_EQ(out["written"]["aime24"]["answers"], 4);
+  EXPECT_EQ(out["written"]["aime24"]["chat_template"], "phi");
+  EXPECT_EQ(out["written"]["phonebook"]["chat_template"], nullptr);
+  EXPECT_EQ(out["spent"]["tokens"].get<double>() > 0, true);
+
+  // What is written to a file for others is what was asked.
+  const Outcome written = eval(
+      "--tasks phonebook,aime24 --data @data --min-entries 3 --max-entries 4 --lengths 2 --batches 4 "
+      "--batch-items 2 --write-items @items.jsonl");
+  ASSERT_EQ(written.code, 0) << written.text;
+  EXPECT_THAT(written.text, HasSubstr("/items.jsonl: 18 items\n"));
+  std::ifstream items(path_ + "/items.jsonl"), samples(path_ + "/samples.jsonl");
+  int lines = 0;
+  for (std::string item, sample; std::getline(items, item); ++lines) {
+    ASSERT_TRUE(std::getline(samples, sample));
+    const nlohmann::json one = nlohmann::json::parse(item);
+    nlohmann::json same = nlohmann::json::parse(sample);
+    EXPECT_EQ(same["resps"].size(), 2U);
+    same.erase("resps");
+    same.erase(one["task"] == "aime24" ? "pass@1" : "exact_match");
+    EXPECT_EQ(one, same);
+  }
+  EXPECT_EQ(lines, 18);
+}
+
 TEST_F(EvalCommand, DrawsLossOverCompute) {
   const Outcome outcome = eval(
       "@mor --perplexity @text.txt --sequence-length 16 --compute-budget 0.4,1 --routing-agreement "
@@ -190,9 +234,10 @@ TEST_F(EvalCommand, RefusesInOneSentence) {
     int code;
     const char* message;
   } cases[] = {
-      {"", 2, "MODEL is required"},
+      {"", 1, "eval needs --tasks, --perplexity or --rolling"},
+      {"--rolling @text.txt", 1, "eval needs MODEL, a model directory or the directory of a run"},
       {"@llama", 1, "eval needs --tasks, --perplexity or --rolling"},
-      {"@llama --tasks piqa", 1, "--tasks needs --data"},
+      {"@llama --tasks piqa", 1, "--tasks piqa needs --data"},
       {"@llama --tasks pica --data @data", 1, "unknown task \"pica\", expected one of lambada_openai"},
       {"@llama --tasks hellaswag --data @data", 1, "/data/hellaswag: holds no validation.jsonl or val.jsonl"},
       {"@llama --tasks piqa --data @bad", 1, "/bad/piqa/val.jsonl: line 1: no field \"sol1\", only goal"},
@@ -216,6 +261,19 @@ TEST_F(EvalCommand, RefusesInOneSentence) {
       {"@llama --rolling @text.txt --log-samples @x", 1, "--log-samples is for --tasks"},
       {"@none --rolling @text.txt", 1, "/none is not a directory"},
       {"@llama --tasks piqa --data @data -L -1", 2, "-1"},
+      {"@llama --tasks phonebook --entries 2", 1, "the least number of entries is 2, expected 3 to 1000000"},
+      {"@llama --tasks phonebook --batches 3", 1, "the number of batches is 3, expected 4 to 1000000"},
+      {"@llama --tasks phonebook --phonebook-mode loud", 2, "loud"},
+      {"@llama --tasks phonebook --entries 8 --lengths 2", 1, "--entries and --lengths exclude each other"},
+      {"@llama --tasks phonebook --limit 2", 1, "--limit is not for phonebook"},
+      {"@mor --tasks phonebook --routing topk", 1, "--routing topk chooses among the rows of a call"},
+      {"@llama --tasks phonebook --entries 20 --batches 4 --quiet", 1, "phonebook_20: a prompt of "},
+      {"@llama --tasks aime24 --data @data", 1, "has no chat template; --chat-template names one of phi"},
+      {"@llama --tasks piqa --data @data --samples 2", 1,
+       "--samples is for tasks whose answers are written, such as aime24"},
+      {"@llama --tasks piqa --data @data --entries 8", 1, "--entries is for --tasks phonebook"},
+      {"@llama --tasks phonebook --write-items @x", 1, "--write-items writes the items of tasks and scores"},
+      {"--rolling @text.txt --write-items @x", 1, "--write-items is for --tasks"},
   };
   for (const auto& c : cases) {
     const Outcome outcome = eval(c.arguments);

@@ -13,6 +13,15 @@ void add_sampling_flags(CLI::App& app, kernels::SamplingParams& sampling) {
   app.add_option("--seed", sampling.seed, "the same seed gives the same text")->check(at_least(0));
 }
 
+void take_given_sampling(const CLI::App& app, const kernels::SamplingParams& given,
+                         kernels::SamplingParams& sampling) {
+  if (app.count("--temperature") > 0) sampling.temperature = given.temperature;
+  if (app.count("--top-k") > 0) sampling.top_k = given.top_k;
+  if (app.count("--top-p") > 0) sampling.top_p = given.top_p;
+  if (app.count("--min-p") > 0) sampling.min_p = given.min_p;
+  if (app.count("--seed") > 0) sampling.seed = given.seed;
+}
+
 Status take_recommended_sampling(const CLI::App& app, const nlohmann::json& config,
                                  kernels::SamplingParams& sampling) {
   if (!config.is_object()) return {};

@@ -12,6 +12,10 @@ namespace fathom::cli {
 // --temperature, --top-k, --top-p, --min-p, --seed. `sampling` holds the defaults and lives as long as `app`.
 void add_sampling_flags(CLI::App& app, kernels::SamplingParams& sampling);
 
+// Puts what was given of the flags in the place of what `sampling` says.
+void take_given_sampling(const CLI::App& app, const kernels::SamplingParams& given,
+                         kernels::SamplingParams& sampling);
+
 // What the flags left open as a model's generation_config.json says; null: nothing. Error: a value out of its
 // range.
 Status take_recommended_sampling(const CLI::App& app, const nlohmann::json& config,

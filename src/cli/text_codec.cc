@@ -39,6 +39,20 @@ int32_t TextCodec::token_of(std::string_view special) const {
   return id && tokenizer_->is_special(*id) ? *id : -1;
 }
 
+std::vector<int32_t> TextCodec::encode(const std::vector<text::PromptPiece>& pieces) const {
+  std::vector<int32_t> all;
+  for (const text::PromptPiece& piece : pieces) {
+    const int32_t marker = piece.marker ? token_of(piece.text) : -1;
+    if (marker >= 0) {
+      all.push_back(marker);
+      continue;
+    }
+    const std::vector<int32_t> ids = encode(piece.text, {.parse_special = false});
+    all.insert(all.end(), ids.begin(), ids.end());
+  }
+  return all;
+}
+
 std::string TextCodec::decode(const std::vector<int32_t>& ids) const {
   Stream stream(*this);
   std::string text;

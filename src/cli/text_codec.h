@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "text/chat_template.h"
 #include "text/incremental_decoder.h"
 #include "text/tokenizer.h"
 
@@ -22,6 +23,8 @@ class TextCodec {
 
   // Options are for tokenizers; bytes have no special tokens.
   std::vector<int32_t> encode(std::string_view text, text::EncodeOptions options = {}) const;
+  // Pieces of a prompt one after the other: markers that are special tokens become these, all else is text.
+  std::vector<int32_t> encode(const std::vector<text::PromptPiece>& pieces) const;
   std::string decode(const std::vector<int32_t>& ids) const;
   int32_t end_of_text() const { return end_of_text_; }  // -1: there is none
   // What stands before a text of its own: the token that begins a text, or else the one that ends one.

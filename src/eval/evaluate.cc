@@ -25,6 +25,9 @@ double verdict_of(Metric metric, const Item& item, std::span<const Score> scores
   switch (metric) {
     case Metric::kPerplexity:
       return scores[0].log_likelihood;
+    case Metric::kExactMatch:
+    case Metric::kPassAtOne:
+      break;  // of written answers
     case Metric::kAcc:
       if (!has_choices) return scores[0].greedy ? 1 : 0;
       return best_choice(scores, [](size_t) { return 1.0; }) == item.gold ? 1 : 0;
@@ -46,11 +49,6 @@ double verdict_of(Metric metric, const Item& item, std::span<const Score> scores
   return 0;
 }
 
-std::string place_of(const TaskItems& items, const Item& item) {
-  return items.file + ", item " + std::to_string(item.index) +
-         (item.group.empty() ? "" : " of " + item.group);
-}
-
 Result<std::vector<Request>> requests_of(const TaskItems& items, const Item& item, RequestMaker& maker) {
   std::vector<Request> requests;
   for (size_t i = 0; i < item.requests(); ++i) {
@@ -61,15 +59,31 @@ Result<std::vector<Request>> requests_of(const TaskItems& items, const Item& ite
   return requests;
 }
 
-// verdicts[i][m]: of item i by metric m.
-TaskResult result_of(const Task& task, std::string name, std::span<const std::vector<double>> verdicts) {
+// The mean of every measurement by the first metric; nothing where there is only one.
+std::vector<double> measurements_of(std::span<const Item> items, std::span<const ItemVerdicts> verdicts) {
+  std::vector<std::vector<double>> values;
+  for (size_t i = 0; i < items.size(); ++i) {
+    const auto measurement = static_cast<size_t>(items[i].measurement);
+    values.resize(std::max(values.size(), measurement + 1));
+    values[measurement].push_back(verdicts[i].of_metrics[0]);
+  }
+  std::vector<double> means;
+  for (const std::vector<double>& measured : values) means.push_back(mean_of(measured).value);
+  return means.size() > 1 ? means : std::vector<double>();
+}
+
+TaskResult result_of(const Task& task, std::string name, std::span<const Item> items,
+                     std::span<const ItemVerdicts> verdicts) {
   TaskResult result{.name = std::move(name), .items = static_cast<int64_t>(verdicts.size())};
   for (size_t m = 0; m < task.metrics.size(); ++m) {
     std::vector<double> values;
-    for (const std::vector<double>& item : verdicts) values.push_back(item[m]);
+    for (const ItemVerdicts& item : verdicts) values.push_back(item.of_metrics[m]);
     result.metrics.push_back(
         {task.metrics[m], task.metrics[m] == Metric::kPerplexity ? perplexity_of(values) : mean_of(values)});
   }
+  result.measurements = measurements_of(items, verdicts);
+  for (const ItemVerdicts& item : verdicts)
+    result.prompt_tokens += static_cast<double>(item.prompt_tokens) / static_cast<double>(verdicts.size());
   return result;
 }
 
@@ -81,10 +95,39 @@ TaskResult result_of_groups(const Task& task, const std::vector<TaskResult>& gro
     for (const TaskResult& group : groups) estimates.push_back(group.metrics[m].estimate);
     result.metrics.push_back({task.metrics[m], pooled(estimates)});
   }
+  for (const TaskResult& group : groups) {
+    result.prompt_tokens +=
+        group.prompt_tokens * static_cast<double>(group.items) / static_cast<double>(result.items);
+  }
   return result;
 }
 
 }  // namespace
+
+std::string place_of(const TaskItems& items, const Item& item) {
+  return items.file + ", item " + std::to_string(item.index) +
+         (item.group.empty() ? "" : " of " + item.group);
+}
+
+TaskReport report_of(const TaskItems& items, std::span<const ItemVerdicts> verdicts) {
+  const Task& task = *items.task;
+  TaskReport report{
+      .task = &task, .file = items.file, .form = items.form, .shots = items.shots, .rows = items.rows};
+  const std::span<const Item> all = items.items;
+  if (task.group.empty()) {
+    report.total = result_of(task, std::string(task.name), all, verdicts);
+    return report;
+  }
+  for (size_t begin = 0; begin < all.size();) {
+    size_t end = begin;
+    while (end < all.size() && all[end].group == all[begin].group) ++end;
+    report.groups.push_back(result_of(task, all[begin].group, all.subspan(begin, end - begin),
+                                      verdicts.subspan(begin, end - begin)));
+    begin = end;
+  }
+  report.total = result_of_groups(task, report.groups);
+  return report;
+}
 
 std::vector<double> verdicts_of(const Task& task, const Item& item, std::span<const Score> scores) {
   std::vector<double> verdicts;
@@ -106,28 +149,22 @@ Result<TaskReport> evaluate(const TaskItems& items, const TextEncoder& encoder, 
                             Scorer& scorer, const std::function<Status(const ScoredItem&)>& on_item) {
   const Task& task = *items.task;
   RequestMaker maker(encoder, max_inputs);
-  TaskReport report{
-      .task = &task, .file = items.file, .form = items.form, .shots = items.shots, .rows = items.rows};
-  std::vector<std::vector<double>> verdicts;
+  int64_t cut = 0;
+  std::vector<ItemVerdicts> verdicts;
   for (const Item& item : items.items) {
     FATHOM_ASSIGN(const std::vector<Request> requests, requests_of(items, item, maker));
-    for (const Request& request : requests) report.cut += request.cut ? 1 : 0;
+    for (const Request& request : requests) cut += request.cut ? 1 : 0;
     const std::vector<Score> scores = scorer.score(requests);
-    verdicts.push_back(verdicts_of(task, item, scores));
-    FATHOM_TRY(on_item({task, item, scores, verdicts.back(), static_cast<int64_t>(verdicts.size())}));
+    verdicts.push_back({.of_metrics = verdicts_of(task, item, scores)});
+    FATHOM_TRY(on_item({.task = task,
+                        .item = item,
+                        .scores = scores,
+                        .answers = {},
+                        .verdicts = verdicts.back().of_metrics,
+                        .done = static_cast<int64_t>(verdicts.size())}));
   }
-  if (task.group.empty()) {
-    report.total = result_of(task, std::string(task.name), verdicts);
-    return report;
-  }
-  for (size_t begin = 0; begin < items.items.size();) {
-    size_t end = begin;
-    while (end < items.items.size() && items.items[end].group == items.items[begin].group) ++end;
-    report.groups.push_back(
-        result_of(task, items.items[begin].group, std::span(verdicts).subspan(begin, end - begin)));
-    begin = end;
-  }
-  report.total = result_of_groups(task, report.groups);
+  TaskReport report = report_of(items, verdicts);
+  report.cut = cut;
   return report;
 }
 

@@ -1,8 +1,10 @@
-// A task's items through a scorer: scores, verdicts, and their means.
+// A task's items through a scorer: scores, verdicts, and their means. Tasks whose answers are written go
+// through eval/written.h to the same reports.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,6 +29,17 @@ struct TaskResult {
   std::string name = {};  // "hellaswag"; of a group's part "mmlu_astronomy"
   std::vector<MetricResult> metrics = {};
   int64_t items = 0;  // scored
+  // Of items that are measured more than once: the mean verdict of each measurement.
+  std::vector<double> measurements = {};
+  double prompt_tokens = 0;  // of an item on average; 0 where continuations are scored
+};
+
+// How the answers of a task were written.
+struct WrittenFacts {
+  Writing writing = {};            // as it was
+  std::string chat_template = {};  // empty: none
+  int64_t answers = 0, answer_tokens = 0;
+  int64_t unfinished = 0;  // answers that were ended by the limit of tokens
 };
 
 struct TaskReport {
@@ -38,7 +51,19 @@ struct TaskReport {
   int64_t cut = 0;   // requests that were longer than the context allows
   TaskResult total = {};
   std::vector<TaskResult> groups = {};  // of a task with groups, in the order of its items
+  std::optional<WrittenFacts> written = {};
 };
+
+// What is known of each item, in the order of the items.
+struct ItemVerdicts {
+  std::vector<double> of_metrics = {};
+  int64_t prompt_tokens = 0;
+};
+// The means of a whole task, and of its groups.
+TaskReport report_of(const TaskItems& items, std::span<const ItemVerdicts> verdicts);
+
+// "piqa/validation.jsonl, item 3": where an item is from, for sentences.
+std::string place_of(const TaskItems& items, const Item& item);
 
 // The longest request of the items, in rows. Makes every request, so that what cannot be scored is found
 // before anything is: errors name file and item.
@@ -47,9 +72,10 @@ Result<int64_t> longest_request(const TaskItems& items, const TextEncoder& encod
 struct ScoredItem {
   const Task& task;
   const Item& item;
-  const std::vector<Score>& scores;     // of each choice
-  const std::vector<double>& verdicts;  // of each metric
-  int64_t done;                         // items of the task, this one included
+  std::span<const Score> scores;         // of each choice, where continuations are scored
+  std::span<const std::string> answers;  // where they are written
+  const std::vector<double>& verdicts;   // of each metric
+  int64_t done;                          // items of the task, this one included
 };
 // An error of `on_item` ends the evaluation.
 Result<TaskReport> evaluate(const TaskItems& items, const TextEncoder& encoder, int64_t max_inputs,

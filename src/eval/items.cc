@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/sentence.h"
 #include "data/json_lines.h"
+#include "data/python_random.h"
 #include "eval/row_template.h"
 #include "eval/text_rules.h"
 
@@ -71,6 +72,40 @@ Result<int32_t> gold_of(const GoldRule& rule, const nlohmann::json& row, size_t 
   return static_cast<int32_t>(gold);
 }
 
+// The row with its shown choices under their letters, the right one at `place`.
+Result<nlohmann::json> with_shown_choices(const RowForm& form, const nlohmann::json& row, size_t place) {
+  std::vector<std::string> choices;
+  for (std::string_view choice : form.shown_choices) {
+    FATHOM_ASSIGN(std::string text, fill(choice, row));
+    choices.push_back(std::move(text));
+  }
+  std::rotate(choices.begin(), choices.begin() + 1, choices.begin() + static_cast<int64_t>(place) + 1);
+  const auto letter = [](size_t i) { return std::string(1, static_cast<char>('A' + i)); };
+  nlohmann::json shown = row;
+  for (size_t i = 0; i < choices.size(); ++i) shown[letter(i)] = std::move(choices[i]);
+  shown["letter"] = letter(place);
+  return shown;
+}
+
+Result<Item> item_of(const Task& task, const RowForm& form, const nlohmann::json& row) {
+  Item item;
+  FATHOM_ASSIGN(item.contexts, texts_of(form.contexts, form.without_brackets, row));
+  FATHOM_ASSIGN(item.continuations, texts_of(form.continuations, form.without_brackets, row));
+  if (!task.group.empty()) {
+    FATHOM_ASSIGN(const std::string group, string_at(row, task.group));
+    if (group.empty() || group.size() > 100) {
+      return invalid('"' + std::string(task.group) + "\" has " + std::to_string(group.size()) +
+                     " bytes, expected 1 to 100");
+    }
+    item.group = std::string(task.name) + "_" + group;
+  }
+  if (form.gold.kind != GoldKind::kNone) {
+    if (item.requests() < 2) return invalid("only one choice, expected at least 2");
+    FATHOM_ASSIGN(item.gold, gold_of(form.gold, row, item.requests()));
+  }
+  return item;
+}
+
 Result<std::string> first_of(const std::string& folder, const std::vector<std::string_view>& names) {
   for (std::string_view name : names) {
     const std::string path = folder + "/" + std::string(name);
@@ -117,23 +152,12 @@ Result<std::map<std::string, Preamble>> read_examples(const Task& task, const st
 
 }  // namespace
 
-Result<Item> make_item(const Task& task, const RowForm& form, const nlohmann::json& row) {
-  Item item;
-  FATHOM_ASSIGN(item.contexts, texts_of(form.contexts, form.without_brackets, row));
-  FATHOM_ASSIGN(item.continuations, texts_of(form.continuations, form.without_brackets, row));
-  if (!task.group.empty()) {
-    FATHOM_ASSIGN(const std::string group, string_at(row, task.group));
-    if (group.empty() || group.size() > 100) {
-      return invalid('"' + std::string(task.group) + "\" has " + std::to_string(group.size()) +
-                     " bytes, expected 1 to 100");
-    }
-    item.group = std::string(task.name) + "_" + group;
+Result<Item> make_item(const Task& task, const RowForm& form, const nlohmann::json& row, size_t place) {
+  if (!form.shown_choices.empty()) {
+    FATHOM_ASSIGN(const nlohmann::json shown, with_shown_choices(form, row, place));
+    return item_of(task, form, shown);
   }
-  if (form.gold.kind != GoldKind::kNone) {
-    if (item.requests() < 2) return invalid("only one choice, expected at least 2");
-    FATHOM_ASSIGN(item.gold, gold_of(form.gold, row, item.requests()));
-  }
-  return item;
+  return item_of(task, form, row);
 }
 
 Result<std::string_view> for_each_row(
@@ -167,8 +191,11 @@ Result<TaskItems> read_items(const Task& task, const std::string& folder, const 
 
   std::vector<std::vector<Item>> groups;
   std::map<std::string, size_t> group_of;
+  PythonRandom places(settings.seed.value_or(task.writing ? task.writing->sampling.seed : 0));
   const auto add = [&](const RowForm& form, const nlohmann::json& row) -> Status {
-    FATHOM_ASSIGN(Item item, make_item(task, form, row));
+    const auto choices = static_cast<int64_t>(form.shown_choices.size());
+    const int64_t right_place = choices > 0 ? places.between(0, choices - 1) : 0;
+    FATHOM_ASSIGN(Item item, make_item(task, form, row, static_cast<size_t>(right_place)));
     ++read.rows;
     const auto [group, is_new] = group_of.try_emplace(item.group, groups.size());
     if (is_new) groups.emplace_back();

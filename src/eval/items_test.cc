@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "eval/text_rules.h"
 #include "plan/testing.h"
 
 namespace fathom::eval {
@@ -21,6 +22,12 @@ struct Case {
   Strings contexts, continuations;
   int gold;
 };
+
+const char* const kChoices =
+    R"({"Question": "Q", "Correct Answer": "right", "Incorrect Answer 1": "x", "Incorrect Answer 2": "y",
+        "Incorrect Answer 3": "z"})";
+const std::string kChoicePrompt =
+    "Please reason step by step, and put your final choice of one letter from A/B/C/D within \\boxed{}. ";
 
 const Case kCases[] = {
     {"lambada_openai",
@@ -113,6 +120,29 @@ const Case kCases[] = {
      {"Question: Q\nAnswer:"},
      {"w", "x", "y", "z"},
      3},
+    {"aime24",
+     R"({"problem": "What is $6 \\cdot 7$?", "answer": "042"})",
+     {"Please reason step by step, and put your final answer within \\boxed{}. "
+      R"(What is $6 \cdot 7$?)"},
+     {"042"},
+     -1},
+    {"aime25",
+     R"({"problem": "P", "question": "Q", "answer": 70})",
+     {"Please reason step by step, and put your final answer within \\boxed{}. P"},
+     {"70"},
+     -1},
+    {"math_500",
+     R"({"problem": "P", "solution": "\\boxed{3} indeed.", "answer": "\\frac{1}{3}"})",
+     {"Please reason step by step, and put your final answer within \\boxed{}. P"},
+     {R"(\frac{1}{3})"},
+     -1},
+    {"math_500",
+     R"({"question": "Q", "answer": "So $\\boxed{\\sqrt{2}}$. The answer is: 1"})",
+     {"Please reason step by step, and put your final answer within \\boxed{}. Q"},
+     {R"(\sqrt{2})"},
+     -1},
+    {"gpqa", kChoices, {kChoicePrompt + "Q\n\nA) right\nB) x\nC) y\nD) z"}, {"A"}, -1},
+    {"gpqa_diamond", kChoices, {kChoicePrompt + "Q\n\nA) right\nB) x\nC) y\nD) z"}, {"A"}, -1},
 };
 
 // The form that a file with this row has.
@@ -154,7 +184,8 @@ TEST(Items, AnUnknownTaskIsAnsweredWithAll) {
   EXPECT_EQ(
       task.error().message,
       "unknown task \"hellaswog\", expected one of lambada_openai, hellaswag, piqa, winogrande, arc_easy, "
-      "arc_challenge, openbookqa, mmlu, mmlu_continuation");
+      "arc_challenge, openbookqa, mmlu, mmlu_continuation, phonebook, aime24, aime25, math_500, gpqa, "
+      "gpqa_diamond");
 }
 
 class ItemFiles : public ::testing::Test {
@@ -202,6 +233,31 @@ TEST_F(ItemFiles, ALimitHoldsForEachSubject) {
   EXPECT_EQ(found, (Strings{"mmlu_law 0", "mmlu_law 1", "mmlu_physics 0"}));
 }
 
+// random.seed(1), then random.randint(0, 3) eight times, in Python.
+TEST_F(ItemFiles, PlacesOfRightChoicesAreDrawnBySeed) {
+  std::string rows;
+  for (int i = 0; i < 8; ++i) rows += replaced(kChoices, "\n", " ") + "\n";
+  put("gpqa/train.jsonl", rows);
+  const auto letters = [&](std::optional<uint64_t> seed) {
+    const auto read = read_items(**find_task("gpqa"), folder_, {.seed = seed});
+    EXPECT_TRUE(read.ok());
+    std::string right;
+    for (const Item& item : read->items) {
+      right += item.continuation(0);
+      EXPECT_NE(item.context(0).find("\n" + item.continuation(0) + ") right"), std::string::npos);
+    }
+    return right;
+  };
+  EXPECT_EQ(letters({}), "BACADDDD");
+  EXPECT_EQ(letters(1), letters({}));
+  EXPECT_EQ(letters(2), "AAACBCCB");
+  const Task& task = **find_task("gpqa");
+  const auto third = make_item(task, task.forms.front(), nlohmann::json::parse(kChoices), 2);
+  ASSERT_TRUE(third.ok());
+  EXPECT_TRUE(third->context(0).ends_with("A) x\nB) y\nC) right\nD) z"));
+  EXPECT_EQ(third->continuation(0), "C");
+}
+
 TEST_F(ItemFiles, TheFirstFileThatExistsIsRead) {
   put("piqa/val.jsonl", R"({"query": "Q\n", "choices": ["a", "b"], "gold": 0})");
   auto read = read_items(**find_task("piqa"), folder_, {});
@@ -219,10 +275,11 @@ TEST(ItemsOfPublishedData, EveryTaskReadsItsFile) {
   const std::string data = testing_plan::shared_folder() + "/data/eval";
   if (!fs::is_directory(data)) GTEST_SKIP() << "data/eval of FATHOM_SHARED is not here";
   for (const Task& task : all_tasks()) {
+    if (task.is_drawn() || task.name.starts_with("gpqa")) continue;  // made here; not to be passed on
     const int64_t shots = task.example_files.empty() ? 0 : 5;
     const auto read = read_items(task, data, {.shots = shots});
     ASSERT_TRUE(read.ok()) << read.error().message;
-    EXPECT_GT(read->rows, 200) << task.name;
+    EXPECT_GT(read->rows, task.writing ? 10 : 200) << task.name;
     EXPECT_EQ(static_cast<int64_t>(read->items.size()), read->rows) << task.name;
   }
 }

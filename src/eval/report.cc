@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "eval/statistics.h"
+
 namespace fathom::eval {
 
 namespace {
@@ -25,6 +27,11 @@ using Cells = std::vector<std::string>;
 const Cells kHeads = {"Tasks", "Variant", "n-shot", "Metric", "", "Value", "", "Stderr"};
 const std::vector<bool> kToTheRight = {false, false, true, false, false, true, false, true};
 
+void add_row(const std::string& name, const std::string& variant, const std::string& metric,
+             const char* arrow, double value, std::vector<Cells>& rows) {
+  rows.push_back({name, variant, "", metric, arrow, fixed(value, 4), "", ""});
+}
+
 void add_rows(const TaskResult& result, const std::string& name, const TaskReport& task,
               std::vector<Cells>& rows) {
   for (size_t m = 0; m < result.metrics.size(); ++m) {
@@ -34,11 +41,11 @@ void add_rows(const TaskResult& result, const std::string& name, const TaskRepor
                     higher_is_better(metric) ? "↑" : "↓", fixed(estimate.value, 4), "±",
                     fixed(estimate.standard_error, 4)});
   }
-}
-
-void add_row(const std::string& name, const std::string& variant, const std::string& metric, double value,
-             std::vector<Cells>& rows) {
-  rows.push_back({name, variant, "", metric, "↓", fixed(value, 4), "", ""});
+  if (!result.measurements.empty()) {
+    add_row("", "", "sd of " + std::to_string(result.measurements.size()), "",
+            population_deviation(result.measurements), rows);
+  }
+  if (task.written) add_row("", "", "prompt_tokens", "", result.prompt_tokens, rows);
 }
 
 std::vector<Cells> rows_of(const Report& report) {
@@ -50,14 +57,14 @@ std::vector<Cells> rows_of(const Report& report) {
       add_rows(group, " - " + group.name.substr(prefix), task, rows);
   }
   if (report.packed) {
-    add_row("perplexity", "rows of " + std::to_string(report.sequence_length), "nll", report.packed->nll(),
-            rows);
-    add_row("", "", "perplexity", std::exp(report.packed->nll()), rows);
+    add_row("perplexity", "rows of " + std::to_string(report.sequence_length), "nll", "↓",
+            report.packed->nll(), rows);
+    add_row("", "", "perplexity", "↓", std::exp(report.packed->nll()), rows);
   }
   if (report.rolling) {
-    add_row("rolling", "documents", "word_perplexity", report.rolling->word_perplexity(), rows);
-    add_row("", "", "byte_perplexity", report.rolling->byte_perplexity(), rows);
-    add_row("", "", "bits_per_byte", report.rolling->bits_per_byte(), rows);
+    add_row("rolling", "documents", "word_perplexity", "↓", report.rolling->word_perplexity(), rows);
+    add_row("", "", "byte_perplexity", "↓", report.rolling->byte_perplexity(), rows);
+    add_row("", "", "bits_per_byte", "↓", report.rolling->bits_per_byte(), rows);
   }
   return rows;
 }
@@ -94,11 +101,29 @@ std::string table_of(const std::vector<Cells>& rows) {
 
 std::string mebibytes(int64_t bytes) { return fixed(static_cast<double>(bytes) / (1 << 20), 1) + " MiB"; }
 
+std::string words_about(const WrittenFacts& written) {
+  const Writing& writing = written.writing;
+  std::string text =
+      ", " + std::to_string(written.answers) + " answers of " +
+      fixed(static_cast<double>(written.answer_tokens) / static_cast<double>(written.answers), 1) +
+      " tokens on average, " + std::to_string(written.unfinished) + " ended at " +
+      std::to_string(writing.max_tokens) + " tokens or the context's end";
+  text += writing.sampling.temperature == 0 ? "; greedy"
+                                            : "; temperature " + fixed(writing.sampling.temperature, 2) +
+                                                  ", top_p " + fixed(writing.sampling.top_p, 2);
+  text += ", seed " + std::to_string(writing.sampling.seed);
+  if (writing.chat)
+    text += ", chat template " + (written.chat_template.empty() ? "none" : written.chat_template);
+  return text;
+}
+
 std::string lines_about(const Report& report) {
   std::string text;
   for (const TaskReport& task : report.tasks) {
-    text += std::string(task.task->name) + ": " + std::to_string(task.total.items) + " of " +
-            std::to_string(task.rows) + " items of " + task.file;
+    text += std::string(task.task->name) + ": " + std::to_string(task.total.items);
+    text +=
+        task.file.empty() ? " items drawn" : " of " + std::to_string(task.rows) + " items of " + task.file;
+    if (task.written) text += words_about(*task.written);
     if (task.cut > 0) text += ", " + std::to_string(task.cut) + " requests cut at their start";
     text += "\n";
   }
@@ -139,7 +164,28 @@ Json json_of(const TaskResult& result) {
     json[name + "_stderr,none"] = number_or_null(estimate.standard_error);
   }
   json["sample_len"] = result.items;
+  if (!result.measurements.empty()) {
+    json["measurements"] = result.measurements;
+    json["measurements_sd"] = population_deviation(result.measurements);
+  }
+  if (result.prompt_tokens > 0) json["prompt_tokens"] = result.prompt_tokens;
   return json;
+}
+
+Json json_of(const WrittenFacts& written) {
+  const Writing& writing = written.writing;
+  return {{"samples", writing.samples},
+          {"max_tokens", writing.max_tokens},
+          {"context", writing.context},
+          {"temperature", writing.sampling.temperature},
+          {"top_k", writing.sampling.top_k},
+          {"top_p", writing.sampling.top_p},
+          {"min_p", writing.sampling.min_p},
+          {"seed", writing.sampling.seed},
+          {"chat_template", written.chat_template.empty() ? Json() : Json(written.chat_template)},
+          {"answers", written.answers},
+          {"answer_tokens", written.answer_tokens},
+          {"unfinished", written.unfinished}};
 }
 
 void add_task(const TaskReport& task, Json& json) {
@@ -151,7 +197,9 @@ void add_task(const TaskReport& task, Json& json) {
   add(task.total);
   for (const TaskResult& group : task.groups) add(group);
   json["n-samples"][task.total.name] = {{"original", task.rows}, {"effective", task.total.items}};
-  json["data"][task.total.name] = {{"file", task.file}, {"form", task.form}, {"cut", task.cut}};
+  json["data"][task.total.name] = {
+      {"file", task.file.empty() ? Json() : Json(task.file)}, {"form", task.form}, {"cut", task.cut}};
+  if (task.written) json["written"][task.total.name] = json_of(*task.written);
 }
 
 }  // namespace
@@ -201,16 +249,27 @@ Json to_json(const Report& report) {
   return json;
 }
 
-Json sample_json(const ScoredItem& scored) {
-  const Item& item = scored.item;
+Json item_json(const Task& task, const Item& item) {
   Json json;
-  json["task"] = item.group.empty() ? std::string(scored.task.name) : item.group;
+  json["task"] = item.group.empty() ? std::string(task.name) : item.group;
   json["doc_id"] = item.index;
-  json["target"] = item.gold >= 0 ? Json(item.gold) : Json(" " + item.continuation(0));
-  for (size_t i = 0; i < item.requests(); ++i) {
-    json["arguments"].push_back({item.context(i), " " + item.continuation(i)});
-    json["resps"].push_back({number_or_null(scored.scores[i].log_likelihood), scored.scores[i].greedy});
+  if (task.writing) {
+    if (task.is_drawn()) json["measurement"] = item.measurement;
+    json["prompt"] = item.context(0);
+    json["target"] = item.continuation(0);
+    return json;
   }
+  json["target"] = item.gold >= 0 ? Json(item.gold) : Json(" " + item.continuation(0));
+  for (size_t i = 0; i < item.requests(); ++i)
+    json["arguments"].push_back({item.context(i), " " + item.continuation(i)});
+  return json;
+}
+
+Json sample_json(const ScoredItem& scored) {
+  Json json = item_json(scored.task, scored.item);
+  for (const Score& score : scored.scores)
+    json["resps"].push_back({number_or_null(score.log_likelihood), score.greedy});
+  for (const std::string& answer : scored.answers) json["resps"].push_back(answer);
   for (size_t m = 0; m < scored.task.metrics.size(); ++m)
     json[std::string(name_of(scored.task.metrics[m]))] = number_or_null(scored.verdicts[m]);
   return json;

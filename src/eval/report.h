@@ -38,7 +38,9 @@ std::string to_table(const Report& report);
 // Keys are described in docs/formats/eval-data.md. A value that does not exist is null.
 nlohmann::ordered_json to_json(const Report& report);
 
-// One line of --log-samples.
+// One line of --write-items: an item as another program would use it.
+nlohmann::ordered_json item_json(const Task& task, const Item& item);
+// One line of --log-samples: the item, what the model made of it, and the verdicts.
 nlohmann::ordered_json sample_json(const ScoredItem& scored);
 
 }  // namespace fathom::eval

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/json.h"
+#include "eval/answers.h"
 #include "eval/text_rules.h"
 
 namespace fathom::eval {
@@ -37,11 +38,24 @@ Result<std::string> apply(std::string_view rule, std::string_view path, const st
   if (rule == "spaces") return replaced(text, "_", " ");
   if (rule == "before_last_word") return std::string(before_last_space(text));
   if (rule == "last_word") return std::string(after_last_space(text));
+  if (rule == "boxed") {
+    std::optional<std::string> answer = last_boxed(text);
+    if (!answer) return invalid(quoted(path) + " has no \\boxed{...}");
+    return *std::move(answer);
+  }
   FATHOM_CHECK(rule == "before_blank" || rule == "after_blank", "a rule named " + std::string(rule));
   const size_t blank = text.find('_');
   if (blank == std::string::npos) return invalid(quoted(path) + " has no \"_\"");
   return rule == "before_blank" ? text.substr(0, blank)
                                 : std::string(stripped(std::string_view(text).substr(blank + 1)));
+}
+
+// A string, or a whole number as it is written.
+Result<std::string> digits_at(const nlohmann::json& row, std::string_view path) {
+  FATHOM_ASSIGN(const nlohmann::json* value, value_at(row, path));
+  if (value->is_number_integer()) return value->dump();
+  if (value->is_string()) return value->get<std::string>();
+  return invalid(quoted(path) + " is " + kind_of(*value) + ", expected a string or a whole number");
 }
 
 }  // namespace
@@ -90,12 +104,17 @@ Result<std::string> fill(std::string_view text_template, const nlohmann::json& r
     const std::string_view inside = text_template.substr(open + 1, close - open - 1);
     const size_t bar = inside.find('|');
     const std::string_view path = inside.substr(0, bar);
-    FATHOM_ASSIGN(std::string text, string_at(row, path));
-    if (bar != std::string_view::npos) {
-      FATHOM_ASSIGN(text, apply(inside.substr(bar + 1), path, text));
+    const std::string_view rule = bar == std::string_view::npos ? "" : inside.substr(bar + 1);
+    text_template.remove_prefix(close + 1);
+    if (inside.empty()) {
+      out += "{}";
+      continue;
+    }
+    FATHOM_ASSIGN(std::string text, rule == "digits" ? digits_at(row, path) : string_at(row, path));
+    if (!rule.empty() && rule != "digits") {
+      FATHOM_ASSIGN(text, apply(rule, path, text));
     }
     out += text;
-    text_template.remove_prefix(close + 1);
   }
 }
 

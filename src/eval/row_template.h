@@ -5,6 +5,9 @@
 //   spaces              "_" becomes a space
 //   before_last_word, last_word      cut at the last space
 //   before_blank, after_blank        cut at the first "_"; the part after it is stripped
+//   boxed               what the last \boxed{...} holds
+//   digits              may be a whole number instead of a string, which is written in digits
+// Braces with nothing between them stand for themselves.
 #pragma once
 
 #include <nlohmann/json.hpp>

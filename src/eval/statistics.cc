@@ -23,6 +23,13 @@ Estimate mean_of(std::span<const double> values) {
   return estimate;
 }
 
+double population_deviation(std::span<const double> values) {
+  const double mean = mean_of(values).value;
+  double squares = 0;
+  for (double value : values) squares += (value - mean) * (value - mean);
+  return std::sqrt(squares / static_cast<double>(values.size()));
+}
+
 Estimate perplexity_of(std::span<const double> log_likelihoods) {
   Estimate estimate = mean_of(log_likelihoods);
   estimate.value = std::exp(-estimate.value);

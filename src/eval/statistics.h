@@ -15,6 +15,9 @@ struct Estimate {
 };
 Estimate mean_of(std::span<const double> values);
 
+// Of all values there are: sqrt(mean of squared distances from the mean), n and not n - 1 below.
+double population_deviation(std::span<const double> values);
+
 // exp(-mean) of log-likelihoods; the standard error follows the exponential's slope (delta method).
 Estimate perplexity_of(std::span<const double> log_likelihoods);
 

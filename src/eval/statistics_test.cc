@@ -27,6 +27,11 @@ TEST(Statistics, PerplexityIsTheExponentialOfTheMean) {
   EXPECT_NEAR(estimate.standard_error, std::exp(2) * std::sqrt(2.0) / std::sqrt(2.0), 1e-12);
 }
 
+TEST(Statistics, ThePopulationDeviationIsThatOfAllValues) {
+  EXPECT_DOUBLE_EQ(population_deviation(std::array<double, 4>{1, 2, 3, 4}), std::sqrt(1.25));
+  EXPECT_EQ(population_deviation(std::array<double, 1>{7}), 0);
+}
+
 TEST(Statistics, GroupsWeighByTheirItems) {
   const std::vector<double> a = {1, 0, 1, 1, 0}, b = {0, 0, 1};
   const std::array<Estimate, 2> groups = {mean_of(a), mean_of(b)};

@@ -54,6 +54,61 @@ Task mmlu(std::string_view name, std::string_view what, std::string_view context
           .example_files = {"dev.jsonl"}};
 }
 
+constexpr std::string_view kProblemPrompt =
+    "Please reason step by step, and put your final answer within \\boxed{}. {problem}";
+constexpr std::string_view kQuestionPrompt =
+    "Please reason step by step, and put your final answer within \\boxed{}. {question}";
+
+Task reasoning(std::string_view name, std::vector<std::string_view> files, std::vector<RowForm> forms,
+               AnswerRule rule, int64_t samples) {
+  constexpr int64_t kContext = 32768;
+  return {.name = name,
+          .folder = name,
+          .files = std::move(files),
+          .forms = std::move(forms),
+          .metrics = {Metric::kPassAtOne},
+          .writing = Writing{.rule = rule,
+                             .chat = true,
+                             .samples = samples,
+                             .max_tokens = kContext,
+                             .context = kContext,
+                             .sampling = {.temperature = 0.6F, .top_p = 0.95F, .seed = 1}}};
+}
+
+RowForm problem_rows(std::string_view name, std::string_view key, std::string_view prompt,
+                     std::string_view answer) {
+  return {.name = name,
+          .key = key,
+          .contexts = {.templates = {prompt}},
+          .continuations = {.templates = {answer}}};
+}
+
+const RowForm kProblems = problem_rows("published", "problem", kProblemPrompt, "{answer|digits}");
+
+Task aime(std::string_view name) {
+  return reasoning(name, {"train.jsonl", "test.jsonl"}, {kProblems}, AnswerRule::kMath, 64);
+}
+
+Task math_500() {
+  // Prepared rows have the whole solution for an answer.
+  Task task = reasoning("math_500", {"test.jsonl"},
+                        {kProblems, problem_rows("prepared", "question", kQuestionPrompt, "{answer|boxed}")},
+                        AnswerRule::kMath, 8);
+  task.folder = "math500";
+  return task;
+}
+
+Task gpqa(std::string_view name) {
+  RowForm rows =
+      problem_rows("published", "Question",
+                   "Please reason step by step, and put your final choice of one letter from A/B/C/D within "
+                   "\\boxed{}. {Question}\n\nA) {A}\nB) {B}\nC) {C}\nD) {D}",
+                   "{letter}");
+  rows.shown_choices = {"{Correct Answer}", "{Incorrect Answer 1}", "{Incorrect Answer 2}",
+                        "{Incorrect Answer 3}"};
+  return reasoning(name, {"train.jsonl"}, {rows}, AnswerRule::kLetter, 8);
+}
+
 std::vector<Task> make_tasks() {
   return {
       {.name = "lambada_openai",
@@ -121,6 +176,17 @@ std::vector<Task> make_tasks() {
            {.templates = {"A", "B", "C", "D"}}, {Metric::kAcc}),
       mmlu("mmlu_continuation", "The following are questions (with answers) about {subject|spaces}.\n\n",
            "Question: {question|strip}\nAnswer:", {.list = "choices"}, kChoiceMetrics),
+      {.name = "phonebook",
+       .metrics = {Metric::kExactMatch},
+       .group = "entries",
+       .writing =
+           Writing{
+               .rule = AnswerRule::kFirstLine, .max_tokens = 20, .sampling = {.temperature = 0, .seed = 42}}},
+      aime("aime24"),
+      aime("aime25"),
+      math_500(),
+      gpqa("gpqa"),
+      gpqa("gpqa_diamond"),
   };
 }
 
@@ -136,6 +202,10 @@ std::string_view name_of(Metric metric) {
       return "acc_bytes";
     case Metric::kPerplexity:
       return "perplexity";
+    case Metric::kExactMatch:
+      return "exact_match";
+    case Metric::kPassAtOne:
+      return "pass@1";
   }
   FATHOM_CHECK(false, "no metric");
   return "";

@@ -19,6 +19,17 @@ void WorkSpent::add(int64_t begin, int64_t rows, int64_t logit_rows, std::span<c
   }
 }
 
+void WorkSpent::add(const WorkSpent& other) {
+  const auto add_counts = [](const std::vector<int64_t>& from, std::vector<int64_t>& to) {
+    to.resize(std::max(to.size(), from.size()));
+    for (size_t i = 0; i < from.size(); ++i) to[i] += from[i];
+  };
+  rows_ += other.rows_;
+  logit_rows_ += other.logit_rows_;
+  add_counts(other.at_position_, at_position_);
+  add_counts(other.at_depth_, at_depth_);
+}
+
 double WorkSpent::mean_depth() const {
   const int64_t passes = std::accumulate(at_depth_.begin(), at_depth_.end(), int64_t{0});
   return rows_ > 0 ? static_cast<double>(passes) / static_cast<double>(rows_) : 0;

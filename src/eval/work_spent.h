@@ -15,6 +15,8 @@ class WorkSpent {
   // `depths`: passes that each row made; empty without routing.
   void add(int64_t begin, int64_t rows, int64_t logit_rows, std::span<const uint8_t> depths);
 
+  void add(const WorkSpent& other);
+
   int64_t rows() const { return rows_; }
   // Passes through the routed segment of a row, on average; 0 without routing.
   double mean_depth() const;

@@ -36,6 +36,12 @@ const std::string kWinogrande =
 const std::string kMmlu =
     R"({"subject": "law", "question": "Q", "choices": ["a", "b", "c", "d"], "answer": "D"})";
 
+const std::string kProblem = R"({"problem": "P", "answer": "7"})";
+const std::string kSolved = R"({"question": "P", "answer": "so \\boxed{7}"})";
+const std::string kGpqa =
+    R"({"Question": "Q", "Correct Answer": "a", "Incorrect Answer 1": "b", "Incorrect Answer 2": "c",)"
+    R"( "Incorrect Answer 3": "d"})";
+
 const Table kTables[] = {
     {"piqa",
      kPiqa,
@@ -96,6 +102,31 @@ const Table kTables[] = {
       {"an empty subject", "\"law\"", "\"\"", "line 2: \"subject\" has 0 bytes, expected 1 to 100"},
       {"a long subject", "law", std::string(101, 'x'),
        "line 2: \"subject\" has 101 bytes, expected 1 to 100"}}},
+    {"aime24",
+     kProblem,
+     {{"no problem", "problem", "task", "line 2: no field \"problem\", only answer, task"},
+      {"no answer", "answer", "reply", "line 2: no field \"answer\", only problem, reply"},
+      {"answer a fraction", "\"7\"", "7.5",
+       "line 2: \"answer\" is a number with fraction or exponent, expected a string or a whole number"},
+      {"answer null", "\"7\"", "null", "line 2: \"answer\" is null, expected a string or a whole number"}}},
+    {"math_500",
+     kSolved,
+     {{"nothing boxed", "boxed", "fixed", "line 2: \"answer\" has no \\boxed{...}"},
+      {"a brace that is not closed", "{7}", "{7", "line 2: \"answer\" has no \\boxed{...}"},
+      {"the solution a list", R"("so \\boxed{7}")", "[]",
+       "line 2: \"answer\" is an array, expected a string"},
+      {"the question a number", "\"P\"", "1", "line 2: \"question\" is an integer, expected a string"}}},
+    {"gpqa_diamond",
+     kGpqa,
+     {{"a choice is missing", "Incorrect Answer 2", "Incorrect Answer 4",
+       "line 2: no field \"Incorrect Answer 2\", only Correct Answer, Incorrect Answer 1, Incorrect Answer "
+       "3, "
+       "Incorrect Answer 4, Question"},
+      {"the right one a number", "\"a\"", "1", "line 2: \"Correct Answer\" is an integer, expected a string"},
+      {"no right one", "Correct Answer", "Answer",
+       "line 2: no field \"Correct Answer\", only Answer, Incorrect Answer 1, Incorrect Answer 2, Incorrect "
+       "Answer 3, Question"},
+      {"the question null", "\"Q\"", "null", "line 2: \"Question\" is null, expected a string"}}},
 };
 
 TEST(EvalFaults, EachRowIsRefusedWithItsSentence) {
@@ -134,6 +165,7 @@ TEST(EvalFaults, FoldersAndExamples) {
   EXPECT_EQ(refusal("mmlu", {.shots = 2}), test + ": line 1: 2 examples wanted for mmlu_law, 1 are there");
   folder.write("piqa/val.jsonl", kPiqa);
   EXPECT_EQ(refusal("piqa", {.shots = 1}), "--num-fewshot: piqa has no rows for examples");
+  EXPECT_EQ(refusal("aime24", {}), folder.path() + "/aime24: holds no train.jsonl or test.jsonl");
 }
 
 }  // namespace

@@ -36,15 +36,8 @@ Session::Session(const LoadedModel& model, text::ChatTemplate chat, const Sessio
 }
 
 void Session::append(const std::vector<PromptPiece>& pieces, std::vector<int32_t>& to) const {
-  for (const PromptPiece& piece : pieces) {
-    const int32_t marker = piece.marker ? model_.codec.token_of(piece.text) : -1;
-    if (marker >= 0) {
-      to.push_back(marker);
-      continue;
-    }
-    const std::vector<int32_t> ids = model_.codec.encode(piece.text, {.parse_special = false});
-    to.insert(to.end(), ids.begin(), ids.end());
-  }
+  const std::vector<int32_t> ids = model_.codec.encode(pieces);
+  to.insert(to.end(), ids.begin(), ids.end());
 }
 
 void Session::clear() {

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "cli/verify/case_kinds.h"
+#include "cli/verify/evaluation_tables.h"
 #include "cli/verify/study_tables.h"
 #include "cli/verify/table_models.h"
 #include "kernels/router/router.h"
@@ -235,6 +236,8 @@ const TableKind kTables[] = {{"parameter_counts.json", "what", compare_parameter
                              {"lr_batch_tokens.json", "rows", compare_study_budgets},
                              {"phi4_mini_flash_tensors.json", "tensors", compare_phi4_tensors},
                              {"scaling_fits.json", "flops_fits", compare_scaling_fits},
+                             {"phonebook.json", "examples", compare_phonebook},
+                             {"reasoning_eval.json", "tasks", compare_reasoning},
                              {"tie_behaviour.json", "rows", compare_tie_behaviour},
                              {"lr_schedules.json", "examples", compare_schedules},
                              {"capacity.json", "warmup", compare_capacities},

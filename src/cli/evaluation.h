@@ -1,0 +1,46 @@
+// What `fathom eval` does with a model: tasks, perplexity, and the report of both.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/loaded_model.h"
+#include "data/text_documents.h"
+#include "eval/items.h"
+
+namespace fathom::cli {
+
+struct EvaluationSettings {
+  std::vector<std::string> perplexity, rolling;  // files and folders
+  TextSettings text;                             // how they become documents
+  int64_t limit = 0;                             // packed rows, documents; 0: all
+  int64_t sequence_length = 0;                   // of packed rows; 0: the model's longest, 2048 at most
+  bool keep_apart = false, label_inside = false;
+  std::vector<double> budgets;
+  int64_t calibration_rows = 0;  // 0: a quarter, 16 at most
+  bool agreement = false;
+
+  std::string chat_template;  // of messages: a name, "none", or empty for the model's own
+  std::string routing = "threshold";
+  DType dtype = DType::kF32, kv_type = DType::kF32;
+  int64_t context = 0;  // tokens fed of a request at most; 0: the model's longest
+  int64_t chunk = 256;
+  int threads = 0;
+  std::string json, samples, plot;  // files to write; empty: none
+  bool quiet = false;
+};
+
+// A task with its items and, where its answers are written, how.
+struct TaskWork {
+  eval::TaskItems items;
+  std::optional<eval::Writing> writing;
+};
+
+// Scores everything, prints the table, writes the files. Returns an exit code. Ctrl-C ends it without a
+// report.
+Result<int> run_evaluation(const LoadedModel& model, const EvaluationSettings& settings,
+                           std::vector<TaskWork> tasks);
+
+}  // namespace fathom::cli
