@@ -4,8 +4,10 @@
 #include <iostream>
 #include <memory>
 
+#include "base/file.h"
 #include "base/isa.h"
 #include "base/parallel.h"
+#include "cli/bench/depth_chart.h"
 #include "cli/bench/output.h"
 #include "cli/bench/runner.h"
 #include "cli/commands.h"
@@ -25,7 +27,7 @@ struct Flags {
   std::vector<int64_t> prompts = {512}, generations = {128}, depths = {0};
   std::vector<int> threads = {0};
   std::vector<std::string> dtypes = {"bf16"};
-  std::string kv_type = "bf16", fill = "prefill", output = "md";
+  std::string kv_type = "bf16", fill = "prefill", output = "md", plot;
   int64_t chunk = 512;
   int repetitions = 5;
   bool fill_given = false, profile = false, progress = false, no_prefill_shortcut = false;
@@ -113,6 +115,8 @@ Result<int> run(const Flags& flags) {
   if (work.empty()) return invalid("bench: -p 0 and -n 0 leave nothing to measure");
   if (flags.fill_given && std::ranges::all_of(flags.depths, [](int64_t depth) { return depth == 0; }))
     return invalid("bench: --fill says how the state of a depth is made, but no -d above 0 was given");
+  if (!flags.plot.empty() && std::ranges::none_of(work, &Workload::decodes))
+    return invalid("bench: --plot draws decoding, expected -n above 0");
   std::vector<Json> rows;
   for (const std::string& model : flags.models) {
     for (const std::string& dtype : flags.dtypes) {
@@ -122,6 +126,7 @@ Result<int> run(const Flags& flags) {
       }
     }
   }
+  if (!flags.plot.empty()) FATHOM_TRY(write_file_atomic(flags.plot, draw_depth_chart(rows)));
   if (flags.output == "jsonl") return kExitOk;
   std::cout << to_text(rows, flags.output == "csv"    ? Format::kCsv
                              : flags.output == "json" ? Format::kJson
@@ -181,6 +186,7 @@ Action declare_bench(CLI::App& app) {
                "take every row of a prompt through every layer, to see what the shortcut saves");
   app.add_flag("--profile", flags->profile, "one more run of every test, with the time of each op");
   app.add_flag("--progress", flags->progress, "say on stderr what is being measured");
+  app.add_option("--plot", flags->plot, "draw the time of a decoded token over the depths as an SVG file");
   app.add_option("--output,-o", flags->output, "md, csv, json or jsonl")
       ->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))
       ->capture_default_str();

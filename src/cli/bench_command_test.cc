@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "io/model_directory.h"
@@ -111,6 +112,21 @@ TEST(BenchCommand, ReadsAModelDirectory) {
   EXPECT_EQ(row["model_filename"], path);
 }
 
+TEST(BenchCommand, DrawsTimeOverDepthOfAllModels) {
+  const std::string path =
+      (std::filesystem::temp_directory_path() / ("fathom-bench-" + std::to_string(::getpid()) + ".svg"))
+          .string();
+  const Outcome outcome = fathom_bench(
+      "tiny/llama tiny/sambay -p 0 -n 2 -d 0,16 --fill random -r 1 -o jsonl --plot " + path, "2>&1");
+  ASSERT_EQ(outcome.code, 0) << outcome.text;
+  std::ifstream file(path);
+  const std::string svg((std::istreambuf_iterator<char>(file)), {});
+  std::filesystem::remove(path);
+  EXPECT_THAT(svg, StartsWith("<svg"));
+  for (const char* part : {">llama  ", ">sambay  ", "tokens of context before it"})
+    EXPECT_THAT(svg, HasSubstr(part));
+}
+
 TEST(BenchCommand, RefusesInOneSentence) {
   const struct {
     const char* arguments;
@@ -120,6 +136,7 @@ TEST(BenchCommand, RefusesInOneSentence) {
       {"", 2, "MODEL is required"},
       {"no-such-model", 1, "no-such-model: no such file or directory, and no built-in model of that name"},
       {"tiny/llama -p 0 -n 0", 1, "-p 0 and -n 0 leave nothing to measure"},
+      {"tiny/llama -p 8 -n 0 --plot x.svg", 1, "--plot draws decoding, expected -n above 0"},
       {"tiny/llama -p -1", 2, "-1"},
       {"tiny/llama -n four", 2, "four"},
       {"tiny/llama -r 0", 2, "0"},

@@ -6,6 +6,7 @@
 
 #include <sstream>
 
+#include "cli/bench/depth_chart.h"
 #include "plan/testing.h"
 
 namespace fathom::cli::bench {
@@ -176,6 +177,34 @@ TEST(BenchOutput, MarkdownIsATableAndWhatBelongsToIt) {
         "Weights are random: a \"small\", model.", "filled by a prefill", "pp8 1.75", "| linear", "50.0 %"}) {
     EXPECT_THAT(text, HasSubstr(part));
   }
+}
+
+Json decoded(const char* model, int64_t depth, double milliseconds, int threads = 2) {
+  return {{"model", model},   {"dtype", "bf16"},     {"n_threads", threads},           {"n_gen", 8},
+          {"n_depth", depth}, {"cpu_info", "A & B"}, {"median_ts", 1e3 / milliseconds}};
+}
+
+int64_t count_of(const std::string& text, const std::string& part) {
+  int64_t found = 0;
+  for (size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) ++found;
+  return found;
+}
+
+TEST(DepthChart, EveryModelIsACurveOverItsDepths) {
+  Json prefill = decoded("sambay", 0, 1);
+  prefill["n_gen"] = 0;
+  const std::vector<Json> rows = {decoded("transformer", 0, 4), decoded("transformer", 2048, 6.5),
+                                  decoded("sambay", 2048, 5.25), decoded("sambay", 0, 5), prefill};
+  const std::string svg = draw_depth_chart(rows);
+  EXPECT_EQ(svg.find("<svg"), 0U);
+  EXPECT_EQ(count_of(svg, "<path"), 2);
+  EXPECT_EQ(count_of(svg, "<circle"), 4 + 1);  // and one in the legend
+  for (const char* part :
+       {"Time of a decoded token, A &amp; B", "ms, median", ">transformer  6.5", ">sambay  5.25"})
+    EXPECT_THAT(svg, HasSubstr(part));
+  // The same model on other threads is another curve, and only then do names say threads.
+  EXPECT_THAT(draw_depth_chart({decoded("sambay", 0, 4), decoded("sambay", 0, 7, 1)}),
+              ::testing::AllOf(HasSubstr("sambay, 2 threads"), HasSubstr("sambay, 1 threads")));
 }
 
 }  // namespace
