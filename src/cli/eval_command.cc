@@ -37,7 +37,8 @@ Status check(const Flags& flags) {
   if (!flags.write_items.empty() && (scores_text || !flags.model.empty()))
     return invalid("--write-items writes the items of tasks and scores nothing: without MODEL and text");
   const std::pair<const char*, bool> for_packed[] = {{"--compute-budget", !settings.budgets.empty()},
-                                                     {"--routing-agreement", settings.agreement}};
+                                                     {"--routing-agreement", settings.agreement},
+                                                     {"--by-context", settings.by_context > 0}};
   for (const auto& [flag, given] : for_packed) {
     if (given && settings.perplexity.empty()) return invalid(std::string(flag) + " is for --perplexity");
   }
@@ -156,6 +157,9 @@ Action declare_eval(CLI::App& app) {
   app.add_flag("--keep-documents-apart", settings.keep_apart, "packed rows are cut at documents' ends");
   app.add_flag("--label-inside-row", settings.label_inside,
                "a packed row predicts all its tokens but the first, and none of the next row");
+  app.add_option("--by-context", settings.by_context,
+                 "of --perplexity: nll by the tokens of context, in buckets of so many")
+      ->check(at_least(1));
   app.add_option("--rolling", settings.rolling,
                  "text file or folder, each document scored in rolling windows, per word and byte; likewise")
       ->allow_extra_args(false);

@@ -156,6 +156,21 @@ TEST_F(EvalCommand, PredictsText) {
   EXPECT_EQ(out["rolling"]["words"], 12);
   EXPECT_NEAR(out["rolling"]["bits_per_byte,none"], std::log2(257), 0.5);
   EXPECT_NEAR(out["perplexity"]["nll"], std::log(257), 0.5);
+  EXPECT_FALSE(out["perplexity"].contains("by_context"));
+  const Outcome buckets = eval(
+      "@llama --perplexity @text.txt --sequence-length 16 --by-context 6 --json @out.json", "2>/dev/null");
+  ASSERT_EQ(buckets.code, 0) << buckets.text;
+  const nlohmann::json perplexity = json("out.json")["perplexity"], list = perplexity["by_context"];
+  ASSERT_EQ(list.size(), 3U);
+  double sum = 0;
+  for (const nlohmann::json& bucket : list)
+    sum += bucket["nll"].get<double>() * bucket["predictions"].get<double>();
+  EXPECT_NEAR(sum / 64, perplexity["nll"], 1e-9);
+  EXPECT_EQ(list[2]["from"], 13);
+  EXPECT_EQ(list[2]["to"], 16);
+  EXPECT_EQ(list[2]["predictions"], 16);
+  for (const char* part : {"| tokens of context | predictions |", "| 1 to 6 | 24 |", "| 13 to 16 | 16 |"})
+    EXPECT_THAT(buckets.text, HasSubstr(part));
   const Outcome limited = eval("@llama --perplexity @text.txt --sequence-length 16 -L 1 --json @out.json");
   ASSERT_EQ(limited.code, 0) << limited.text;
   EXPECT_EQ(json("out.json")["perplexity"]["rows"], 1);
@@ -258,6 +273,7 @@ TEST_F(EvalCommand, RefusesInOneSentence) {
        1, "--calibration-rows: found 4, expected fewer than the 4 packed rows"},
       {"@mor --perplexity @text.txt --sequence-length 16 --compute-budget 0.5 -L 1 --quiet", 1,
        "--compute-budget: one packed row, expected another one to find the thresholds on"},
+      {"@llama --rolling @text.txt --by-context 8", 1, "--by-context is for --perplexity"},
       {"@llama --rolling @text.txt --log-samples @x", 1, "--log-samples is for --tasks"},
       {"@none --rolling @text.txt", 1, "/none is not a directory"},
       {"@llama --tasks piqa --data @data -L -1", 2, "-1"},

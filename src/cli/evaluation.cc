@@ -107,7 +107,8 @@ class Evaluation {
           .routing = settings_.routing == "topk" ? RoutingMode::kTopK : RoutingMode::kThreshold,
           .max_inputs = longest_,
           .chunk = settings_.chunk,
-          .kv_type = settings_.kv_type};
+          .kv_type = settings_.kv_type,
+          .each_target = settings_.by_context > 0};
       scorer_.emplace(model_.plan, *model_.weights, settings, pool_);
     }
     if (longest_written_ > 0) {
@@ -141,6 +142,7 @@ class Evaluation {
   Status pack() {
     packing_.sequence_length = sequence_length();
     packing_.keep_documents_apart = settings_.keep_apart;
+    packing_.bucket = settings_.by_context;
     FATHOM_ASSIGN(ScratchDirectory scratch, ScratchDirectory::create("fathom-eval"));
     FATHOM_ASSIGN(PackedRows rows, pack_texts(settings_.perplexity, model_.codec,
                                               {.text = settings_.text,
@@ -299,6 +301,7 @@ class Evaluation {
     report.dtype = name_of(settings_.dtype);
     report.kv_type = name_of(settings_.kv_type);
     report.sequence_length = packing_.sequence_length;
+    report.bucket = packing_.bucket;
     report.max_inputs = std::max(longest_, longest_written_);
     return report;
   }

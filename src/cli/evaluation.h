@@ -18,6 +18,7 @@ struct EvaluationSettings {
   int64_t limit = 0;                             // packed rows, documents; 0: all
   int64_t sequence_length = 0;                   // of packed rows; 0: the model's longest, 2048 at most
   bool keep_apart = false, label_inside = false;
+  int64_t by_context = 0;  // positions of a bucket of packed rows' figures; 0: none
   std::vector<double> budgets;
   int64_t calibration_rows = 0;  // 0: a quarter, 16 at most
   bool agreement = false;

@@ -29,13 +29,31 @@ std::vector<Request> requests_of_row(const PackedRows& rows, int64_t row, const 
   return requests;
 }
 
+namespace {
+
+void add_by_context(const Request& request, const Score& score, int64_t bucket, PackedResult& result) {
+  FATHOM_CHECK(static_cast<int64_t>(score.of_targets.size()) == request.targets(),
+               "a scorer that does not tell of each target");
+  for (size_t i = 0; i < score.of_targets.size(); ++i) {
+    const int64_t before = request.first_target + static_cast<int64_t>(i);
+    const auto b = static_cast<size_t>((before - 1) / bucket);
+    result.by_context.resize(std::max(result.by_context.size(), b + 1));
+    result.by_context[b].log_likelihood += score.of_targets[i];
+    ++result.by_context[b].predictions;
+  }
+}
+
+}  // namespace
+
 Result<PackedResult> score_packed(const PackedRows& rows, int64_t count, const PackedSettings& settings,
                                   Scorer& scorer, const std::function<Status(const PackedResult&)>& on_row) {
   PackedResult result;
   for (int64_t row = 0; row < count; ++row) {
     for (const Request& request : requests_of_row(rows, row, settings)) {
-      result.log_likelihood += scorer.score({&request, 1}).front().log_likelihood;
+      const Score score = scorer.score({&request, 1}).front();
+      result.log_likelihood += score.log_likelihood;
       result.predictions += request.targets();
+      if (settings.bucket > 0) add_by_context(request, score, settings.bucket, result);
     }
     ++result.rows;
     FATHOM_TRY(on_row(result));

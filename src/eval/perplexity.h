@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "data/packed_rows.h"
@@ -16,12 +17,23 @@ namespace fathom::eval {
 struct PackedSettings {
   int64_t sequence_length = 0;        // rows fed at once
   bool keep_documents_apart = false;  // no sequence crosses a document's end
+  // Positions of a bucket of PackedResult::by_context; 0: none. Else the scorer tells of each target.
+  int64_t bucket = 0;
+};
+
+// Predictions whose tokens had about as many tokens of their sequence before them.
+struct ContextBucket {
+  double log_likelihood = 0;
+  int64_t predictions = 0;
+  double nll() const { return -log_likelihood / static_cast<double>(predictions); }
 };
 
 struct PackedResult {
   double log_likelihood = 0;  // of all predictions
   int64_t predictions = 0;
   int64_t rows = 0;  // packed rows scored
+  // Bucket b: from b * bucket + 1 to (b + 1) * bucket tokens before.
+  std::vector<ContextBucket> by_context = {};
   double nll() const { return -log_likelihood / static_cast<double>(predictions); }
 };
 

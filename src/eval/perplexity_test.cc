@@ -77,6 +77,45 @@ TEST_F(Packed, TheMeanIsOverPredictions) {
   EXPECT_NEAR(result->nll(), std::log(97), 0.5);  // a fresh model knows nothing
 }
 
+// The model is causal: what the first buckets hold is what a shorter row gives.
+TEST_F(Packed, BucketsByContextAreThoseOfShorterRows) {
+  const ModelPlan plan = *build_plan(testing_plan::tiny());
+  SerialParallel serial;
+  const Weights weights = random_weights(plan, 3, DType::kF32, serial);
+  Scorer scorer(plan, weights, {.max_inputs = 5, .chunk = 3, .each_target = true}, serial);
+  const auto scored = [&](bool apart, int64_t bucket) {
+    const auto result =
+        score_packed(rows(6, 5), 2, {.sequence_length = 5, .keep_documents_apart = apart, .bucket = bucket},
+                     scorer, [](const PackedResult&) { return Status(); });
+    EXPECT_TRUE(result.ok());
+    return *result;
+  };
+  const PackedResult result = scored(false, 2);
+  ASSERT_EQ(result.by_context.size(), 3U);
+  double so_far = 0;
+  for (const auto& [b, fed] : {std::pair{0, 2}, {1, 4}, {2, 5}}) {
+    const ContextBucket& bucket = result.by_context[static_cast<size_t>(b)];
+    EXPECT_EQ(bucket.predictions, b == 2 ? 2 : 4);
+    so_far += bucket.log_likelihood;
+    double shorter = 0;
+    for (const int64_t row : {0, 1}) {
+      Request request = requests_of_row(rows(6, 5), row, {.sequence_length = 5}).front();
+      request.tokens.resize(static_cast<size_t>(fed) + 1);
+      request.inputs = fed;
+      shorter += scorer.score({&request, 1}).front().log_likelihood;
+    }
+    EXPECT_NEAR(so_far, shorter, 1e-12);
+  }
+  EXPECT_NEAR(so_far, result.log_likelihood, 1e-12);
+
+  // Context begins with the document where documents are kept apart: 2, 2, 1 and 3 tokens are predicted.
+  const PackedResult apart = scored(true, 2);
+  ASSERT_EQ(apart.by_context.size(), 2U);
+  EXPECT_EQ(apart.by_context[0].predictions, 2 + 2 + 1 + 2);
+  EXPECT_EQ(apart.by_context[1].predictions, 1);
+  EXPECT_TRUE(scored(false, 0).by_context.empty());
+}
+
 TEST(Rolling, CountsWordsAndBytesOfTheText) {
   const ModelPlan plan = *build_plan(testing_plan::tiny());
   SerialParallel serial;

@@ -155,6 +155,37 @@ std::string lines_about(const Report& report) {
   return text;
 }
 
+// From how many tokens of context to how many.
+std::pair<int64_t, int64_t> limits_of(const Report& report, size_t bucket) {
+  const auto b = static_cast<int64_t>(bucket);
+  return {b * report.bucket + 1, std::min((b + 1) * report.bucket, report.sequence_length)};
+}
+
+std::string table_by_context(const Report& report) {
+  std::string text = "| tokens of context | predictions | nll | perplexity |\n| --- | ---: | ---: | ---: |\n";
+  for (size_t b = 0; b < report.packed->by_context.size(); ++b) {
+    const ContextBucket& bucket = report.packed->by_context[b];
+    const auto [from, to] = limits_of(report, b);
+    text += "| " + std::to_string(from) + " to " + std::to_string(to) + " | " +
+            std::to_string(bucket.predictions) + " | " + fixed(bucket.nll(), 4) + " | " +
+            fixed(std::exp(bucket.nll()), 4) + " |\n";
+  }
+  return text;
+}
+
+Json json_by_context(const Report& report) {
+  Json list = Json::array();
+  for (size_t b = 0; b < report.packed->by_context.size(); ++b) {
+    const ContextBucket& bucket = report.packed->by_context[b];
+    const auto [from, to] = limits_of(report, b);
+    list.push_back({{"from", from},
+                    {"to", to},
+                    {"predictions", bucket.predictions},
+                    {"nll", number_or_null(bucket.nll())}});
+  }
+  return list;
+}
+
 Json json_of(const TaskResult& result) {
   Json json;
   json["alias"] = result.name;
@@ -207,6 +238,7 @@ void add_task(const TaskReport& task, Json& json) {
 std::string to_table(const Report& report) {
   std::string text = table_of(rows_of(report));
   text += '\n' + lines_about(report);
+  if (report.packed && report.bucket > 0) text += '\n' + table_by_context(report);
   if (report.depths) text += '\n' + to_table(*report.depths, report.agreement);
   return text;
 }
@@ -220,6 +252,7 @@ Json to_json(const Report& report) {
                           {"predictions", report.packed->predictions},
                           {"rows", report.packed->rows},
                           {"sequence_length", report.sequence_length}};
+    if (report.bucket > 0) json["perplexity"]["by_context"] = json_by_context(report);
   }
   if (report.depths) json["depths"] = to_json(*report.depths);
   if (report.rolling) {

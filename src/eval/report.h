@@ -20,6 +20,7 @@ struct Report {
   std::vector<TaskReport> tasks;
   std::optional<PackedResult> packed;
   int64_t sequence_length = 0;       // of packed rows
+  int64_t bucket = 0;                // positions of a bucket of packed->by_context
   std::optional<DepthStudy> depths;  // of the same rows
   bool agreement = false;            // the table says how far the routing rules agree
   std::optional<RollingResult> rolling;

@@ -167,7 +167,9 @@ void Scorer::add_scores(const float* logits, int64_t first_row, int64_t rows, co
       if (at < request.first_target || at >= static_cast<int64_t>(request.tokens.size())) continue;
       const int32_t target = request.tokens[static_cast<size_t>(at)];
       const RowVerdict& verdict = verdicts[static_cast<size_t>(r)];
-      score.log_likelihood += static_cast<double>(logits[r * vocab_size_ + target]) - verdict.log_sum;
+      const double log_likelihood = static_cast<double>(logits[r * vocab_size_ + target]) - verdict.log_sum;
+      score.log_likelihood += log_likelihood;
+      if (settings_.each_target) score.of_targets.push_back(log_likelihood);
       score.greedy = score.greedy && verdict.most_probable == target;
     }
   }

@@ -23,11 +23,13 @@ struct ScorerSettings {
   int64_t max_inputs = 0;                         // rows of the longest request
   int64_t chunk = 256;                            // rows of a forward call under kThreshold
   DType kv_type = DType::kF32;
+  bool each_target = false;  // scores tell of every target
 };
 
 struct Score {
-  double log_likelihood = 0;  // of all targets, in nats
-  bool greedy = true;         // each target is the most probable token (the lowest id among equals)
+  double log_likelihood = 0;            // of all targets, in nats
+  bool greedy = true;                   // each target is the most probable token (the lowest id among equals)
+  std::vector<double> of_targets = {};  // log-likelihoods, in order, where the settings ask for them
 };
 
 class Scorer {
