@@ -130,10 +130,8 @@ class Evaluation {
     eval::Writing& writing = *work.writing;
     const bool as_published = settings_.context == 0 && writing.context > 0;
     writing.context = as_published ? std::min(writing.context, max_inputs_) : max_inputs_;
-    if (!prompts_ || writing.chat) {
-      FATHOM_ASSIGN(prompts_, prompt_codec_of(model_, writing.chat, settings_.chat_template));
-    }
-    FATHOM_ASSIGN(const int64_t longest, eval::longest_written(work.items, writing, *prompts_));
+    FATHOM_ASSIGN(work.prompts, prompt_codec_of(model_, writing.chat, settings_.chat_template));
+    FATHOM_ASSIGN(const int64_t longest, eval::longest_written(work.items, writing, work.prompts));
     longest_written_ = std::max(longest_written_, longest);
     several_answers_ |= writing.samples > 1;
     return {};
@@ -190,7 +188,7 @@ class Evaluation {
   Result<eval::TaskReport> write_answers(const TaskWork& work) {
     begin_task(work.items);
     return eval::evaluate_written(
-        work.items, *work.writing, *prompts_, *writer_,
+        work.items, *work.writing, work.prompts, *writer_,
         {.on_item = [&](const eval::ScoredItem& scored) { return note(work.items, scored); },
          .go_on = [] { return !stopping.load(); }});
   }
@@ -331,7 +329,6 @@ class Evaluation {
   int64_t longest_written_ = 0;  // prompt and answer
   bool several_answers_ = false;
   double right_ = 0;  // of the task that is going on
-  std::optional<eval::PromptCodec> prompts_;
   eval::PackedSettings packing_;
   std::optional<PackedRows> packed_;
   std::optional<eval::Scorer> scorer_;  // where there is something to score

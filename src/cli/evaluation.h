@@ -8,7 +8,7 @@
 #include "base/result.h"
 #include "cli/loaded_model.h"
 #include "data/text_documents.h"
-#include "eval/items.h"
+#include "eval/written.h"
 
 namespace fathom::cli {
 
@@ -37,6 +37,7 @@ struct EvaluationSettings {
 struct TaskWork {
   eval::TaskItems items;
   std::optional<eval::Writing> writing;
+  eval::PromptCodec prompts = {};  // made by run_evaluation()
 };
 
 // Scores everything, prints the table, writes the files. Returns an exit code. Ctrl-C ends it without a
