@@ -13,8 +13,7 @@ namespace fathom::cli {
 
 class WrittenFlags {
  public:
-  // --samples, --max-tokens, those of sampling, and those of Phonebook. `app` and the object outlive each
-  // other's use.
+  // Declares --samples, --max-tokens, those of sampling, and those of Phonebook. `app` outlives the object.
   explicit WrittenFlags(CLI::App& app);
 
   // Error: a flag that none of the tasks takes.

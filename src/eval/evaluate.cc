@@ -105,7 +105,7 @@ TaskResult result_of_groups(const Task& task, const std::vector<TaskResult>& gro
 }  // namespace
 
 std::string place_of(const TaskItems& items, const Item& item) {
-  return items.file + ", item " + std::to_string(item.index) +
+  return (items.file.empty() ? "" : items.file + ", ") + "item " + std::to_string(item.index) +
          (item.group.empty() ? "" : " of " + item.group);
 }
 

@@ -19,8 +19,9 @@ struct Item {
   int64_t index = 0;                       // in its file, or in its group, from 0
   int64_t measurement = 0;                 // of groups that are measured more than once, from 0
   std::vector<std::string> contexts = {};  // one, or one per choice; description and examples included
-  std::vector<std::string> continuations = {};  // one per choice, or one; the space before it is not in it
-  int32_t gold = -1;                            // -1: no choices, one context and one continuation
+  // One per choice, or one; the space before it is not in it. Where answers are written: the right one.
+  std::vector<std::string> continuations = {};
+  int32_t gold = -1;  // -1: no choices, one context and one continuation
 
   size_t requests() const { return std::max(contexts.size(), continuations.size()); }
   const std::string& context(size_t i) const { return contexts[contexts.size() == 1 ? 0 : i]; }

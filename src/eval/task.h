@@ -52,9 +52,10 @@ struct GoldRule {
 struct RowForm {
   // "published": the dataset's own fields; "prepared": contexts already put together.
   std::string_view name = {};
-  std::string_view key = {};    // the field that tells the form
-  RowTexts contexts = {};       // one, or one per choice
-  RowTexts continuations = {};  // one per choice, or one; a space comes before each
+  std::string_view key = {};  // the field that tells the form
+  RowTexts contexts = {};     // one, or one per choice
+  // One per choice, or one; a space comes before each. Where answers are written: the right one, as it is.
+  RowTexts continuations = {};
   GoldRule gold = {};
   bool without_brackets = false;  // all texts go through eval/text_rules.h's without_brackets()
   // Templates of choices that the context shows in an order that is drawn, the right one first. The right one
