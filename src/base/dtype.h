@@ -6,7 +6,7 @@
 
 namespace fathom {
 
-enum class DType : uint8_t { kF32, kBF16, kF16, kI64, kI32, kU16, kU8, kF64 };
+enum class DType : uint8_t { kF32, kBF16, kF16, kI64, kI32, kU16, kU8, kF64, kI8 };
 
 constexpr int64_t size_of(DType type) {
   switch (type) {
@@ -21,6 +21,7 @@ constexpr int64_t size_of(DType type) {
     case DType::kU16:
       return 2;
     case DType::kU8:
+    case DType::kI8:
       return 1;
   }
   return 0;
@@ -45,6 +46,8 @@ constexpr std::string_view name_of(DType type) {
       return "u8";
     case DType::kF64:
       return "f64";
+    case DType::kI8:
+      return "int8";
   }
   return "?";
 }

@@ -16,12 +16,13 @@ struct AdaptedNorms {
   const void* weight = nullptr;  // [out, in]
   const void* a = nullptr;       // [rank, in]
   const void* b = nullptr;       // [out, rank]
-  DType type = DType::kF32;      // of all three, float or bfloat16
+  DType type = DType::kF32;      // of all three, float or bfloat16; with weight_scale of a and b
   float* norms = nullptr;        // [out], overwritten
   int64_t in = 0;
   int64_t out = 0;
   int64_t rank = 0;
   float scaling = 1;
+  const float* weight_scale = nullptr;  // [out]: the weight is int8, and this multiplies its rows; else null
 };
 
 void adapted_norms_fwd_ref(const AdaptedNorms& args);

@@ -16,7 +16,11 @@ void adapted_norms_fwd_ref(const AdaptedNorms& args) {
       double change = 0;
       for (int64_t k = 0; k < args.rank; ++k)
         change += value(args.b, o * args.rank + k) * value(args.a, k * args.in + i);
-      squares += std::pow(value(args.weight, o * args.in + i) + args.scaling * change, 2);
+      const int64_t at = o * args.in + i;
+      const double weight = args.weight_scale != nullptr
+                                ? double{args.weight_scale[o]} * static_cast<const int8_t*>(args.weight)[at]
+                                : value(args.weight, at);
+      squares += std::pow(weight + args.scaling * change, 2);
     }
     args.norms[o] = static_cast<float>(std::sqrt(squares));
   }

@@ -16,8 +16,17 @@ struct Halves {
   }
 };
 
-// A row of W passes once; the change of kLanes of its elements at a time stays in a register.
-template <class F>
+struct Wholes {
+  FATHOM_INLINE Vec at(const void* data, int64_t i, int64_t n) {
+    Vec v = {};
+    for (int64_t k = 0; k < n; ++k) v[k] = (float)((const int8_t*)data)[i + k];
+    return v;
+  }
+};
+
+// A row of W passes once; the change of kLanes of its elements at a time stays in a register. W is read as
+// a Matrix, A and B as F.
+template <class Matrix, class F>
 FATHOM_INLINE float norm_of_row(const AdaptedNorms& args, int64_t row) {
   Vec squares = {};
   for (int64_t i = 0; i < args.in; i += kLanes) {
@@ -27,7 +36,9 @@ FATHOM_INLINE float norm_of_row(const AdaptedNorms& args, int64_t row) {
       const Vec b = broadcast(F::at(args.b, row * args.rank + k, 1)[0]);
       change = fma(b, F::at(args.a, k * args.in + i, n), change);
     }
-    const Vec value = fma(change, broadcast(args.scaling), F::at(args.weight, row * args.in + i, n));
+    Vec weight = Matrix::at(args.weight, row * args.in + i, n);
+    if (args.weight_scale != nullptr) weight = weight * args.weight_scale[row];
+    const Vec value = fma(change, broadcast(args.scaling), weight);
     squares = fma(value, value, squares);
   }
   return __builtin_sqrtf(sum(squares));
@@ -37,8 +48,13 @@ FATHOM_INLINE float norm_of_row(const AdaptedNorms& args, int64_t row) {
 
 void adapted_norms_rows(const AdaptedNorms& args, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row) {
-    args.norms[row] =
-        args.type == DType::kF32 ? norm_of_row<Floats>(args, row) : norm_of_row<Halves>(args, row);
+    if (args.weight_scale != nullptr) {
+      args.norms[row] = args.type == DType::kF32 ? norm_of_row<Wholes, Floats>(args, row)
+                                                 : norm_of_row<Wholes, Halves>(args, row);
+    } else {
+      args.norms[row] = args.type == DType::kF32 ? norm_of_row<Floats, Floats>(args, row)
+                                                 : norm_of_row<Halves, Halves>(args, row);
+    }
   }
 }
 

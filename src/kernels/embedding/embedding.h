@@ -11,12 +11,13 @@ namespace fathom::kernels {
 
 struct EmbeddingFwd {
   const int32_t* ids = nullptr;  // [rows]
-  const void* table = nullptr;   // [vocab, dim], float or bfloat16
+  const void* table = nullptr;   // [vocab, dim], float, bfloat16 or int8
   DType table_type = DType::kF32;
   float* y = nullptr;  // [rows, dim]
   int64_t rows = 0;
   int64_t dim = 0;
   int64_t vocab = 0;
+  const float* table_scale = nullptr;  // [vocab] of int8, whose rows it multiplies; else null
 };
 
 struct EmbeddingBwd {

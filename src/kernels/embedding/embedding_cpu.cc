@@ -29,6 +29,10 @@ void embedding_fwd_cpu(const EmbeddingFwd& args, Parallel& parallel) {
       if (args.table_type == DType::kF32) {
         std::memcpy(y, static_cast<const float*>(args.table) + entry,
                     static_cast<size_t>(args.dim) * sizeof(float));
+      } else if (args.table_type == DType::kI8) {
+        const int8_t* from = static_cast<const int8_t*>(args.table) + entry;
+        const float scale = args.table_scale[args.ids[r]];
+        for (int64_t d = 0; d < args.dim; ++d) y[d] = scale * static_cast<float>(from[d]);
       } else {
         const BFloat16* from = static_cast<const BFloat16*>(args.table) + entry;
         for (int64_t d = 0; d < args.dim; ++d) y[d] = to_float(from[d]);

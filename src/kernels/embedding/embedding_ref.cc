@@ -24,6 +24,11 @@ void embedding_fwd_ref(const EmbeddingFwd& args) {
   for (int64_t r = 0; r < args.rows; ++r) {
     const int64_t entry = args.ids[r] * args.dim;
     for (int64_t d = 0; d < args.dim; ++d) {
+      if (args.table_type == DType::kI8) {
+        args.y[r * args.dim + d] =
+            args.table_scale[args.ids[r]] * static_cast<const int8_t*>(args.table)[entry + d];
+        continue;
+      }
       args.y[r * args.dim + d] = args.table_type == DType::kF32
                                      ? static_cast<const float*>(args.table)[entry + d]
                                      : to_float(static_cast<const BFloat16*>(args.table)[entry + d]);

@@ -16,22 +16,29 @@ const std::vector<int32_t> kIds = {4, 0, 4, 2, 6, 4, 0};
 TEST(Embedding, CopiesTheRowOfEachId) {
   constexpr int64_t kVocab = 7, kDim = 19;
   const Buffer table = Buffer::normal(kVocab * kDim, 1);
+  const Buffer scale = Buffer::normal(kVocab, 3);
   std::vector<BFloat16> half;
-  for (int64_t i = 0; i < table.size(); ++i) half.push_back(to_bfloat16(table[i]));
+  std::vector<int8_t> whole;
+  for (int64_t i = 0; i < table.size(); ++i) {
+    half.push_back(to_bfloat16(table[i]));
+    whole.push_back(static_cast<int8_t>(30 * table[i]));
+  }
+  const std::pair<DType, const void*> tables[] = {
+      {DType::kF32, table.data()}, {DType::kBF16, half.data()}, {DType::kI8, whole.data()}};
   ThreadPool pool(3);
-  for (DType type : {DType::kF32, DType::kBF16}) {
+  for (const auto& [type, data] : tables) {
     Buffer ref(7 * kDim), cpu(7 * kDim);
-    EmbeddingFwd args{kIds.data(), type == DType::kF32 ? static_cast<const void*>(table.data()) : half.data(),
-                      type,        ref.data(),
-                      7,           kDim,
-                      kVocab};
+    EmbeddingFwd args{kIds.data(), data, type,   ref.data(),
+                      7,           kDim, kVocab, type == DType::kI8 ? scale.data() : nullptr};
     embedding_fwd_ref(args);
     args.y = cpu.data();
     embedding_fwd_cpu(args, pool);
     EXPECT_TRUE(testing::same_bits(cpu, ref));
     EXPECT_TRUE(cpu.intact());
     const float expected = table[6 * kDim + 3];
-    EXPECT_EQ(ref[4 * kDim + 3], type == DType::kF32 ? expected : round_to_bfloat16(expected));
+    if (type == DType::kF32) EXPECT_EQ(ref[4 * kDim + 3], expected);
+    if (type == DType::kBF16) EXPECT_EQ(ref[4 * kDim + 3], round_to_bfloat16(expected));
+    if (type == DType::kI8) EXPECT_EQ(ref[4 * kDim + 3], scale[6] * static_cast<float>(whole[6 * kDim + 3]));
   }
 }
 

@@ -15,9 +15,12 @@ constexpr int64_t kLongestStep = 32;          // inputs; a packed row is zero up
 
 void check(std::span<const LinearFwd> products) {
   const LinearFwd& first = products.front();
-  FATHOM_CHECK(first.weight_type == DType::kF32 || first.weight_type == DType::kBF16,
-               "weights are f32 or bf16");
+  const DType type = first.weight_type;
+  FATHOM_CHECK(type == DType::kF32 || type == DType::kBF16 || type == DType::kI8,
+               "weights are f32, bf16 or int8");
   for (const LinearFwd& product : products) {
+    FATHOM_CHECK((product.weight_scale != nullptr) == (type == DType::kI8) || product.out == 0,
+                 "scales belong to int8 weights");
     FATHOM_CHECK(product.x_stride >= product.in && product.y_stride >= product.out, "rows overlap");
     FATHOM_CHECK(product.x == first.x && product.rows == first.rows && product.in == first.in &&
                      product.x_stride == first.x_stride && product.weight_type == first.weight_type &&
@@ -28,15 +31,25 @@ void check(std::span<const LinearFwd> products) {
 
 LinearRows rows_of(const LinearFwd& args, Parallel& parallel) {
   if (args.weight_type == DType::kF32) {
-    return {args.x, args.x_stride * static_cast<int64_t>(sizeof(float))};
+    return {args.x, args.x_stride * static_cast<int64_t>(sizeof(float)), nullptr};
   }
   const auto pack_fn = FATHOM_SIMD_SELECT(linear_pack_row);
+  const auto quantise_fn = FATHOM_SIMD_SELECT(linear_quantise_row);
+  const int64_t stride = FATHOM_SIMD_SELECT(linear_packed_bytes)(args.in, args.weight_type);
   auto* packed = static_cast<uint8_t*>(args.workspace);
-  const int64_t stride = FATHOM_SIMD_SELECT(linear_packed_bytes)(args.in);
+  auto* scale =
+      args.weight_type == DType::kI8 ? reinterpret_cast<float*>(packed + args.rows * stride) : nullptr;
   parallel.run(args.rows, 8, [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; ++r) pack_fn(args.x + r * args.x_stride, args.in, packed + r * stride);
+    for (int64_t r = begin; r < end; ++r) {
+      const float* const x = args.x + r * args.x_stride;
+      if (scale != nullptr) {
+        scale[r] = quantise_fn(x, args.in, packed + r * stride);
+      } else {
+        pack_fn(x, args.in, packed + r * stride);
+      }
+    }
   });
-  return {packed, stride};
+  return {packed, stride, scale};
 }
 
 // Inputs of a block stay in the second-level cache while weights pass by; but weights should not pass too
@@ -49,8 +62,10 @@ int64_t rows_per_block(int64_t rows, const LinearRows& x) {
 }  // namespace
 
 int64_t linear_fwd_workspace(int64_t rows, int64_t in, DType weight_type) {
-  const int64_t row = round_up(in, kLongestStep) * static_cast<int64_t>(sizeof(float));
-  return weight_type == DType::kBF16 ? rows * row : 0;
+  const int64_t row = round_up(in, kLongestStep);
+  if (weight_type == DType::kBF16) return rows * row * static_cast<int64_t>(sizeof(float));
+  if (weight_type == DType::kI8) return rows * (row * static_cast<int64_t>(sizeof(int16_t)) + 4);
+  return 0;
 }
 
 void linear_fwd_cpu(const LinearFwd& args, Parallel& parallel) {

@@ -1,6 +1,7 @@
-// How inputs and weights of a type meet at a level. A step takes kStep inputs and their weights; an
-// accumulator gets kParts multiply-adds of it, in the order of the parts. The *_n forms read the first n <
-// kStep weights only. Included by linear_simd.cc alone, under the rules of simd/vec.h.
+// How inputs and weights of a type meet at a level. A step takes kStep inputs and their weights; a sum, one
+// number in each lane, gets kParts multiply-adds of it, in the order of the parts. The *_n forms read the
+// first n < kStep weights only. Whole numbers are summed for at most kMostSteps steps, then as floats.
+// Included by linear_simd.cc alone, under the rules of simd/vec.h.
 #pragma once
 
 #include "kernels/simd/vec.h"
@@ -23,6 +24,7 @@ struct F32Format {
   static constexpr int kTileRows = kWideTileRows, kTileOuts = kWideTileOuts;
   static constexpr int kStep = kLanes, kParts = 1, kInputBytes = 4, kWeightBytes = 4;
   using Operand = Vec;
+  using Sum = Vec;
   FATHOM_INLINE Vec input(const char* x, int) { return load((const float*)x); }
   FATHOM_INLINE Vec input_n(const char* x, int, int64_t n) { return load_n((const float*)x, n); }
   FATHOM_INLINE Vec weight(const char* w, int) { return load((const float*)w); }
@@ -55,6 +57,7 @@ struct Bf16Format {
   static constexpr int kTileRows = kWideTileRows, kTileOuts = kWideTileOuts;
   static constexpr int kStep = 2 * kLanes, kParts = 1, kInputBytes = 2, kWeightBytes = 2;
   using Operand = IVec;
+  using Sum = Vec;
   FATHOM_INLINE IVec input(const char* x, int) { return load_pairs(x); }
   FATHOM_INLINE IVec input_n(const char* x, int, int64_t) { return load_pairs(x); }
   FATHOM_INLINE IVec weight(const char* w, int) { return load_pairs(w); }
@@ -76,6 +79,7 @@ struct Bf16Format {
 #endif
   static constexpr int kStep = 2 * kLanes, kParts = 2, kInputBytes = 4, kWeightBytes = 2;
   using Operand = Vec;
+  using Sum = Vec;
   FATHOM_INLINE Vec half(IVec pairs, int part) {
     return part == 0 ? (Vec)(pairs & (int32_t)0xffff0000) : (Vec)(pairs << 16);
   }
@@ -87,6 +91,45 @@ struct Bf16Format {
 };
 
 #endif
+
+// Int8 weights, widened in registers to 16 bits, times whole numbers of 16 bits. A lane adds both products of
+// a pair of neighbours: at most 2 * 32767 * 128, of which 256 fit into 31 bits.
+struct Int8Format {
+  static constexpr int kTileRows = kWideTileRows, kTileOuts = kWideTileOuts;
+  static constexpr int kStep = 2 * kLanes, kParts = 1, kInputBytes = 2, kWeightBytes = 1;
+  static constexpr int64_t kMostSteps = 256;
+  using Operand = IVec;
+  using Sum = IVec;
+  FATHOM_INLINE IVec input(const char* x, int) { return load_pairs(x); }
+  FATHOM_INLINE IVec input_n(const char* x, int, int64_t) { return load_pairs(x); }
+  FATHOM_INLINE IVec weight(const char* w, int) {
+#if defined(FATHOM_HAS_AVX512)
+    return (IVec)_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i*)w));
+#elif defined(FATHOM_SIMD_avx2)
+    return (IVec)_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)w));
+#else
+    int16_t wide[kStep];
+    for (int i = 0; i < kStep; ++i) wide[i] = ((const int8_t*)w)[i];
+    return load_pairs((const char*)wide);
+#endif
+  }
+  FATHOM_INLINE IVec weight_n(const char* w, int part, int64_t n) {
+    char values[kStep] = {};
+    for (int64_t i = 0; i < n; ++i) values[i] = w[i];
+    return weight(values, part);
+  }
+  FATHOM_INLINE IVec multiply_add(IVec x, IVec w, IVec total) {
+#if defined(FATHOM_SIMD_avx512_bf16)
+    return (IVec)_mm512_dpwssd_epi32((__m512i)total, (__m512i)x, (__m512i)w);
+#elif defined(FATHOM_HAS_AVX512)
+    return total + (IVec)_mm512_madd_epi16((__m512i)x, (__m512i)w);
+#elif defined(FATHOM_SIMD_avx2)
+    return total + (IVec)_mm256_madd_epi16((__m256i)x, (__m256i)w);
+#else
+    return total + (x >> 16) * (w >> 16) + (x << 16 >> 16) * (w << 16 >> 16);
+#endif
+  }
+};
 
 }  // namespace
 

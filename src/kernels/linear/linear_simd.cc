@@ -22,7 +22,7 @@ struct Ahead {
 // R x O accumulators over `count` inputs.
 template <class F, int R, int O>
 FATHOM_INLINE void accumulate(const char* x, int64_t x_stride, const char* weight, int64_t weight_stride,
-                              int64_t count, Ahead ahead, Vec total[R][O]) {
+                              int64_t count, Ahead& ahead, typename F::Sum total[R][O]) {
   constexpr int64_t kStepBytes = F::kStep * F::kWeightBytes;
   int64_t i = 0;
   for (; i + F::kStep <= count; i += F::kStep) {
@@ -52,9 +52,29 @@ FATHOM_INLINE void accumulate(const char* x, int64_t x_stride, const char* weigh
   }
 }
 
+// The same as floats: whole numbers become floats before they can overflow.
+template <class F, int R, int O>
+FATHOM_INLINE void accumulate_floats(const char* x, int64_t x_stride, const char* weight,
+                                     int64_t weight_stride, int64_t count, Ahead ahead, Vec total[R][O]) {
+  if constexpr (__is_same(typename F::Sum, Vec)) {
+    accumulate<F, R, O>(x, x_stride, weight, weight_stride, count, ahead, total);
+  } else {
+    constexpr int64_t kMost = F::kMostSteps * F::kStep;
+    for (int64_t first = 0; first < count; first += kMost) {
+      typename F::Sum part[R][O] = {};
+      accumulate<F, R, O>(x + first * F::kInputBytes, x_stride, weight + first * F::kWeightBytes,
+                          weight_stride, count - first < kMost ? count - first : kMost, ahead, part);
+      for (int r = 0; r < R; ++r) {
+        for (int o = 0; o < O; ++o) total[r][o] = total[r][o] + __builtin_convertvector(part[r][o], Vec);
+      }
+    }
+  }
+}
+
 // Sums the accumulators, kLanes of them at a time, and writes the outputs.
 template <int R, int O>
-FATHOM_INLINE void finish(const LinearFwd& args, int64_t row, int64_t out, Vec total[R][O]) {
+FATHOM_INLINE void finish(const LinearFwd& args, const LinearRows& x, int64_t row, int64_t out,
+                          Vec total[R][O]) {
   static_assert(O <= kLanes);
   constexpr int kGroups = (R * O + kLanes - 1) / kLanes;
   float sums[kGroups * kLanes];
@@ -68,6 +88,7 @@ FATHOM_INLINE void finish(const LinearFwd& args, int64_t row, int64_t out, Vec t
   for (int r = 0; r < R; ++r) {
     float* y = args.y + (row + r) * args.y_stride + out;
     Vec value = load_n(sums + r * O, O);
+    if (x.scale != nullptr) value = value * load_n(args.weight_scale + out, O) * x.scale[row + r];
     if (args.out_scale != nullptr) value = value * load_n(args.out_scale + out, O);
     if (args.bias != nullptr) value = value + load_n(args.bias + out, O);
     value = value * args.scale;
@@ -92,13 +113,13 @@ FATHOM_INLINE void stream(const LinearFwd& args, const LinearRows& x, int64_t ro
   Vec total[S][R][O];
   for (int o = 0; o < O; ++o) {
     Vec one[R][S] = {};
-    accumulate<F, R, S>(input_at(x, row), x.stride, weight_at<F>(args, out + o),
-                        apart * args.in * F::kWeightBytes, args.in, Ahead{nullptr, 0}, one);
+    accumulate_floats<F, R, S>(input_at(x, row), x.stride, weight_at<F>(args, out + o),
+                               apart * args.in * F::kWeightBytes, args.in, Ahead{nullptr, 0}, one);
     for (int s = 0; s < S; ++s) {
       for (int r = 0; r < R; ++r) total[s][r][o] = one[r][s];
     }
   }
-  for (int s = 0; s < S; ++s) finish<R, O>(args, row, out + s * apart, total[s]);
+  for (int s = 0; s < S; ++s) finish<R, O>(args, x, row, out + s * apart, total[s]);
 }
 
 template <class F, int R>
@@ -122,9 +143,9 @@ FATHOM_INLINE void stream_block(const LinearFwd& args, const LinearRows& x, int6
 template <class F, int R, int O>
 FATHOM_INLINE void tile(const LinearFwd& args, const LinearRows& x, int64_t row, int64_t out, Ahead ahead) {
   Vec total[R][O] = {};
-  accumulate<F, R, O>(input_at(x, row), x.stride, weight_at<F>(args, out), args.in * F::kWeightBytes, args.in,
-                      ahead, total);
-  finish<R, O>(args, row, out, total);
+  accumulate_floats<F, R, O>(input_at(x, row), x.stride, weight_at<F>(args, out), args.in * F::kWeightBytes,
+                             args.in, ahead, total);
+  finish<R, O>(args, x, row, out, total);
 }
 
 template <class F, int R, int O>
@@ -170,19 +191,32 @@ FATHOM_INLINE void block(const LinearFwd& args, const LinearRows& x, int64_t row
   }
 }
 
+// The lower halves of the lanes.
+FATHOM_INLINE void store_halves(int16_t* p, IVec v) {
+  const HVec halves = __builtin_convertvector(v, HVec);
+  __builtin_memcpy(p, &halves, sizeof halves);
+}
+
+template <class F>
+FATHOM_INLINE int64_t packed_bytes(int64_t in) {
+  return (in + F::kStep - 1) / F::kStep * F::kStep * F::kInputBytes;
+}
+
 }  // namespace
 
 void linear_fwd_block(const LinearFwd& args, const LinearRows& x, int64_t row_begin, int64_t row_end,
                       int64_t out_begin, int64_t out_end) {
   if (args.weight_type == DType::kF32) {
     block<F32Format>(args, x, row_begin, row_end, out_begin, out_end);
+  } else if (args.weight_type == DType::kI8) {
+    block<Int8Format>(args, x, row_begin, row_end, out_begin, out_end);
   } else {
     block<Bf16Format>(args, x, row_begin, row_end, out_begin, out_end);
   }
 }
 
-int64_t linear_packed_bytes(int64_t in) {
-  return (in + Bf16Format::kStep - 1) / Bf16Format::kStep * Bf16Format::kStep * Bf16Format::kInputBytes;
+int64_t linear_packed_bytes(int64_t in, DType weight_type) {
+  return weight_type == DType::kI8 ? packed_bytes<Int8Format>(in) : packed_bytes<Bf16Format>(in);
 }
 
 void linear_pack_row(const float* x, int64_t in, void* packed) {
@@ -199,6 +233,32 @@ void linear_pack_row(const float* x, int64_t in, void* packed) {
       to += sizeof operand;
     }
   }
+}
+
+float linear_quantise_row(const float* x, int64_t in, void* packed) {
+  constexpr int32_t kSign = (int32_t)0x80000000;
+  Vec most = {}, not_finite = {};
+  for (int64_t i = 0; i < in; i += kLanes) {
+    const Vec value = load_n(x + i, lanes_left(in - i));
+    most = max((Vec)((IVec)value & ~kSign), most);
+    not_finite = not_finite + (value - value);  // 0, or NaN for ever
+  }
+  const int64_t bytes = linear_packed_bytes(in, DType::kI8);
+  const float scale = max_lane(most) / kLinearRowLimit;
+  const float bad = sum(not_finite);
+  if (bad != 0 || scale == 0) {
+    __builtin_memset(packed, 0, (size_t)bytes);
+    return bad != 0 ? bad : 0;
+  }
+  const Vec limit = broadcast(kLinearRowLimit), magic = broadcast(12582912.0F);  // 1.5 * 2^23 rounds
+  int16_t* to = (int16_t*)packed;
+  for (int64_t i = 0; i < bytes / 2; i += kLanes) {
+    const int64_t left = in - i;
+    const Vec value = left > 0 ? load_n(x + i, lanes_left(left)) : Vec{};
+    const Vec whole = max(min((value / scale + magic) - magic, limit), -limit);
+    store_halves(to + i, __builtin_convertvector(whole, IVec));
+  }
+  return scale;
 }
 
 }  // namespace fathom::kernels::FATHOM_SIMD_LEVEL

@@ -5,6 +5,7 @@
 
 #include "base/half.h"
 #include "kernels/common/testing.h"
+#include "kernels/linear/linear_levels.h"
 
 namespace fathom::kernels {
 namespace {
@@ -21,6 +22,8 @@ const Shape kShapes[] = {{1, 1, 1},     {1, 33, 9},   {2, 16, 8},    {3, 64, 4},
                          {7, 31, 13},   {13, 65, 37}, {16, 97, 20},  {17, 97, 20}, {18, 0, 3}, {1, 40, 131},
                          {101, 40, 66}, {3, 1024, 5}, {19, 1100, 6}, {260, 33, 51}};
 
+const DType kTypes[] = {DType::kF32, DType::kBF16, DType::kI8};
+
 struct Case {
   Case(Shape s, DType weight_type, bool accumulate_into)
       : shape(s),
@@ -30,6 +33,7 @@ struct Case {
         weight(Buffer::normal(s.out * s.in, 2)),
         bias(Buffer::normal(s.out, 3)),
         out_scale(Buffer::normal(s.out, 4)),
+        weight_scale(Buffer::normal(s.out, 5)),
         y(s.rows * (s.out + 2), accumulate_into ? 0.5F : std::numeric_limits<float>::quiet_NaN()),
         workspace(static_cast<size_t>(linear_fwd_workspace(s.rows, s.in, weight_type))) {
     for (int64_t r = 0; r < s.rows; ++r) {  // what lies between rows is not read
@@ -40,12 +44,22 @@ struct Case {
   }
   void round_weights() {
     half.assign(1, {});  // an odd place, as in a file
-    for (int64_t i = 0; i < weight.size(); ++i) half.push_back(to_bfloat16(weight[i]));
+    whole.assign(1, 0);
+    for (int64_t i = 0; i < weight.size(); ++i) {
+      half.push_back(to_bfloat16(weight[i]));
+      whole.push_back(
+          static_cast<int8_t>(std::lround(std::fmin(std::fmax(40 * weight[i], -128.0F), 127.0F))));
+    }
+  }
+  const void* weights() const {
+    if (type == DType::kF32) return weight.data();
+    return type == DType::kBF16 ? static_cast<const void*>(half.data() + 1) : whole.data() + 1;
   }
   LinearFwd args() {
     return {.x = x.data(),
-            .weight = type == DType::kF32 ? static_cast<const void*>(weight.data()) : half.data() + 1,
+            .weight = weights(),
             .weight_type = type,
+            .weight_scale = type == DType::kI8 ? weight_scale.data() : nullptr,
             .bias = bias.data(),
             .out_scale = out_scale.data(),
             .y = y.data(),
@@ -69,8 +83,9 @@ struct Case {
   Shape shape;
   DType type;
   bool accumulate;
-  Buffer x, weight, bias, out_scale, y;
+  Buffer x, weight, bias, out_scale, weight_scale, y;
   std::vector<BFloat16> half;
+  std::vector<int8_t> whole;
   std::vector<uint8_t> workspace;
 };
 
@@ -102,7 +117,7 @@ TEST(Linear, CpuEqualsRef) {
   ThreadPool pool(3);
   testing::for_each_level([&] {
     for (Shape shape : kShapes) {
-      for (DType type : {DType::kF32, DType::kBF16}) {
+      for (DType type : kTypes) {
         for (bool accumulate : {false, true}) {
           Case ref(shape, type, accumulate), cpu(shape, type, accumulate);
           linear_fwd_ref(ref.args());
@@ -150,7 +165,7 @@ TEST(Linear, APartHasTheBitsOfTheWhole) {
     for (int trial = 0; trial < 60; ++trial) {
       const Shape shape{1 + draw(trial % 10 == 0 ? 300 : 40), draw(trial % 7 == 0 ? 3000 : 200),
                         1 + draw(130)};
-      const DType type = trial % 3 == 0 ? DType::kF32 : DType::kBF16;
+      const DType type = kTypes[trial % 3];
       Case whole(shape, type, false);
       ThreadPool many(1 + static_cast<int>(draw(4))), few(1 + static_cast<int>(draw(2)));
       linear_fwd_cpu(whole.args(), many);
@@ -162,6 +177,7 @@ TEST(Linear, APartHasTheBitsOfTheWhole) {
       args.weight = static_cast<const uint8_t*>(args.weight) + out * args.in * size_of(type);
       args.bias += out;
       args.out_scale += out;
+      if (args.weight_scale != nullptr) args.weight_scale += out;
       args.y = part.data();
       args.rows = rows;
       args.out = args.y_stride = outs;
@@ -181,7 +197,7 @@ TEST(Linear, APartHasTheBitsOfTheWhole) {
 
 TEST(Linear, ProductsOfTheSameRowsInOneCallHaveTheBitsOfCallsOfTheirOwn) {
   testing::for_each_level([&] {
-    for (DType type : {DType::kF32, DType::kBF16}) {
+    for (DType type : kTypes) {
       for (int64_t rows : {1, 3, 40}) {
         Case q({rows, 67, 101}, type, false), k({rows, 67, 48}, type, true), none({rows, 67, 0}, type, false);
         const Buffer before = k.y;
@@ -206,6 +222,112 @@ TEST(Linear, ProductsOfTheSameRowsInOneCallHaveTheBitsOfCallsOfTheirOwn) {
       }
     }
   });
+}
+
+// A row that a part of a matrix of ones copies: what is left of it after it was brought to whole numbers.
+TEST(Linear, Int8WeightsMeetRowsOfSixteenBits) {
+  Case c({3, 40, 1}, DType::kI8, false);
+  for (int64_t i = 0; i < 40; ++i) c.whole[static_cast<size_t>(1 + i)] = i == 7 ? 1 : 0;
+  LinearFwd args = c.args();
+  args.bias = args.out_scale = nullptr;
+  args.scale = 1;
+  c.weight_scale[0] = 2;
+  testing::for_each_level([&] {
+    SerialParallel serial;
+    linear_fwd_cpu(args, serial);
+    for (int64_t r = 0; r < 3; ++r) {
+      float most = 0;
+      for (int64_t i = 0; i < 40; ++i) most = std::fmax(most, std::fabs(c.x[r * 43 + i]));
+      EXPECT_NEAR(c.y[r * 3], 2 * c.x[r * 43 + 7], 2 * 0.5001 * most / kLinearRowLimit);
+    }
+  });
+}
+
+// The largest products there are, in rows longer than a lane of 32 bits could add up.
+TEST(Linear, SumsOfWholeNumbersDoNotOverflow) {
+  for (int64_t in : {8192, 8200, 20'011}) {
+    Case c({5, in, 3}, DType::kI8, false);
+    for (int64_t i = 0; i < c.x.size(); ++i) c.x[i] = -3;
+    std::fill(c.whole.begin(), c.whole.end(), int8_t{-128});
+    LinearFwd args = c.args();
+    args.bias = args.out_scale = nullptr;
+    args.scale = 1;
+    testing::for_each_level([&] {
+      ThreadPool pool(2);
+      for (int64_t rows : {1, 5}) {
+        args.rows = rows;
+        linear_fwd_cpu(args, pool);
+        for (int64_t o = 0; o < 3; ++o) {
+          const float expected = static_cast<float>(in) * 3 * 128 * c.weight_scale[o];
+          EXPECT_NEAR(c.y[o] / expected, 1, 1e-6) << in << " inputs, " << rows << " rows";
+        }
+      }
+    });
+  }
+}
+
+TEST(Linear, RowsOfZerosOfTheSmallestFloatsAndOfWhatIsNoNumber) {
+  const float tiny = std::numeric_limits<float>::denorm_min();
+  const float infinity = std::numeric_limits<float>::infinity();
+  testing::for_each_level([&] {
+    Case c({6, 40, 7}, DType::kI8, false);
+    for (int64_t i = 0; i < 40; ++i) {
+      c.x[i] = 0;
+      c.x[43 + i] = i % 2 == 0 ? tiny : -tiny;
+      c.x[2 * 43 + i] = (i % 3 == 0 ? -1e-40F : 2e-41F);
+    }
+    c.x[3 * 43 + 39] = std::numeric_limits<float>::quiet_NaN();
+    c.x[4 * 43 + 1] = -infinity;
+    LinearFwd args = c.args();
+    args.bias = args.out_scale = nullptr;
+    SerialParallel serial;
+    linear_fwd_cpu(args, serial);
+    for (int64_t o = 0; o < 7; ++o) {
+      EXPECT_EQ(c.y[o], 0);
+      EXPECT_LE(std::fabs(c.y[9 + o]), 1e-30F);
+      EXPECT_LE(std::fabs(c.y[2 * 9 + o]), 1e-30F);
+      EXPECT_TRUE(std::isnan(c.y[3 * 9 + o]) && std::isnan(c.y[4 * 9 + o]));
+      EXPECT_TRUE(std::isfinite(c.y[5 * 9 + o]));
+    }
+  });
+}
+
+// Whole numbers are the same on every level, ties and the largest value included.
+TEST(Linear, RowsBecomeTheWholeNumbersOfTheReference) {
+  for (int64_t in : {1, 15, 64, 777}) {
+    Buffer x = Buffer::normal(in, 9);
+    if (in > 5) {
+      x[3] = -4 * kLinearRowLimit;  // the scale is 4: ties below
+      x[4] = 2;
+      x[5] = -6;
+    }
+    std::vector<int16_t> expected(static_cast<size_t>(in));
+    const float scale = linear_quantise_row_ref(x.data(), in, expected.data());
+    testing::for_each_level([&] {
+      const int64_t bytes = FATHOM_SIMD_SELECT(linear_packed_bytes)(in, DType::kI8);
+      std::vector<int16_t> packed(static_cast<size_t>(bytes / 2), int16_t{99});
+      EXPECT_EQ(FATHOM_SIMD_SELECT(linear_quantise_row)(x.data(), in, packed.data()), scale);
+      for (size_t i = 0; i < packed.size(); ++i)
+        EXPECT_EQ(packed[i], i < expected.size() ? expected[i] : 0) << i << " of " << in;
+    });
+  }
+}
+
+// The instruction for whole numbers adds what the two instructions before it add.
+TEST(Linear, LevelsOfOneWidthAgreeToTheBitOnInt8) {
+  const std::vector<IsaLevel> levels = supported_isa_levels();
+  if (levels.back() != IsaLevel::kAvx512Bf16) GTEST_SKIP() << "no dot product of whole numbers here";
+  for (Shape shape : kShapes) {
+    Case two(shape, DType::kI8, false), one(shape, DType::kI8, false);
+    SerialParallel serial;
+    {
+      ScopedIsaLevel level(IsaLevel::kAvx512);
+      linear_fwd_cpu(two.args(), serial);
+    }
+    ScopedIsaLevel level(IsaLevel::kAvx512Bf16);
+    linear_fwd_cpu(one.args(), serial);
+    EXPECT_TRUE(testing::same_bits(two.outputs(), one.outputs())) << shape.rows << "x" << shape.in;
+  }
 }
 
 // What the dot instruction computes: the level without it multiplies and adds in the same order.

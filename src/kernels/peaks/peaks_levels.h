@@ -20,5 +20,7 @@ FATHOM_SIMD_DECLARE(uint32_t, peaks_read, (const void* data, int64_t bytes, int 
 // `rounds` multiply-adds in each of the level's chains.
 FATHOM_SIMD_DECLARE(MultiplyResult, peaks_multiply_f32, (int64_t rounds))
 FATHOM_SIMD_DECLARE(MultiplyResult, peaks_multiply_bf16, (int64_t rounds))
+// Of whole numbers of 16 bits into 32, as products with int8 weights have them.
+FATHOM_SIMD_DECLARE(MultiplyResult, peaks_multiply_int16, (int64_t rounds))
 
 }  // namespace fathom::kernels

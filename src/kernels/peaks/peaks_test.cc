@@ -60,7 +60,7 @@ TEST(Peaks, RatesArePositiveAndFinite) {
     ReadProbe probe(int64_t{4} << 20, pool, clock);
     for (double rate : {probe.calibrate(), probe.measure()})
       EXPECT_TRUE(std::isfinite(rate) && rate > 0) << rate;
-    for (DType type : {DType::kF32, DType::kBF16}) {
+    for (DType type : {DType::kF32, DType::kBF16, DType::kI8}) {
       const MultiplyPeak peak = measure_multiply_peak(type, pool, clock);
       EXPECT_TRUE(std::isfinite(peak.flops_per_second) && peak.flops_per_second > 0) << peak.flops_per_second;
       EXPECT_FALSE(peak.loop.empty());
@@ -78,6 +78,11 @@ TEST(Peaks, MultipliesAsOftenAsItSays) {
     // Chain c starts at c in every lane: 2 flops of a chain, lane and round.
     const double lanes_and_chains = some.flops / 200;
     EXPECT_EQ(some.value, 2 * lanes_and_chains);
+
+    // Chain c counts its rounds from c; a lane multiplies and adds two pairs a round.
+    const auto whole_fn = FATHOM_SIMD_SELECT(peaks_multiply_int16);
+    EXPECT_EQ(whole_fn(100).flops, 2 * some.flops);
+    EXPECT_EQ(whole_fn(300).value - whole_fn(100).value, 200 * lanes_and_chains);
 
     const auto half_fn = FATHOM_SIMD_SELECT(peaks_multiply_bf16);
     EXPECT_EQ(half_fn(200).flops, 2 * half_fn(100).flops);
