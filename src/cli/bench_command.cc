@@ -26,14 +26,12 @@ struct Flags {
   std::vector<std::string> models;
   std::vector<int64_t> prompts = {512}, generations = {128}, depths = {0};
   std::vector<int> threads = {0};
-  std::vector<std::string> dtypes = {"bf16"};
+  std::vector<std::string> dtypes;  // none: as the model is stored
   std::string kv_type = "bf16", fill = "prefill", output = "md", plot;
   int64_t chunk = 512;
   int repetitions = 5;
   bool fill_given = false, profile = false, progress = false, no_prefill_shortcut = false;
 };
-
-DType type_named(const std::string& name) { return name == "bf16" ? DType::kBF16 : DType::kF32; }
 
 std::string now() {
   const std::time_t seconds = std::time(nullptr);
@@ -64,12 +62,12 @@ Status check_memory(const BenchModel& model, int64_t bytes) {
 
 // One model in one type on one number of threads.
 Status run_model(const Flags& flags, const std::vector<Workload>& work, const std::string& name,
-                 DType matrix_type, int threads, std::vector<Json>& rows) {
+                 const MatrixChoice& matrices, int threads, std::vector<Json>& rows) {
   ThreadPool pool(threads);
   SteadyClock clock;
-  FATHOM_ASSIGN(const BenchModel model, open_bench_model(name, matrix_type, pool));
-  const RunnerOptions options{.matrix_type = matrix_type,
-                              .kv_type = type_named(flags.kv_type),
+  FATHOM_ASSIGN(const BenchModel model, open_bench_model(name, matrices, pool));
+  const RunnerOptions options{.matrix_type = model.matrix_type,
+                              .kv_type = flags.kv_type == "bf16" ? DType::kBF16 : DType::kF32,
                               .chunk = flags.chunk,
                               .fill = flags.fill == "random" ? DepthFill::kRandom : DepthFill::kPrefill,
                               .prefill_shortcut = !flags.no_prefill_shortcut};
@@ -78,7 +76,7 @@ Status run_model(const Flags& flags, const std::vector<Workload>& work, const st
   Runner runner(model, work, options, probe, pool, clock);
   const auto say = [&](const std::string& what) {
     if (flags.progress)
-      std::cerr << "fathom bench: " << name << ", " << name_of(matrix_type) << ", " << threads
+      std::cerr << "fathom bench: " << name << ", " << name_of(model.matrix_type) << ", " << threads
                 << " threads: " << what << std::endl;
   };
   say("warming up");
@@ -94,7 +92,7 @@ Status run_model(const Flags& flags, const std::vector<Workload>& work, const st
   const Environment environment{FATHOM_VERSION, FATHOM_COMMIT, processor_name(),
                                 std::string(name_of(isa_level()))};
   const ModelFacts facts{.model = &model,
-                         .matrix_type = matrix_type,
+                         .matrix_type = model.matrix_type,
                          .kv_type = options.kv_type,
                          .threads = threads,
                          .chunk = flags.chunk,
@@ -119,10 +117,10 @@ Result<int> run(const Flags& flags) {
     return invalid("bench: --plot draws decoding, expected -n above 0");
   std::vector<Json> rows;
   for (const std::string& model : flags.models) {
-    for (const std::string& dtype : flags.dtypes) {
+    for (const std::string& dtype : flags.dtypes.empty() ? std::vector<std::string>{""} : flags.dtypes) {
       for (int threads : flags.threads) {
-        FATHOM_TRY(run_model(flags, work, model, type_named(dtype), threads > 0 ? threads : available_cores(),
-                             rows));
+        FATHOM_TRY(run_model(flags, work, model, matrix_choice(dtype, DType::kBF16),
+                             threads > 0 ? threads : available_cores(), rows));
       }
     }
   }
@@ -166,11 +164,11 @@ Action declare_bench(CLI::App& app) {
       ->allow_extra_args(false)
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
-  app.add_option("--dtype", flags->dtypes, "of the matrices")
+  app.add_option("--dtype", flags->dtypes,
+                 "of the matrices: f32, bf16 or int8 (default: int8 if they are stored so, else bf16)")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::IsMember({"f32", "bf16"}))
-      ->capture_default_str();
+      ->check(matrix_type_words());
   app.add_option("--kv-type", flags->kv_type, "of the key-value cache")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();

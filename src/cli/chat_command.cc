@@ -25,8 +25,8 @@ using chat::Turn;
 std::atomic<bool> interrupted{false};
 
 struct Flags {
-  std::string model, chat_template, system, load, dtype = "bf16", kv_type = "bf16", reasoning = "show",
-                                                  prompt, color = "auto";
+  std::string model, chat_template, system, load, reasoning = "show", prompt, color = "auto";
+  NumericFlags numeric{.usual = DType::kBF16, .kv_type = "bf16"};
   int64_t context = 0, chunk = 256, max_tokens = -1, reasoning_budget = -1;
   int threads = 0;
   kernels::SamplingParams sampling{.temperature = 0.6F, .top_p = 0.95F};
@@ -149,9 +149,8 @@ class Conversation {
 };
 
 Result<int> run(const CLI::App& app, Flags flags) {
-  FATHOM_ASSIGN(
-      const LoadedModel model,
-      load_model(flags.model, flags.dtype == "bf16" ? DType::kBF16 : DType::kF32, flags.check_tensors));
+  FATHOM_ASSIGN(const LoadedModel model,
+                load_model(flags.model, flags.numeric.matrices(), flags.check_tensors));
   FATHOM_TRY(take_recommended_sampling(app, model.generation_config, flags.sampling));
   FATHOM_ASSIGN(text::ChatTemplate form, flags.chat_template.empty()
                                              ? text::ChatTemplate::of_model(model.path)
@@ -162,7 +161,7 @@ Result<int> run(const CLI::App& app, Flags flags) {
   const chat::SessionOptions options{
       .context = flags.context > 0 ? flags.context : std::min(kUsualContext, model.plan.dims.max_positions),
       .chunk = flags.chunk,
-      .kv_type = flags.kv_type == "bf16" ? DType::kBF16 : DType::kF32,
+      .kv_type = flags.numeric.keys(),
       .max_tokens = flags.max_tokens,
       .reasoning_budget = flags.reasoning_budget,
       .sampling = flags.sampling,
@@ -181,7 +180,8 @@ Result<int> run(const CLI::App& app, Flags flags) {
   }
 
   LineEditor editor("> ");
-  if (editor.terminal()) std::cerr << "/help lists commands, Ctrl-D leaves\n";
+  if (editor.terminal())
+    std::cerr << "/help lists commands, Ctrl-D leaves; matrices " << name_of(model.matrix_type) << "\n";
   bool warned = false;  // that another Ctrl-C leaves
   for (std::string line;;) {
     const LineEditor::Got got = editor.next(line);
@@ -230,10 +230,8 @@ Action declare_chat(CLI::App& app) {
       ->check(at_least(1));
   app.add_option("--chunk", flags->chunk, "rows of a prompt per call")->check(at_least(1));
   app.add_option("--threads,-t", flags->threads, "0: all cores")->check(at_least(0));
-  app.add_option("--dtype", flags->dtype, "of the matrices")->check(CLI::IsMember({"f32", "bf16"}));
+  add_numeric_flags(app, flags->numeric);
   app.add_flag("--check-tensors", flags->check_tensors, "refuse weights that are not finite numbers");
-  app.add_option("--kv-type", flags->kv_type, "of the key-value cache")
-      ->check(CLI::IsMember({"f32", "bf16"}));
   app.add_option("--color", flags->color, "of reasoning")->check(CLI::IsMember({"auto", "always", "never"}));
   app.add_flag("--stats", flags->stats, "say after each answer how long it took");
   return [flags, prompt, &app]() -> Result<int> {

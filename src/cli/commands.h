@@ -18,6 +18,7 @@ Action declare_train(CLI::App& app);
 Action declare_pack(CLI::App& app);
 Action declare_plan(CLI::App& app);
 Action declare_plot(CLI::App& app);
+Action declare_quantize(CLI::App& app);
 Action declare_tokenize(CLI::App& app);
 Action declare_verify(CLI::App& app);
 Action declare_version(CLI::App& app);

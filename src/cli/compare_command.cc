@@ -120,7 +120,7 @@ Result<int> run(const Flags& flags) {
   std::vector<std::string> names;
   for (const std::string& directory : flags.runs) {
     FATHOM_ASSIGN(const RunFigures figures, read_figures(directory));
-    FATHOM_ASSIGN(LoadedModel model, load_model(directory, DType::kF32));
+    FATHOM_ASSIGN(LoadedModel model, load_model(directory, MatrixChoice{}));
     const ParameterCount count = count_parameters(model.plan);
     const StateBytes state = count_state(model.plan, DType::kBF16);
     table.push_back({figures.name, format("%.2f M", static_cast<double>(count.total) / 1e6),

@@ -16,7 +16,8 @@ namespace {
 struct Flags {
   explicit Flags(CLI::App& app) : written(app) {}
 
-  std::string model, data, dtype, kv_type = "f32", separator, write_items;
+  std::string model, data, separator, write_items;
+  NumericFlags numeric;
   std::vector<std::string> tasks;
   int64_t shots = 0;
   bool has_shots = false, has_routing = false, check_tensors = false;
@@ -81,13 +82,12 @@ Result<std::vector<TaskWork>> tasks_of(const Flags& flags) {
   return work;
 }
 
-// Without --dtype: as published where all answers are written, else f32.
-DType dtype_of(const Flags& flags, const std::vector<TaskWork>& tasks) {
-  if (!flags.dtype.empty()) return flags.dtype == "bf16" ? DType::kBF16 : DType::kF32;
+// Without --dtype: int8 if they are stored so, as published where all answers are written, else f32.
+MatrixChoice matrices_of(const Flags& flags, const std::vector<TaskWork>& tasks) {
   const bool all_written =
       !tasks.empty() && flags.settings.perplexity.empty() && flags.settings.rolling.empty() &&
       std::ranges::all_of(tasks, [](const TaskWork& task) { return task.writing.has_value(); });
-  return all_written ? tasks.front().writing->dtype : DType::kF32;
+  return matrix_choice(flags.numeric.dtype, all_written ? tasks.front().writing->dtype : DType::kF32);
 }
 
 Result<int> write_items(const std::vector<TaskWork>& tasks, const std::string& path) {
@@ -109,10 +109,11 @@ Result<int> run(Flags& flags) {
   FATHOM_ASSIGN(std::vector<TaskWork> tasks, tasks_of(flags));
   if (!flags.write_items.empty()) return write_items(tasks, flags.write_items);
   EvaluationSettings& settings = flags.settings;
-  settings.dtype = dtype_of(flags, tasks);
-  settings.kv_type = flags.kv_type == "bf16" ? DType::kBF16 : DType::kF32;
+  settings.kv_type = flags.numeric.keys();
   if (!flags.separator.empty()) settings.text.separator = flags.separator;
-  FATHOM_ASSIGN(const LoadedModel model, load_model(flags.model, settings.dtype, flags.check_tensors));
+  FATHOM_ASSIGN(const LoadedModel model,
+                load_model(flags.model, matrices_of(flags, tasks), flags.check_tensors));
+  settings.dtype = model.matrix_type;
   const std::pair<const char*, bool> routed_only[] = {{"--routing", flags.has_routing},
                                                       {"--compute-budget", !settings.budgets.empty()},
                                                       {"--routing-agreement", settings.agreement}};
@@ -186,15 +187,14 @@ Action declare_eval(CLI::App& app) {
       ->check(at_least(1));
   app.add_option("--chunk,-b", settings.chunk, "rows per call")->check(at_least(1));
   app.add_option("--threads,-t", settings.threads, "0: all cores")->check(at_least(0));
-  app.add_option("--dtype", flags->dtype,
-                 "of the matrices (default: f32; bf16 where all answers are written)")
-      ->check(CLI::IsMember({"f32", "bf16"}));
+  add_numeric_flags(app, flags->numeric);
+  app.get_option("--dtype")->description(
+      "of the matrices: f32, bf16 or int8 (default: int8 if they are stored so, else f32; bf16 where all "
+      "answers are written)");
   app.add_flag("--check-tensors", flags->check_tensors, "refuse weights that are not finite numbers");
   app.add_option("--chat-template", settings.chat_template,
                  "of messages: phi, chatml, or none (default: the model's own)")
       ->check(CLI::IsMember({"phi", "chatml", "none"}));
-  app.add_option("--kv-type", flags->kv_type, "of the key-value cache")
-      ->check(CLI::IsMember({"f32", "bf16"}));
   app.add_option("--json,--output-path,--output_path", settings.json,
                  "write the results to this file as JSON");
   app.add_option("--log-samples,--log_samples", settings.samples,

@@ -27,7 +27,8 @@ namespace {
 std::atomic<bool> interrupted{false};
 
 struct Flags {
-  std::string model, prompt, file, dtype = "f32", kv_type = "f32", color = "auto", routing = "threshold";
+  std::string model, prompt, file, color = "auto", routing = "threshold";
+  NumericFlags numeric;
   std::string replay_depths;
   std::vector<std::string> stop;
   int64_t max_tokens = 128, context = 0, chunk = 256;
@@ -121,9 +122,8 @@ Result<int> run(const Flags& flags) {
     if (stop.empty()) return invalid("--stop: an empty stop string");
   }
   FATHOM_ASSIGN(const std::string prompt, prompt_of(flags));
-  FATHOM_ASSIGN(
-      const LoadedModel model,
-      load_model(flags.model, flags.dtype == "bf16" ? DType::kBF16 : DType::kF32, flags.check_tensors));
+  FATHOM_ASSIGN(const LoadedModel model,
+                load_model(flags.model, flags.numeric.matrices(), flags.check_tensors));
   std::vector<int32_t> ids = model.codec.encode(prompt);
   if (ids.empty()) {
     if (model.end_ids.empty()) return invalid("an empty prompt, and the model has no token to start from");
@@ -154,7 +154,7 @@ Result<int> run(const Flags& flags) {
   ThreadPool pool(flags.threads > 0 ? flags.threads : available_cores());
   const int64_t rows = std::min(flags.chunk, static_cast<int64_t>(ids.size()));
   Executor executor(model.plan, *model.weights, rows, context, pool);
-  SequenceState state = executor.make_state(flags.kv_type == "bf16" ? DType::kBF16 : DType::kF32);
+  SequenceState state = executor.make_state(flags.numeric.keys());
 
   GenerateRequest request;
   request.prompt = ids;
@@ -200,6 +200,7 @@ Result<int> run(const Flags& flags) {
 
   if (flags.json) {
     nlohmann::ordered_json json = {{"model", model.path},
+                                   {"dtype", name_of(model.matrix_type)},
                                    {"text", text},
                                    {"prompt_tokens", ids.size()},
                                    {"finish_reason", word_of(result.finish, stops.stopped())},
@@ -268,10 +269,8 @@ Action declare_generate(CLI::App& app) {
   app.add_option("--context", flags->context, "most tokens of prompt and text")->check(at_least(1));
   app.add_option("--chunk", flags->chunk, "rows of the prompt per call")->check(at_least(1));
   app.add_option("--threads,-t", flags->threads, "0: all cores")->check(at_least(0));
-  app.add_option("--dtype", flags->dtype, "of the matrices")->check(CLI::IsMember({"f32", "bf16"}));
+  add_numeric_flags(app, flags->numeric);
   app.add_flag("--check-tensors", flags->check_tensors, "refuse weights that are not finite numbers");
-  app.add_option("--kv-type", flags->kv_type, "of the key-value cache")
-      ->check(CLI::IsMember({"f32", "bf16"}));
   app.add_option("--max-depth", flags->max_depth, "recursion passes at most")->check(at_least(1));
   app.add_option(
          "--routing", flags->routing,

@@ -53,7 +53,7 @@ class Margins {
 }  // namespace
 
 Status inspect_depths(const DepthsRequest& request) {
-  FATHOM_ASSIGN(const LoadedModel model, load_model(request.model, DType::kF32));
+  FATHOM_ASSIGN(const LoadedModel model, load_model(request.model, MatrixChoice{}));
   if (!is_routed(model.plan)) return invalid("--depths: this model has no routed recursion");
   const std::vector<int32_t> ids = model.codec.encode(request.text);
   if (ids.empty()) return invalid("--depths: the text holds no token");

@@ -8,6 +8,7 @@
 #include "plan/spec_io.h"
 #include "weights/checkpoint.h"
 #include "weights/model_source.h"
+#include "weights/stored_matrix.h"
 
 namespace fathom::cli {
 
@@ -29,7 +30,8 @@ Result<std::string> resolve_model(const std::string& path) {
   return (fs::path(path) / ("checkpoint-" + std::to_string(last))).string();
 }
 
-Result<LoadedWeights> load_weights_of(const std::string& path, DType matrix_type, bool check_tensors) {
+Result<LoadedWeights> load_weights_of(const std::string& path, const MatrixChoice& matrices,
+                                      bool check_tensors) {
   LoadedWeights model;
   FATHOM_ASSIGN(model.path, resolve_model(path));
   FATHOM_ASSIGN(const ModelSpec spec, load_spec(model.path));
@@ -38,15 +40,17 @@ Result<LoadedWeights> load_weights_of(const std::string& path, DType matrix_type
     return make_error(model.path + "/config.json: " + plan.error().message, plan.error().kind);
   FATHOM_ASSIGN(ModelSource source, open_model_source(spec, model.path));
   if (check_tensors) FATHOM_TRY(check_finite(*source.files));
-  FATHOM_ASSIGN(Weights weights, load_weights(source.plan, source.scheme, source.files, matrix_type));
+  model.matrix_type = matrices.named.value_or(holds_int8(*source.files) ? DType::kI8 : matrices.usual);
+  FATHOM_ASSIGN(Weights weights, load_weights(source.plan, source.scheme, source.files, model.matrix_type));
   model.plan = std::move(source.plan);
   model.weights = std::make_unique<const Weights>(std::move(weights));
   return model;
 }
 
-Result<LoadedModel> load_model(const std::string& path, DType matrix_type, bool check_tensors) {
-  FATHOM_ASSIGN(LoadedWeights loaded, load_weights_of(path, matrix_type, check_tensors));
+Result<LoadedModel> load_model(const std::string& path, const MatrixChoice& matrices, bool check_tensors) {
+  FATHOM_ASSIGN(LoadedWeights loaded, load_weights_of(path, matrices, check_tensors));
   LoadedModel model;
+  model.matrix_type = loaded.matrix_type;
   model.path = std::move(loaded.path);
   model.plan = std::move(loaded.plan);
   model.weights = std::move(loaded.weights);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cli/numeric_flags.h"
 #include "cli/text_codec.h"
 #include "plan/model_plan.h"
 #include "weights/weights.h"
@@ -17,6 +18,7 @@ struct LoadedModel {
   std::string path;
   ModelPlan plan;
   std::unique_ptr<const Weights> weights;
+  DType matrix_type = DType::kF32;  // of the weights, see plan/matrix_types.h
   TextCodec codec;
   std::vector<int32_t> end_ids;      // tokens that end a text
   nlohmann::json generation_config;  // null without generation_config.json
@@ -29,9 +31,12 @@ struct LoadedWeights {
   std::string path;
   ModelPlan plan;
   std::unique_ptr<const Weights> weights;
+  DType matrix_type = DType::kF32;
 };
 // `check_tensors` refuses weights that are not finite, which costs a pass over all of them.
-Result<LoadedWeights> load_weights_of(const std::string& path, DType matrix_type, bool check_tensors = false);
-Result<LoadedModel> load_model(const std::string& path, DType matrix_type, bool check_tensors = false);
+Result<LoadedWeights> load_weights_of(const std::string& path, const MatrixChoice& matrices,
+                                      bool check_tensors = false);
+Result<LoadedModel> load_model(const std::string& path, const MatrixChoice& matrices,
+                               bool check_tensors = false);
 
 }  // namespace fathom::cli

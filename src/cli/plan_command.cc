@@ -5,6 +5,7 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "plan/model_plan.h"
 #include "plan/scaling_study.h"
 #include "state/sequence_state.h"
+#include "weights/model_source.h"
 #include "weights/stored_ties.h"
 
 namespace fathom::cli {
@@ -96,9 +98,11 @@ Result<int> run_plan(const PlanFlags& flags) {
   }
   const std::string& name = flags.specs.front();
   FATHOM_ASSIGN(ModelSpec spec, find_spec(name));
+  std::shared_ptr<const WeightFiles> files;
   if (WeightFiles::are_in(name)) {
-    FATHOM_ASSIGN(const WeightFiles files, WeightFiles::open(name));
-    FATHOM_ASSIGN(spec, with_stored_ties(spec, files));
+    FATHOM_ASSIGN(WeightFiles opened, WeightFiles::open(name));
+    FATHOM_ASSIGN(spec, with_stored_ties(spec, opened));
+    files = std::make_shared<const WeightFiles>(std::move(opened));
   }
   FATHOM_ASSIGN(const ModelPlan plan, build_plan(spec));
   if (flags.params || flags.tensors) {
@@ -107,15 +111,22 @@ Result<int> run_plan(const PlanFlags& flags) {
   }
   const int64_t context = flags.context > 0 ? flags.context : plan.dims.max_positions;
   const DType kv_type = flags.kv_type == "f32" ? DType::kF32 : DType::kBF16;
+  std::optional<DType> stored;  // of the matrices, where there are any
+  if (files != nullptr) {
+    const auto holds = [&](const std::string& tensor) { return files->find(tensor) != nullptr; };
+    stored = stored_matrix_type({plan, naming_of(plan, holds), files});
+  }
   const int64_t bytes = state_bytes(plan, context, std::min(flags.chunk, context), kv_type);
   if (flags.json) {
     auto out = nlohmann::ordered_json::parse(describe_json(plan, context, kv_type));
     out["state_bytes"]["allocated"] = bytes;
+    if (stored) out["stored_dtype"] = name_of(*stored);
     std::cout << out.dump(2) << "\n";
   } else {
     std::cout << describe(plan, context, kv_type) << "allocated for one sequence of " << context
               << " tokens: " << bytes << " B, with calls of up to " << std::min(flags.chunk, context)
               << " rows\n";
+    if (stored) std::cout << "matrices are stored in " << name_of(*stored) << "\n";
   }
   return kExitOk;
 }

@@ -58,7 +58,8 @@ struct Executor::Impl {
                                 .y = hidden,
                                 .rows = rows,
                                 .dim = plan.dims.hidden_size,
-                                .vocab = plan.dims.vocab_size},
+                                .vocab = plan.dims.vocab_size,
+                                .table_scale = table.scale},
                                running(EngineOp::kEmbedding));
     layers.begin_call(state);
     routed.begin_call(is_routed(plan) ? rows : 0);
@@ -121,6 +122,7 @@ struct Executor::Impl {
     kernels::linear_fwd_cpu({.x = final_hidden,
                              .weight = matrix.data,
                              .weight_type = matrix.type,
+                             .weight_scale = matrix.scale,
                              .y = logits,
                              .rows = count,
                              .in = dim,

@@ -155,6 +155,7 @@ void LayerRunner::linear(std::initializer_list<Product> products, int32_t depth,
     args[count] = {.x = x,
                    .weight = matrix.data,
                    .weight_type = matrix.type,
+                   .weight_scale = matrix.scale,
                    .rows = rows,
                    .in = in,
                    .x_stride = x_stride,
@@ -176,8 +177,14 @@ void LayerRunner::linear(std::initializer_list<Product> products, int32_t depth,
     down.out = down.y_stride = product.adapter->rank;
     low += rows * product.adapter->rank;
   }
-  kernels::linear_fwd_cpu(std::span<const kernels::LinearFwd>(args.data(), count),
-                          running(EngineOp::kLinear));
+  // A call's weights are of one type: beside int8 matrices, adapters and rates are bfloat16.
+  const std::span<kernels::LinearFwd> all(args.data(), count);
+  const auto others = std::ranges::partition(
+      all, [&](const kernels::LinearFwd& product) { return product.weight_type == all.front().weight_type; });
+  for (const std::span<const kernels::LinearFwd> part :
+       {std::span(all.begin(), others.begin()), std::span(others)}) {
+    if (!part.empty()) kernels::linear_fwd_cpu(part, running(EngineOp::kLinear));
+  }
   low = low_;
   for (const Product& product : products) {
     if (product.adapter == nullptr || !product.adapter->present()) continue;

@@ -24,15 +24,17 @@ void LayerRunner::build_out_scales() {
       const std::vector<int64_t>& shape = plan_.params[static_cast<size_t>(matrix.weight.at(depth))].shape;
       std::vector<float>& scale = out_scales_[static_cast<size_t>(adapter.magnitude.at(depth))];
       scale.resize(static_cast<size_t>(shape[0]));
+      const Weights::Array& a = weights_.at(adapter.a.at(depth));
       kernels::adapted_norms_fwd_cpu({.weight = weight.data,
-                                      .a = weights_.at(adapter.a.at(depth)).data,
+                                      .a = a.data,
                                       .b = weights_.at(adapter.b.at(depth)).data,
-                                      .type = weight.type,
+                                      .type = a.type,
                                       .norms = scale.data(),
                                       .in = shape[1],
                                       .out = shape[0],
                                       .rank = adapter.rank,
-                                      .scaling = static_cast<float>(adapter.scaling)},
+                                      .scaling = static_cast<float>(adapter.scaling),
+                                      .weight_scale = weight.scale},
                                      parallel_);
       const float* magnitude = weights_.f32(adapter.magnitude.at(depth));
       for (size_t o = 0; o < scale.size(); ++o) scale[o] = magnitude[o] / scale[o];
@@ -106,6 +108,7 @@ void LayerRunner::add_low_rank(const Product& product, int32_t depth, const floa
   kernels::linear_fwd_cpu({.x = low,
                            .weight = matrix.data,
                            .weight_type = matrix.type,
+                           .weight_scale = matrix.scale,
                            .out_scale = out_scale(&adapter, depth),
                            .y = product.y,
                            .rows = rows,

@@ -17,12 +17,12 @@ namespace {
 using nlohmann::json;
 using Limits = SafetensorsLimits;
 
-constexpr std::array kReadable = {DType::kF64,  DType::kI64, DType::kF32, DType::kI32,
-                                  DType::kBF16, DType::kF16, DType::kU16, DType::kU8};
+constexpr std::array kReadable = {DType::kF64, DType::kI64, DType::kF32, DType::kI32, DType::kBF16,
+                                  DType::kF16, DType::kU16, DType::kU8,  DType::kI8};
 // In the format, but nothing here computes with them.
-constexpr std::array<std::string_view, 14> kKnown = {
-    "BOOL",    "I8",      "I16", "U32",         "U64",         "C64",     "F8_E4M3",
-    "F8_E5M2", "F8_E8M0", "F4",  "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2"};
+constexpr std::array<std::string_view, 13> kKnown = {
+    "BOOL",    "I16", "U32",         "U64",         "C64",     "F8_E4M3", "F8_E5M2",
+    "F8_E8M0", "F4",  "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2"};
 
 Result<DType> dtype_from(const json& value) {
   if (!value.is_string()) return invalid("dtype is " + kind_of(value) + ", expected a string");

@@ -47,6 +47,8 @@ std::string_view safetensors_name_of(DType dtype) {
       return "U16";
     case DType::kU8:
       return "U8";
+    case DType::kI8:
+      return "I8";
   }
   return "?";
 }

@@ -66,6 +66,8 @@ TensorStatistics tensor_statistics(const TensorFile& file, const TensorInfo& inf
       return collect<uint16_t>(bytes);
     case DType::kU8:
       return collect<uint8_t>(bytes);
+    case DType::kI8:
+      return collect<int8_t>(bytes);
   }
   return {};
 }

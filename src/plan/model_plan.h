@@ -31,7 +31,9 @@ namespace fathom {
 enum class ParamRole : uint8_t {
   kEmbedding,
   kHead,
-  kMatrix,  // [out, in] of a linear layer
+  kMatrix,         // [out, in] of a linear layer
+  kRateMatrix,     // one whose outputs are rates of a recurrence: how fast it forgets, how much it writes
+  kAdapterMatrix,  // A or B of a low-rank change
   kBias,
   kNorm,
   kConv,  // [channels, width]
@@ -45,10 +47,14 @@ enum class ParamRole : uint8_t {
   kRelaxation   // magnitudes, prompts, their gates, recursion encodings: all but the matrices of adapters
 };
 
+inline bool is_matrix(ParamRole role) {
+  return role == ParamRole::kMatrix || role == ParamRole::kRateMatrix || role == ParamRole::kAdapterMatrix;
+}
+
 // Matrices may be bfloat16; everything small or fragile (norms, biases, convolution, SSM, routers, lambda)
-// stays float.
+// stays float. What may be int8 is in plan/matrix_types.h.
 inline bool may_be_bf16(ParamRole role) {
-  return role == ParamRole::kMatrix || role == ParamRole::kEmbedding || role == ParamRole::kHead;
+  return is_matrix(role) || role == ParamRole::kEmbedding || role == ParamRole::kHead;
 }
 
 inline bool is_router(ParamRole role) {

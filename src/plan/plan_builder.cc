@@ -140,8 +140,8 @@ Adapter PlanBuilder::adapter(const LayerPlace& place, const std::string& name, c
   // The published default of A (Kaiming's uniform rule with a = sqrt(5)); B starts from zero, and so W alone
   // is what the model starts from.
   const Init uniform{.kind = InitKind::kUniform, .a = 1 / std::sqrt(static_cast<double>(in))};
-  adapter.a = add(place, true, name + ".a", {adapter.rank, in}, ParamRole::kMatrix, uniform);
-  adapter.b = add(place, true, name + ".b", {out, adapter.rank}, ParamRole::kMatrix, constant(0));
+  adapter.a = add(place, true, name + ".a", {adapter.rank, in}, ParamRole::kAdapterMatrix, uniform);
+  adapter.b = add(place, true, name + ".b", {out, adapter.rank}, ParamRole::kAdapterMatrix, constant(0));
   if (spec.method == RelaxationMethod::kDora) {
     adapter.magnitude = add(place, true, name + ".magnitude", {out}, ParamRole::kRelaxation,
                             {.kind = InitKind::kRowNorms, .a = 1});

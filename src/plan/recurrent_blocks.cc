@@ -36,8 +36,8 @@ Mamba PlanBuilder::mamba(const LayerPlace& place) {
   mamba.state = s.mamba_d_state;
   mamba.conv = s.mamba_d_conv;
   mamba.dt_rank = ceil_div(hidden, 16);
-  const auto matrix = [&](const char* name, int64_t out, int64_t in) {
-    return add(place, false, name, {out, in}, ParamRole::kMatrix, init_.matrix(in));
+  const auto matrix = [&](const char* name, int64_t out, int64_t in, ParamRole role = ParamRole::kMatrix) {
+    return add(place, false, name, {out, in}, role, init_.matrix(in));
   };
   mamba.a_log = add(place, false, "mamba.a_log", {mamba.inner, mamba.state}, ParamRole::kSsmA,
                     {.kind = InitKind::kLogRange, .a = 0});
@@ -49,7 +49,7 @@ Mamba PlanBuilder::mamba(const LayerPlace& place) {
       add(place, false, "mamba.conv_weight", {mamba.inner, mamba.conv}, ParamRole::kConv, conv);
   mamba.conv_bias = add(place, false, "mamba.conv_bias", {mamba.inner}, ParamRole::kBias, conv);
   mamba.x_proj = matrix("mamba.x_proj", mamba.dt_rank + 2 * mamba.state, mamba.inner);
-  mamba.dt_proj = matrix("mamba.dt_proj", mamba.inner, mamba.dt_rank);
+  mamba.dt_proj = matrix("mamba.dt_proj", mamba.inner, mamba.dt_rank, ParamRole::kRateMatrix);
   mamba.dt_bias = add(place, false, "mamba.dt_bias", {mamba.inner}, ParamRole::kDtBias, dt_init());
   mamba.out_proj = add(place, false, "mamba.out_proj", {hidden, mamba.inner}, ParamRole::kMatrix,
                        init_.residual(mamba.inner));
@@ -70,8 +70,8 @@ Mamba2 PlanBuilder::mamba2(const LayerPlace& place) {
   mamba.state = s.mamba2_d_state;
   mamba.conv = s.mamba_d_conv;
   mamba.norm_eps = kGateNormEps;
-  const auto in_proj = [&](const char* name, int64_t out) {
-    return add(place, false, name, {out, hidden}, ParamRole::kMatrix, init_.matrix(hidden));
+  const auto in_proj = [&](const char* name, int64_t out, ParamRole role = ParamRole::kMatrix) {
+    return add(place, false, name, {out, hidden}, role, init_.matrix(hidden));
   };
   const auto of_heads = [&](const char* name, ParamRole role, const Init& init) {
     return add(place, false, name, {mamba.heads}, role, init);
@@ -81,7 +81,7 @@ Mamba2 PlanBuilder::mamba2(const LayerPlace& place) {
   mamba.dt_bias = of_heads("mamba2.dt_bias", ParamRole::kDtBias, dt_init());
   mamba.in_z = in_proj("mamba2.in_z", mamba.inner());
   mamba.in_xbc = in_proj("mamba2.in_xbc", mamba.channels());
-  mamba.in_dt = in_proj("mamba2.in_dt", mamba.heads);
+  mamba.in_dt = in_proj("mamba2.in_dt", mamba.heads, ParamRole::kRateMatrix);
   const Init conv = conv_init(mamba.conv);
   mamba.conv_weight =
       add(place, false, "mamba2.conv_weight", {mamba.channels(), mamba.conv}, ParamRole::kConv, conv);
@@ -105,8 +105,8 @@ GatedDelta PlanBuilder::gated_delta(const LayerPlace& place) {
   delta.value_dim = s.gdn_value_dim;
   delta.conv = s.mamba_d_conv;
   delta.norm_eps = kGateNormEps;
-  const auto in_proj = [&](const char* name, int64_t out) {
-    return add(place, false, name, {out, hidden}, ParamRole::kMatrix, init_.matrix(hidden));
+  const auto in_proj = [&](const char* name, int64_t out, ParamRole role = ParamRole::kMatrix) {
+    return add(place, false, name, {out, hidden}, role, init_.matrix(hidden));
   };
   const auto conv = [&](const char* name, int64_t channels) {
     return add(place, false, name, {channels, delta.conv}, ParamRole::kConv, conv_init(delta.conv));
@@ -117,8 +117,8 @@ GatedDelta PlanBuilder::gated_delta(const LayerPlace& place) {
   delta.k = in_proj("gated_delta.k", delta.keys());
   delta.v = in_proj("gated_delta.v", delta.values());
   delta.g = in_proj("gated_delta.g", delta.values());
-  delta.a = in_proj("gated_delta.a", delta.heads);
-  delta.b = in_proj("gated_delta.b", delta.heads);
+  delta.a = in_proj("gated_delta.a", delta.heads, ParamRole::kRateMatrix);
+  delta.b = in_proj("gated_delta.b", delta.heads, ParamRole::kRateMatrix);
   delta.q_conv = conv("gated_delta.q_conv", delta.keys());
   delta.k_conv = conv("gated_delta.k_conv", delta.keys());
   delta.v_conv = conv("gated_delta.v_conv", delta.values());

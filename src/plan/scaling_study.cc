@@ -87,12 +87,12 @@ double study_learning_rate(const ModelSpec& spec, double base, double base_batch
 }
 
 double rate_multiplier(const ModelSpec& spec, const Param& param) {
-  const bool scaled = spec.parametrisation != Parametrisation::kStandard && param.role == ParamRole::kMatrix;
+  const bool scaled = spec.parametrisation != Parametrisation::kStandard && is_matrix(param.role);
   return scaled ? base_over(spec) : 1;
 }
 
 bool decays_by_parametrisation(const ModelSpec& spec, const Param& param) {
-  return spec.parametrisation != Parametrisation::kMuPPlusPlus || param.role == ParamRole::kMatrix;
+  return spec.parametrisation != Parametrisation::kMuPPlusPlus || is_matrix(param.role);
 }
 
 }  // namespace fathom

@@ -1,15 +1,12 @@
 #include "plan/work.h"
 
 #include "base/check.h"
+#include "plan/matrix_types.h"
 #include "plan/recurrent_blocks.h"
 
 namespace fathom {
 
 namespace {
-
-int64_t bytes_of(const Param& param, DType matrix_type) {
-  return elements_of(param) * size_of(may_be_bf16(param.role) ? matrix_type : DType::kF32);
-}
 
 // Keys that the queries at positions [begin, end) see, on average; the list holds `share` of all tokens.
 double keys_between(double begin, double end, double share, int64_t window) {
@@ -29,9 +26,8 @@ class DecodeCounter {
         kv_type_(kv_type) {}
 
   DecodeBytes run() {
-    const Param& embedding = plan_.params[static_cast<size_t>(plan_.embedding.first)];
-    total_.small +=
-        static_cast<double>(bytes_of(embedding, matrix_type_)) / static_cast<double>(plan_.dims.vocab_size);
+    total_.small += static_cast<double>(bytes_of(plan_, plan_.embedding.first, matrix_type_)) /
+                    static_cast<double>(plan_.dims.vocab_size);
     add(plan_.head, 0, 1, total_.head);
     add_norm(plan_.final_norm, 0, 1);
     for (const Segment& segment : plan_.segments) {
@@ -132,8 +128,7 @@ class DecodeCounter {
 
   void add(const ParamRef& ref, int32_t depth, double share, double& sum) const {
     if (!ref.present()) return;
-    sum +=
-        share * static_cast<double>(bytes_of(plan_.params[static_cast<size_t>(ref.at(depth))], matrix_type_));
+    sum += share * static_cast<double>(bytes_of(plan_, ref.at(depth), matrix_type_));
   }
 
   const ModelPlan& plan_;
@@ -209,7 +204,8 @@ DecodeBytes count_decode_bytes(const ModelPlan& plan, int64_t begin, int64_t end
 
 int64_t count_weight_bytes(const ModelPlan& plan, DType matrix_type) {
   int64_t total = 0;
-  for (const Param& param : plan.params) total += bytes_of(param, matrix_type);
+  for (size_t p = 0; p < plan.params.size(); ++p)
+    total += bytes_of(plan, static_cast<int32_t>(p), matrix_type);
   return total;
 }
 

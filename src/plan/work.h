@@ -31,8 +31,8 @@ struct DecodeBytes {
   double state() const { return conv + ssm; }
   double total() const { return weights() + kv + state(); }
 };
-// A mean over the positions [begin, end), begin < end. Matrices have `matrix_type`, keys and values
-// `kv_type`.
+// A mean over the positions [begin, end), begin < end. Matrices have `matrix_type` (plan/matrix_types.h),
+// keys and values `kv_type`.
 DecodeBytes count_decode_bytes(const ModelPlan& plan, int64_t begin, int64_t end, DType matrix_type,
                                DType kv_type);
 

@@ -19,9 +19,9 @@ OptimizerState::OptimizerState(const ModelPlan& plan) {
 bool decays(DecayRule rule, const ModelSpec& spec, const Param& param) {
   if (rule == DecayRule::kAll) return true;
   if (rule == DecayRule::kParametrisation) return decays_by_parametrisation(spec, param);
-  return param.role == ParamRole::kMatrix || param.role == ParamRole::kEmbedding ||
-         param.role == ParamRole::kHead || param.role == ParamRole::kRouter ||
-         param.role == ParamRole::kAuxRouter || param.role == ParamRole::kRelaxation;
+  return is_matrix(param.role) || param.role == ParamRole::kEmbedding || param.role == ParamRole::kHead ||
+         param.role == ParamRole::kRouter || param.role == ParamRole::kAuxRouter ||
+         param.role == ParamRole::kRelaxation;
 }
 
 ParameterGroup group_of(const Param& param) {

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <unordered_set>
 
 #include "base/half.h"
+#include "plan/matrix_types.h"
+#include "weights/int8_rows.h"
+#include "weights/stored_matrix.h"
 
 namespace fathom {
 
@@ -14,56 +16,15 @@ int64_t row_elements(const Param& param) { return elements_of(param) / param.sha
 
 }  // namespace
 
-Status refuse_unknown_tensors(const std::vector<FileTensor>& table, const WeightFiles& files) {
-  std::unordered_set<std::string> known;
-  for (const FileTensor& tensor : table) {
-    known.insert(tensor.name);
-    known.insert(tensor.aliases.begin(), tensor.aliases.end());
-  }
-  for (const StoredTensor& stored : files.tensors()) {
-    if (!known.contains(stored.info->name)) {
-      return invalid(files.path() + ": tensor " + stored.info->name +
-                     " belongs to no parameter of this model");
-    }
-  }
-  return {};
-}
-
-Result<StoredTensor> find_tensor(const FileTensor& wanted, const WeightFiles& files) {
-  const StoredTensor* found = nullptr;
-  const auto look = [&](const std::string& name) -> Status {
-    const StoredTensor* stored = files.find(name);
-    if (stored == nullptr) return {};
-    if (stored->info->shape != wanted.shape) {
-      return invalid(files.path() + ": tensor " + name + " has shape " +
-                     shape_to_string(stored->info->shape) + ", expected " + shape_to_string(wanted.shape));
-    }
-    if (found == nullptr) {
-      found = stored;
-    } else if (!same_values(*found, *stored)) {
-      return invalid(files.path() + ": tensors " + found->info->name + " and " + name +
-                     " are one parameter in this model but hold different values");
-    }
-    return {};
-  };
-  FATHOM_TRY(look(wanted.name));
-  for (const std::string& alias : wanted.aliases) FATHOM_TRY(look(alias));
-  if (found == nullptr) {
-    return invalid(files.path() + ": tensor " + wanted.name + " is missing, expected with shape " +
-                   shape_to_string(wanted.shape));
-  }
-  return *found;
-}
-
 Status visit_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightFiles& files,
                         const ParameterVisit& visit) {
-  const std::vector<FileTensor> table = checkpoint_tensors(plan, scheme);
+  const std::vector<FileTensor> table = stored_tensors(plan, scheme, files);
   FATHOM_TRY(refuse_unknown_tensors(table, files));
   std::vector<float> values;
   for (const FileTensor& tensor : table) {
-    FATHOM_ASSIGN(const StoredTensor stored, find_tensor(tensor, files));
-    values.resize(stored.info->elements());
-    FATHOM_TRY(copy_as_f32(*stored.file, *stored.info, values));
+    FATHOM_ASSIGN(const StoredMatrix matrix, find_tensor(plan, tensor, files));
+    values.resize(matrix.stored.info->elements());
+    FATHOM_TRY(matrix.read_rows(0, matrix.rows(), values));
     for (const TensorPiece& piece : tensor.pieces) {
       const int64_t row = row_elements(plan.params[static_cast<size_t>(piece.param)]);
       visit(piece.param, piece.param_row * row,
@@ -82,50 +43,91 @@ Status read_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightF
                           });
 }
 
+namespace {
+
+// One parameter after the other, of pieces of tensors.
+class Loader {
+ public:
+  Loader(const ModelPlan& plan, std::shared_ptr<const WeightFiles> files, DType matrix_type)
+      : plan_(plan), files_(std::move(files)), matrix_type_(matrix_type), weights_(plan.params.size()) {}
+
+  Status add(const FileTensor& tensor) {
+    FATHOM_ASSIGN(const StoredMatrix matrix, find_tensor(plan_, tensor, *files_));
+    for (const TensorPiece& piece : tensor.pieces) {
+      if (borrow(matrix, piece)) continue;
+      FATHOM_TRY(convert(matrix, piece));
+    }
+    return {};
+  }
+  Weights take() { return std::move(weights_); }
+
+ private:
+  const uint8_t* bytes_of(const StoredMatrix& matrix, const TensorPiece& piece) const {
+    return matrix.stored.bytes().data() + piece.file_row * matrix.row_elements() * size_of(matrix.dtype());
+  }
+
+  bool borrow(const StoredMatrix& matrix, const TensorPiece& piece) {
+    const Param& param = plan_.params[static_cast<size_t>(piece.param)];
+    const DType type = type_of(plan_, piece.param, matrix_type_);
+    const uint8_t* bytes = bytes_of(matrix, piece);
+    const bool whole = piece.param_row == 0 && piece.rows == param.shape.front();
+    const bool aligned = reinterpret_cast<uintptr_t>(bytes) % static_cast<uintptr_t>(size_of(type)) == 0;
+    if (!whole || !aligned || matrix.dtype() != type) return false;
+    weights_.borrow(piece.param, type, bytes, files_);
+    if (type == DType::kI8) copy_scales(matrix, piece);
+    return true;
+  }
+
+  Status convert(const StoredMatrix& matrix, const TensorPiece& piece) {
+    const Param& param = plan_.params[static_cast<size_t>(piece.param)];
+    const DType type = type_of(plan_, piece.param, matrix_type_);
+    const int64_t row = row_elements(param);
+    auto* memory = static_cast<uint8_t*>(const_cast<void*>(weights_.at(piece.param).data));
+    if (memory == nullptr)
+      memory = static_cast<uint8_t*>(weights_.allocate(piece.param, type, elements_of(param)));
+    uint8_t* const to = memory + piece.param_row * row * size_of(type);
+    if (matrix.dtype() == type) {
+      std::memcpy(to, bytes_of(matrix, piece), static_cast<size_t>(piece.rows * row * size_of(type)));
+      if (type == DType::kI8) copy_scales(matrix, piece);
+      return {};
+    }
+    values_.resize(static_cast<size_t>(piece.rows * row));
+    FATHOM_TRY(matrix.read_rows(piece.file_row, piece.rows, values_));
+    const int64_t bad = store_rows(values_, row, type, to, type == DType::kI8 ? scales_of(piece) : nullptr);
+    if (bad < 0) return {};
+    return invalid(files_->path() + ": tensor " + matrix.stored.info->name + " holds a value in row " +
+                   std::to_string(piece.file_row + bad) +
+                   " that is not finite, expected finite ones for int8");
+  }
+
+  // Where the scales of the piece's rows belong.
+  float* scales_of(const TensorPiece& piece) {
+    auto* scales = const_cast<float*>(weights_.at(piece.param).scale);
+    if (scales == nullptr)
+      scales =
+          weights_.allocate_scale(piece.param, plan_.params[static_cast<size_t>(piece.param)].shape.front());
+    return scales + piece.param_row;
+  }
+  void copy_scales(const StoredMatrix& matrix, const TensorPiece& piece) {
+    std::copy_n(matrix.scales.begin() + piece.file_row, piece.rows, scales_of(piece));
+  }
+
+  const ModelPlan& plan_;
+  const std::shared_ptr<const WeightFiles> files_;
+  const DType matrix_type_;
+  Weights weights_;
+  std::vector<float> values_;
+};
+
+}  // namespace
+
 Result<Weights> load_weights(const ModelPlan& plan, NamingScheme scheme,
                              const std::shared_ptr<const WeightFiles>& files, DType matrix_type) {
-  const std::vector<FileTensor> table = checkpoint_tensors(plan, scheme);
+  const std::vector<FileTensor> table = stored_tensors(plan, scheme, *files);
   FATHOM_TRY(refuse_unknown_tensors(table, *files));
-  Weights weights(plan.params.size());
-  std::vector<void*> memory(plan.params.size(), nullptr);
-  std::vector<float> values;
-  for (const FileTensor& tensor : table) {
-    FATHOM_ASSIGN(const StoredTensor stored, find_tensor(tensor, *files));
-    bool converted = false;
-    for (const TensorPiece& piece : tensor.pieces) {
-      const auto index = static_cast<size_t>(piece.param);
-      const Param& param = plan.params[index];
-      const DType type = may_be_bf16(param.role) ? matrix_type : DType::kF32;
-      const int64_t row = row_elements(param);
-      const uint8_t* bytes = stored.bytes().data() + piece.file_row * row * size_of(stored.info->dtype);
-      const bool whole = piece.param_row == 0 && piece.rows == param.shape.front();
-      const bool aligned = reinterpret_cast<uintptr_t>(bytes) % static_cast<uintptr_t>(size_of(type)) == 0;
-      if (whole && aligned && stored.info->dtype == type) {
-        weights.borrow(piece.param, type, bytes, files);
-        continue;
-      }
-      if (memory[index] == nullptr) memory[index] = weights.allocate(piece.param, type, elements_of(param));
-      auto* to = static_cast<uint8_t*>(memory[index]) + piece.param_row * row * size_of(type);
-      const int64_t count = piece.rows * row;
-      if (stored.info->dtype == type) {
-        std::memcpy(to, bytes, static_cast<size_t>(count * size_of(type)));
-        continue;
-      }
-      if (!converted) {
-        values.resize(stored.info->elements());
-        FATHOM_TRY(copy_as_f32(*stored.file, *stored.info, values));
-        converted = true;
-      }
-      const float* from = values.data() + piece.file_row * row;
-      if (type == DType::kF32) {
-        std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
-      } else {
-        std::transform(from, from + count, reinterpret_cast<BFloat16*>(to),
-                       [](float value) { return to_bfloat16(value); });
-      }
-    }
-  }
-  return weights;
+  Loader loader(plan, files, matrix_type);
+  for (const FileTensor& tensor : table) FATHOM_TRY(loader.add(tensor));
+  return loader.take();
 }
 
 std::vector<TensorView> checkpoint_views(

@@ -16,12 +16,6 @@
 
 namespace fathom {
 
-// The stored tensor of a table entry, under whichever of its names. All of them that are there must hold the
-// same values in the same shape, so ties may be stored once, aliased or repeated. Errors name the tensor.
-Result<StoredTensor> find_tensor(const FileTensor& wanted, const WeightFiles& files);
-
-// An error names a stored tensor that is in no entry of the table.
-Status refuse_unknown_tensors(const std::vector<FileTensor>& table, const WeightFiles& files);
 // Calls visit(parameter, first, values) for every run of values in the files, in the order of the model:
 // values[0] is element `first` of the parameter. Each element comes once. Errors as read_parameters().
 using ParameterVisit = std::function<void(int32_t parameter, int64_t first, std::span<const float> values)>;
@@ -34,9 +28,10 @@ Status visit_parameters(const ModelPlan& plan, NamingScheme scheme, const Weight
 Status read_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightFiles& files,
                        const std::function<std::span<float>(int32_t parameter)>& parameter);
 
-// Weights for the engine. Matrices become `matrix_type` (kF32 or kBF16), the rest float. What is stored in
-// the wanted type and in one piece is used where it lies in the mapped file; the rest is converted into
-// memory.
+// Weights for the engine, in the types that plan/matrix_types.h gives them where matrices are `matrix_type`
+// (kF32, kBF16 or kI8). What is stored in the wanted type and in one piece is used where it lies in the
+// mapped file; the rest is converted into memory: int8 on disk may be read as float, and float as int8. A
+// further error: a value that is not finite where int8 is wanted.
 Result<Weights> load_weights(const ModelPlan& plan, NamingScheme scheme,
                              const std::shared_ptr<const WeightFiles>& files, DType matrix_type);
 

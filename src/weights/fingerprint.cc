@@ -23,6 +23,8 @@ std::string fingerprint_of(const ModelPlan& plan, const Weights& weights) {
     add(&type, 1);
     add(data, std::min(bytes, kBytes));
     if (bytes > kBytes) add(data + bytes / 2, std::min(bytes - bytes / 2, kBytes));
+    if (array.scale != nullptr)
+      add(array.scale, std::min(plan.params[p].shape.front() * size_of(DType::kF32), kBytes));
   }
   return to_hex(hash.finish());
 }

@@ -1,6 +1,7 @@
 #include "weights/model_source.h"
 
 #include "plan/published_names.h"
+#include "weights/stored_matrix.h"
 #include "weights/stored_ties.h"
 
 namespace fathom {
@@ -25,6 +26,13 @@ Result<ModelSource> open_model_source(const ModelSpec& spec, const std::string& 
       naming_of(source.plan, [&](const std::string& name) { return files.find(name) != nullptr; });
   source.files = std::make_shared<const WeightFiles>(std::move(files));
   return source;
+}
+
+DType stored_matrix_type(const ModelSource& source) {
+  if (holds_int8(*source.files)) return DType::kI8;
+  const StoredTensor* embedding =
+      source.files->find(checkpoint_tensors(source.plan, source.scheme).front().name);
+  return embedding != nullptr && embedding->info->dtype == DType::kBF16 ? DType::kBF16 : DType::kF32;
 }
 
 }  // namespace fathom

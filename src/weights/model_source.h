@@ -25,4 +25,7 @@ std::vector<std::string> names_in(const WeightFiles& files);
 // files' or the plan's, and tensors of a routed model where the spec has no router (plan/published_names.h).
 Result<ModelSource> open_model_source(const ModelSpec& spec, const std::string& weights);
 
+// In which type the matrices are stored: int8 if any is, else the embedding's, bfloat16 or float.
+DType stored_matrix_type(const ModelSource& source);
+
 }  // namespace fathom

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "base/half.h"
 #include "plan/initial_value.h"
-#include "weights/checkpoint.h"
+#include "plan/matrix_types.h"
+#include "weights/int8_rows.h"
 
 namespace fathom {
 
@@ -16,7 +16,6 @@ constexpr int64_t kPeriod = 65'521;  // prime: rows of a matrix do not repeat
 }  // namespace
 
 Weights random_weights(const ModelPlan& plan, uint64_t seed, DType matrix_type, Parallel& parallel) {
-  FATHOM_CHECK(matrix_type == DType::kF32 || matrix_type == DType::kBF16, "matrices are f32 or bf16");
   Weights weights(plan.params.size());
   std::vector<float> drawn;
   for (size_t p = 0; p < plan.params.size(); ++p) {
@@ -29,16 +28,17 @@ Weights random_weights(const ModelPlan& plan, uint64_t seed, DType matrix_type, 
       for (int64_t i = begin; i < end; ++i)
         drawn[static_cast<size_t>(i)] = initial_value(param.init, seed, p, i, columns);
     });
-    const DType type = may_be_bf16(param.role) ? matrix_type : DType::kF32;
-    void* memory = weights.allocate(static_cast<int32_t>(p), type, count);
-    parallel.run(count, 4096, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; ++i) {
-        const float value = drawn[static_cast<size_t>(i % period)];
-        if (type == DType::kF32) {
-          static_cast<float*>(memory)[i] = value;
-        } else {
-          static_cast<BFloat16*>(memory)[i] = to_bfloat16(value);
-        }
+    const auto index = static_cast<int32_t>(p);
+    const DType type = type_of(plan, index, matrix_type);
+    auto* memory = static_cast<uint8_t*>(weights.allocate(index, type, count));
+    float* scales = type == DType::kI8 ? weights.allocate_scale(index, param.shape.front()) : nullptr;
+    parallel.run(count / columns, std::max<int64_t>(1, 4096 / columns), [&](int64_t begin, int64_t end, int) {
+      std::vector<float> row(static_cast<size_t>(columns));
+      for (int64_t r = begin; r < end; ++r) {
+        for (int64_t i = 0; i < columns; ++i)
+          row[static_cast<size_t>(i)] = drawn[static_cast<size_t>((r * columns + i) % period)];
+        store_rows(row, columns, type, memory + r * columns * size_of(type),
+                   scales != nullptr ? scales + r : nullptr);
       }
     });
   }

@@ -1,5 +1,6 @@
-// The parameters of a plan as the engine reads them: one dense array each, float or bfloat16, read-only. An
-// array is owned here or lies in a mapped checkpoint that is kept alive here.
+// The parameters of a plan as the engine reads them: one dense array each, float, bfloat16 or int8 with a
+// scale for each row, read-only. An array is owned here or lies in a mapped checkpoint that is kept alive
+// here.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,8 @@ class Weights {
  public:
   struct Array {
     const void* data = nullptr;
-    DType type = DType::kF32;  // kF32 or kBF16
+    DType type = DType::kF32;      // kF32, kBF16 or kI8
+    const float* scale = nullptr;  // [rows] of int8, else null
   };
 
   explicit Weights(size_t num_params) : arrays_(num_params) {}
@@ -32,12 +34,22 @@ class Weights {
   // Memory that the parameter's values are to be written to; owned by this object.
   void* allocate(int32_t param, DType type, int64_t elements) {
     owned_.emplace_back(elements * size_of(type));
-    arrays_[static_cast<size_t>(param)] = {owned_.back().as(), type};
+    Array& array = arrays_[static_cast<size_t>(param)];
+    array.data = owned_.back().as();
+    array.type = type;
     return owned_.back().as();
+  }
+  // The same for the scales of an int8 parameter's rows.
+  float* allocate_scale(int32_t param, int64_t rows) {
+    owned_.emplace_back(rows * size_of(DType::kF32));
+    arrays_[static_cast<size_t>(param)].scale = owned_.back().as<float>();
+    return owned_.back().as<float>();
   }
   // A view into memory that `keep` keeps alive.
   void borrow(int32_t param, DType type, const void* data, std::shared_ptr<const void> keep) {
-    arrays_[static_cast<size_t>(param)] = {data, type};
+    Array& array = arrays_[static_cast<size_t>(param)];
+    array.data = data;
+    array.type = type;
     kept_.push_back(std::move(keep));
   }
 

@@ -2,6 +2,8 @@
 // names the tensor.
 #include "weights/checkpoint.h"
 
+#include <cmath>
+#include <cstring>
 #include <map>
 
 #include "base/file.h"
@@ -11,6 +13,7 @@
 #include "plan/naming.h"
 #include "plan/testing.h"
 #include "weights/model_source.h"
+#include "weights/quantised_checkpoint.h"
 
 namespace fathom::faults {
 namespace {
@@ -51,11 +54,11 @@ class Checkpoints {
     return *read_file(path);
   }
   // The sentence without the path.
-  std::string read(const std::string& file) const {
+  std::string read(const std::string& file, DType matrix_type = DType::kF32) const {
     const std::string path = folder_.write("model.safetensors", file);
     const auto sentence = [&]() -> Status {
       FATHOM_ASSIGN(const ModelSource source, open_model_source(model(), path));
-      FATHOM_TRY(load_weights(source.plan, source.scheme, source.files, DType::kF32));
+      FATHOM_TRY(load_weights(source.plan, source.scheme, source.files, matrix_type));
       return {};
     }();
     if (sentence.ok()) return "accepted";
@@ -132,6 +135,97 @@ TEST(CheckpointFaults, EachIsRefusedWithItsSentence) {
   };
   const auto reader = [&](const std::string& file) { return checkpoints.read(file); };
   expect_refusals(checkpoints.file_of(good), faults, reader, 18);
+}
+
+// What makes int8 matrices of a good file is in the names, types and values of two tensors each.
+TEST(Int8CheckpointFaults, EachIsRefusedWithItsSentence) {
+  const TemporaryFolder folder;
+  const Checkpoints checkpoints;
+  ThreadPool pool(2);
+  const std::string source = folder.write("source.safetensors", checkpoints.file_of(good_tensors()));
+  const ModelSource model_source = *open_model_source(model(), source);
+  ASSERT_TRUE(write_quantised_weights(folder.path(), model_source, pool).ok());
+  const auto made = SafetensorsFile::open(folder.path() + "/model.safetensors");
+  ASSERT_TRUE(made.ok());
+  struct Tensor {
+    DType type;
+    std::vector<int64_t> shape;
+    std::vector<uint8_t> bytes;
+  };
+  using Int8Tensors = std::map<std::string, Tensor>;
+  Int8Tensors good;
+  for (const TensorInfo& info : made->tensors()) {
+    const auto bytes = made->bytes(info);
+    good[info.name] = {info.dtype, info.shape, {bytes.begin(), bytes.end()}};
+  }
+  const auto changed = [&](const std::function<void(Int8Tensors&)>& change) {
+    Int8Tensors tensors = good;
+    change(tensors);
+    std::vector<TensorView> views;
+    for (const auto& [name, tensor] : tensors)
+      views.push_back(view_of(name, tensor.type, tensor.shape, tensor.bytes));
+    const std::string path = folder.path() + "/changed.safetensors";
+    EXPECT_TRUE(write_safetensors(path, views).ok());
+    return *read_file(path);
+  };
+  const auto set_scale = [](Tensor& scales, size_t row, float value) {
+    std::memcpy(scales.bytes.data() + 4 * row, &value, sizeof value);
+  };
+  const std::string matrix = "model.layers.0.mlp.up_proj.weight", scale = matrix + "_scale";
+  const std::string norm = "model.norm.weight", router = "model.layers.1.mor_router.router.weight";
+  const std::vector<Fault> faults = {
+      {"no scale", changed([&](Int8Tensors& t) { t.erase(scale); }),
+       "tensor " + matrix + " is I8, and " + scale + " is missing, expected with shape [64]"},
+      {"a scale too few", changed([&](Int8Tensors& t) {
+         t[scale].shape = {63};
+         t[scale].bytes.resize(63 * 4);
+       }),
+       "tensor " + scale + " has shape [63], expected [64]"},
+      {"scales as a column", changed([&](Int8Tensors& t) {
+         t[scale].shape = {64, 1};
+       }),
+       "tensor " + scale + " has shape [64, 1], expected [64]"},
+      {"scales of 16 bits", changed([&](Int8Tensors& t) {
+         t[scale].type = DType::kBF16;
+         t[scale].bytes.resize(64 * 2);
+       }),
+       "tensor " + scale + " has dtype BF16, expected F32"},
+      {"a scale that is no number", changed([&](Int8Tensors& t) { set_scale(t[scale], 3, std::nanf("")); }),
+       "tensor " + scale + " holds nan in row 3, expected a finite number of at least 0"},
+      {"an infinite scale", changed([&](Int8Tensors& t) { set_scale(t[scale], 63, INFINITY); }),
+       "tensor " + scale + " holds inf in row 63, expected a finite number of at least 0"},
+      {"a scale below zero", changed([&](Int8Tensors& t) { set_scale(t[scale], 0, -1); }),
+       "tensor " + scale + " holds -1.000000 in row 0, expected a finite number of at least 0"},
+      {"the matrix in another shape", changed([&](Int8Tensors& t) {
+         t[matrix].shape = {32, 64};
+       }),
+       "tensor " + matrix + " has shape [32, 64], expected [64, 32]"},
+      {"numbers without a sign", changed([&](Int8Tensors& t) { t[matrix].type = DType::kU8; }),
+       "tensor " + scale + " belongs to no parameter of this model"},
+      {"a norm as int8", changed([&](Int8Tensors& t) {
+         t[norm].type = DType::kI8;
+         t[norm].bytes.resize(32);
+       }),
+       "tensor " + norm +
+           " has dtype I8, expected F32, BF16 or F16: it is none of the matrices that may be int8"},
+      {"a router as int8, with its scale", changed([&](Int8Tensors& t) {
+         t[router] = {DType::kI8, {1, 32}, std::vector<uint8_t>(32, 1)};
+         t[router + "_scale"] = {DType::kF32, {1}, {0, 0, 128, 63}};
+       }),
+       "tensor " + router +
+           " has dtype I8, expected F32, BF16 or F16: it is none of the matrices that may be int8"},
+      {"a scale of a tensor that is not int8", changed([&](Int8Tensors& t) {
+         t[norm + "_scale"] = {DType::kF32, {1}, {0, 0, 128, 63}};
+       }),
+       "tensor " + norm + "_scale belongs to no parameter of this model"},
+      {"a matrix less", changed([&](Int8Tensors& t) {
+         t.erase(matrix);
+         t.erase(scale);
+       }),
+       "tensor " + matrix + " is missing, expected with shape [64, 32]"},
+  };
+  const auto reader = [&](const std::string& file) { return checkpoints.read(file, DType::kI8); };
+  expect_refusals(changed([](Int8Tensors&) {}), faults, reader, 13);
 }
 
 }  // namespace

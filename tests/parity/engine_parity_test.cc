@@ -1,35 +1,35 @@
 // The engine gives the same bits for a prompt in one call, in any chunks, token by token, and with any number
-// of threads, for every model and both precisions.
+// of threads, for every model and every type of matrices.
 #include <map>
 
 #include "base/half.h"
 #include "base/isa.h"
 #include "engine/executor.h"
 #include "kernels/common/testing.h"
+#include "plan/matrix_types.h"
 #include "tests/parity/tiny_models.h"
 #include "weights/checkpoint.h"
+#include "weights/int8_rows.h"
 
 namespace fathom {
 namespace {
 
 using testing::TinyModel;
 
-Weights weights_of(const TinyModel& model, DType type) {
+Weights weights_of(const TinyModel& model, DType matrix_type) {
   Weights weights(model.plan.params.size());
   for (size_t p = 0; p < model.plan.params.size(); ++p) {
     const Param& param = model.plan.params[p];
-    const std::vector<float>& values = model.values[p];
     const auto index = static_cast<int32_t>(p);
-    if (type == DType::kBF16 && may_be_bf16(param.role)) {
-      auto* out = static_cast<BFloat16*>(weights.allocate(index, DType::kBF16, elements_of(param)));
-      for (size_t i = 0; i < values.size(); ++i) out[i] = to_bfloat16(values[i]);
-    } else {
-      std::copy(values.begin(), values.end(),
-                static_cast<float*>(weights.allocate(index, DType::kF32, elements_of(param))));
-    }
+    const DType type = type_of(model.plan, index, matrix_type);
+    float* scales = type == DType::kI8 ? weights.allocate_scale(index, param.shape.front()) : nullptr;
+    void* memory = weights.allocate(index, type, elements_of(param));
+    EXPECT_EQ(store_rows(model.values[p], param.shape.back(), type, memory, scales), -1);
   }
   return weights;
 }
+
+DType kv_type_of(DType matrix_type) { return matrix_type == DType::kF32 ? DType::kF32 : DType::kBF16; }
 
 struct Outcome {
   std::vector<float> logits;  // of every row
@@ -97,8 +97,9 @@ TEST(EngineParity, BitsDoNotDependOnChunksOrThreads) {
   SerialParallel serial;
   kernels::testing::for_each_level([&] {
     testing::for_each_tiny_model([&](const TinyModel& model) {
-      for (DType type : {DType::kF32, DType::kBF16}) {
-        const Weights weights = weights_of(model, type);
+      for (DType matrix_type : {DType::kF32, DType::kBF16, DType::kI8}) {
+        const Weights weights = weights_of(model, matrix_type);
+        const DType type = kv_type_of(matrix_type);
         const std::vector<int32_t> tokens = testing::random_tokens(75, model.plan.dims.vocab_size, 1);
         const Outcome whole = feed(model, weights, type, tokens, pool, [] { return int64_t{75}; });
         for (float logit : whole.logits) ASSERT_TRUE(std::isfinite(logit));
@@ -110,6 +111,50 @@ TEST(EngineParity, BitsDoNotDependOnChunksOrThreads) {
             << "random chunks";
       }
     });
+  });
+}
+
+// Int8 weights are those of float but for their rounding: with weights that int8 holds exactly, what is left
+// is that products read their rows as whole numbers of 16 bits.
+TEST(EngineParity, WeightsThatInt8HoldsGiveTheLogitsOfFloat) {
+  SerialParallel serial;
+  testing::for_each_tiny_model([&](const TinyModel& given) {
+    if (is_routed(given.plan)) return;  // a decision may fall on either side
+    TinyModel model = given;
+    for (size_t p = 0; p < model.values.size(); ++p) {
+      const auto columns = static_cast<size_t>(model.plan.params[p].shape.back());
+      if (type_of(model.plan, static_cast<int32_t>(p), DType::kI8) != DType::kI8) {
+        // bfloat16, or float whichever the type of matrices.
+        if (may_be_bf16(model.plan.params[p].role))
+          for (float& value : model.values[p]) value = round_to_bfloat16(value);
+        continue;
+      }
+      for (size_t row = 0; row < model.values[p].size(); row += columns) {
+        std::vector<int8_t> q(columns);
+        const float scale = quantise_row(std::span(model.values[p]).subspan(row, columns), q.data());
+        for (size_t i = 0; i < columns; ++i) model.values[p][row + i] = scale * static_cast<float>(q[i]);
+      }
+    }
+    const std::vector<int32_t> tokens = testing::random_tokens(40, model.plan.dims.vocab_size, 1);
+    const auto next = [] { return int64_t{40}; };
+    const Outcome exact = feed(model, weights_of(model, DType::kF32), DType::kF32, tokens, serial, next);
+    const Outcome int8 = feed(model, weights_of(model, DType::kI8), DType::kF32, tokens, serial, next);
+    double errors = 0, squares = 0;
+    for (size_t i = 0; i < exact.logits.size(); ++i) {
+      errors += std::pow(exact.logits[i] - int8.logits[i], 2);
+      squares += std::pow(exact.logits[i], 2);
+    }
+    // Rates are multiplied in bfloat16 beside int8, with 8 bits.
+    EXPECT_LE(std::sqrt(errors / squares), 3e-2) << model.name;
+    double high = 0;
+    for (size_t p = 0; p < model.plan.params.size(); ++p) {
+      if (type_of(model.plan, static_cast<int32_t>(p), DType::kI8) == DType::kBF16 &&
+          static_cast<int32_t>(p) != model.plan.embedding.first)
+        ++high;
+    }
+    if (high == 0) {
+      EXPECT_LE(std::sqrt(errors / squares), 1e-3) << model.name;
+    }
   });
 }
 

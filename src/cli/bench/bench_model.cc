@@ -23,18 +23,21 @@ std::string name_in(const std::string& path) {
 
 }  // namespace
 
-Result<BenchModel> open_bench_model(const std::string& model, DType matrix_type, Parallel& parallel) {
+Result<BenchModel> open_bench_model(const std::string& model, const MatrixChoice& matrices,
+                                    Parallel& parallel) {
   BenchModel out{.name = name_in(model), .given = model};
   std::error_code ignored;
   if (fs::is_directory(model, ignored)) {
-    FATHOM_ASSIGN(LoadedWeights loaded, load_weights_of(model, matrix_type));
+    FATHOM_ASSIGN(LoadedWeights loaded, load_weights_of(model, matrices));
+    out.matrix_type = loaded.matrix_type;
     out.plan = std::move(loaded.plan);
     out.weights = std::move(loaded.weights);
     return out;
   }
   FATHOM_ASSIGN(const ModelSpec spec, find_spec(model));
   FATHOM_ASSIGN(out.plan, build_plan(spec));
-  out.weights = std::make_unique<const Weights>(random_weights(out.plan, kSeed, matrix_type, parallel));
+  out.matrix_type = matrices.named.value_or(matrices.usual);
+  out.weights = std::make_unique<const Weights>(random_weights(out.plan, kSeed, out.matrix_type, parallel));
   out.random = true;
   return out;
 }

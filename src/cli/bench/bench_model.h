@@ -6,6 +6,7 @@
 
 #include "base/parallel.h"
 #include "base/result.h"
+#include "cli/numeric_flags.h"
 #include "plan/model_plan.h"
 #include "weights/weights.h"
 
@@ -16,11 +17,13 @@ struct BenchModel {
   std::string given;  // as the user wrote it
   ModelPlan plan{};
   std::unique_ptr<const Weights> weights{};
+  DType matrix_type = DType::kBF16;
   bool random = false;
 };
 
 // `model` is a directory of weights or of a run, else what find_spec() finds: a TOML or JSON file or a
 // built-in name.
-Result<BenchModel> open_bench_model(const std::string& model, DType matrix_type, Parallel& parallel);
+Result<BenchModel> open_bench_model(const std::string& model, const MatrixChoice& matrices,
+                                    Parallel& parallel);
 
 }  // namespace fathom::cli::bench

@@ -1,0 +1,254 @@
+// fathom quantize: a model directory with int8 matrices, and what that does to the model.
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <optional>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/figures.h"
+#include "cli/loaded_model.h"
+#include "cli/pack_texts.h"
+#include "cli/progress.h"
+#include "cli/scratch_directory.h"
+#include "cli/stop_signal.h"
+#include "eval/divergence.h"
+#include "io/atomic_directory.h"
+#include "io/model_directory.h"
+#include "plan/matrix_types.h"
+#include "plan/spec_io.h"
+#include "plan/work.h"
+#include "weights/quantised_checkpoint.h"
+
+namespace fathom::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+std::atomic<bool> stopped{false};
+
+struct Flags {
+  std::string model, out, dtype = "int8";
+  std::vector<std::string> text;
+  int64_t sequence_length = 0, limit = 0;
+  int threads = 0;
+  bool json = false, quiet = false;
+};
+
+Status stop_if_asked() {
+  return stopped.load() ? Status(make_error("stopped", ErrorKind::kCancelled)) : Status();
+}
+
+Status copy_companions(const ModelDirectory& model, AtomicDirectory& directory) {
+  std::vector<std::string> names = model.tokenizer_files();
+  names.emplace_back("config.json");
+  if (model.has("generation_config.json")) names.emplace_back("generation_config.json");
+  for (const std::string& name : names) {
+    FATHOM_ASSIGN(const std::string text, read_file(model.file(name)));
+    FATHOM_TRY(directory.write_file(name, text));
+  }
+  return {};
+}
+
+std::string mebibytes(int64_t bytes) { return rounded(static_cast<double>(bytes) / (1 << 20), 1) + " MiB"; }
+
+class Quantisation {
+ public:
+  explicit Quantisation(const Flags& flags)
+      : flags_(flags),
+        pool_(flags.threads > 0 ? flags.threads : available_cores()),
+        progress_(flags.quiet, ::isatty(STDERR_FILENO) != 0, clock_) {}
+
+  // Writes the directory, complete or not at all.
+  Status write() {
+    FATHOM_ASSIGN(path_, resolve_model(flags_.model));
+    FATHOM_ASSIGN(const ModelDirectory model, ModelDirectory::open(path_));
+    FATHOM_ASSIGN(const ModelSpec spec, load_spec(path_));
+    FATHOM_ASSIGN(const ModelSource source, open_model_source(spec, path_));
+    stored_type_ = stored_matrix_type(source);
+    parameters_ = count_parameters(source.plan).unique;
+    FATHOM_ASSIGN(AtomicDirectory directory, AtomicDirectory::begin(flags_.out));
+    FATHOM_TRY(copy_companions(model, directory));
+    progress_.say(path_ + ": read in pieces, " + mebibytes(quantising_bytes(source.plan)) +
+                  " of memory at most beside the mapped file");
+    progress_.begin("weights", count_weight_bytes(source.plan, DType::kI8) >> 20, "MiB");
+    FATHOM_ASSIGN(tensors_,
+                  write_quantised_weights(directory.path(), source, pool_, [&](uint64_t written) -> Status {
+                    progress_.update(static_cast<int64_t>(written >> 20), "");
+                    return stop_if_asked();
+                  }));
+    progress_.end();
+    return directory.commit();
+  }
+
+  // Runs the model as it was and as it is now over the text.
+  Status compare() {
+    FATHOM_ASSIGN(const LoadedModel before, load_model(path_, {.named = {}, .usual = stored_type_}));
+    FATHOM_ASSIGN(const LoadedModel after, load_model(flags_.out, {}));
+    packing_.sequence_length = flags_.sequence_length > 0
+                                   ? flags_.sequence_length
+                                   : std::min<int64_t>(2048, before.plan.dims.max_positions);
+    FATHOM_ASSIGN(ScratchDirectory scratch, ScratchDirectory::create("fathom-quantize"));
+    FATHOM_ASSIGN(const PackedRows rows, pack_texts(flags_.text, before.codec,
+                                                    {.text = {},
+                                                     .length = packing_.sequence_length + 1,
+                                                     .stride = packing_.sequence_length,
+                                                     .vocab_size = before.plan.dims.vocab_size},
+                                                    scratch.path()));
+    const int64_t count = flags_.limit > 0 ? std::min(flags_.limit, rows.rows()) : rows.rows();
+    progress_.begin("text", count, "rows");
+    int64_t done = 0;
+    FATHOM_ASSIGN(
+        eval::Divergence divergence,
+        eval::compare_models({before.plan, *before.weights}, {after.plan, *after.weights}, rows, count,
+                             packing_, DType::kF32, pool_, [&](const eval::Divergence& so_far) {
+                               progress_.update(++done, "mean " + rounded(so_far.mean(), 5));
+                               return stop_if_asked();
+                             }));
+    progress_.end();
+    rows_ = count;
+    divergence_ = std::move(divergence);
+    return {};
+  }
+
+  Json report() const {
+    int64_t from = 0, to = 0;
+    Json tensors = Json::array();
+    for (const QuantisedTensor& tensor : tensors_) {
+      from += tensor.bytes_from;
+      to += tensor.bytes_to;
+      tensors.push_back({{"name", tensor.name},
+                         {"shape", tensor.shape},
+                         {"from", name_of(tensor.from)},
+                         {"to", name_of(tensor.to)},
+                         {"bytes_from", tensor.bytes_from},
+                         {"bytes_to", tensor.bytes_to},
+                         {"relative_error", tensor.relative_error},
+                         {"largest_error", tensor.largest_error}});
+    }
+    const auto parameters = static_cast<double>(parameters_);
+    Json report = {{"model", path_},
+                   {"out", flags_.out},
+                   {"dtype", flags_.dtype},
+                   {"parameters", parameters_},
+                   {"bytes_from", from},
+                   {"bytes_to", to},
+                   {"bits_per_weight_from", 8 * static_cast<double>(from) / parameters},
+                   {"bits_per_weight", 8 * static_cast<double>(to) / parameters},
+                   {"tensors", std::move(tensors)}};
+    if (divergence_) {
+      const eval::Divergence& d = *divergence_;
+      report["text"] = {{"rows", rows_},
+                        {"sequence_length", packing_.sequence_length},
+                        {"predictions", d.predictions()},
+                        {"kl_mean", d.mean()},
+                        {"kl_p99", d.quantile(0.99)},
+                        {"kl_max", d.quantile(1)},
+                        {"top1_agreement", d.agreement()},
+                        {"perplexity_from", d.reference_perplexity()},
+                        {"perplexity", d.other_perplexity()},
+                        {"perplexity_delta", d.other_perplexity() - d.reference_perplexity()}};
+    }
+    return report;
+  }
+
+ private:
+  const Flags& flags_;
+  SteadyClock clock_;
+  ThreadPool pool_;
+  Progress progress_;
+  std::string path_;
+  DType stored_type_ = DType::kF32;
+  int64_t parameters_ = 0, rows_ = 0;
+  std::vector<QuantisedTensor> tensors_;
+  eval::PackedSettings packing_;
+  std::optional<eval::Divergence> divergence_;
+};
+
+void print(const Json& report) {
+  size_t width = 0;
+  for (const Json& tensor : report["tensors"])
+    width = std::max(width, tensor["name"].get_ref<const std::string&>().size());
+  const auto number = [](const Json& value, int digits) { return rounded(value.get<double>(), digits); };
+  std::cout << "error: root mean square over that of the values; largest over the largest value\n";
+  for (const Json& tensor : report["tensors"]) {
+    if (tensor["to"] != "int8") continue;
+    const auto& name = tensor["name"].get_ref<const std::string&>();
+    std::cout << name << std::string(width - name.size(), ' ') << "  " << tensor["from"].get<std::string>()
+              << " -> int8  " << number(tensor["relative_error"], 5) << "  "
+              << number(tensor["largest_error"], 5) << "\n";
+  }
+  std::cout << report["out"].get<std::string>() << ": " << mebibytes(report["bytes_from"].get<int64_t>())
+            << " -> " << mebibytes(report["bytes_to"].get<int64_t>()) << ", "
+            << number(report["bits_per_weight_from"], 2) << " -> " << number(report["bits_per_weight"], 2)
+            << " bits per weight\n";
+  if (!report.contains("text")) return;
+  const Json& text = report["text"];
+  std::cout << text["predictions"] << " predictions in " << text["rows"] << " rows of "
+            << text["sequence_length"] << " tokens: divergence mean " << number(text["kl_mean"], 6)
+            << ", p99 " << number(text["kl_p99"], 6) << ", max " << number(text["kl_max"], 6)
+            << " nats; same most probable token " << rounded(100 * text["top1_agreement"].get<double>(), 2)
+            << " %; perplexity " << number(text["perplexity_from"], 4) << " -> "
+            << number(text["perplexity"], 4) << " ("
+            << (text["perplexity_delta"].get<double>() < 0 ? "" : "+") << number(text["perplexity_delta"], 4)
+            << ")\n";
+}
+
+Result<int> run(const Flags& flags) {
+  std::error_code ignored;
+  if (fs::exists(flags.out, ignored)) return invalid(flags.out + " is already there");
+  const std::pair<const char*, bool> for_text[] = {{"--sequence-length", flags.sequence_length > 0},
+                                                   {"--limit", flags.limit > 0}};
+  for (const auto& [flag, given] : for_text) {
+    if (given && flags.text.empty()) return invalid(std::string(flag) + " is for --text");
+  }
+  catch_stop_signals(stopped, "a directory that is not complete is not kept");
+  Quantisation quantisation(flags);
+  const Status written = quantisation.write();
+  if (stopped.load()) return kExitInterrupted;
+  FATHOM_TRY(written);
+  if (!flags.text.empty()) {
+    const Status compared = quantisation.compare();
+    if (stopped.load()) return kExitInterrupted;
+    FATHOM_TRY(compared);
+  }
+  const Json report = quantisation.report();
+  if (flags.json) {
+    std::cout << report.dump(2) << "\n";
+  } else {
+    print(report);
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+Action declare_quantize(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  app.add_option("MODEL", flags->model, "model directory, or the directory of a run")->required();
+  app.add_option("--out", flags->out, "the directory to write")->required();
+  app.add_option("--dtype", flags->dtype, "of the matrices")
+      ->check(CLI::IsMember({"int8"}))
+      ->capture_default_str();
+  app.add_option(
+         "--text", flags->text,
+         "text or token file or folder on which both models are compared; may be given more than once")
+      ->allow_extra_args(false);
+  app.add_option("--sequence-length", flags->sequence_length,
+                 "tokens of a packed row of --text (default: the model's longest, 2048 at most)")
+      ->check(at_least(1));
+  app.add_option("--limit", flags->limit, "packed rows of --text at most")->check(at_least(1));
+  app.add_option("--threads,-t", flags->threads, "0: all cores")->check(at_least(0));
+  app.add_flag("--json", flags->json, "print the report as JSON");
+  app.add_flag("--quiet", flags->quiet, "no progress");
+  return [flags] { return run(*flags); };
+}
+
+}  // namespace fathom::cli

@@ -1,0 +1,104 @@
+// fathom quantize as a user runs it: its directory is one that other commands take.
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "base/file.h"
+#include "cli/command_testing.h"
+#include "plan/testing.h"
+
+namespace fathom::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using ::testing::HasSubstr;
+using testing::Outcome;
+
+class QuantizeCommand : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    fs::create_directories(path_);
+    ModelSpec spec = testing_plan::hybrid("sambay", 8);
+    spec.max_position_embeddings = 64;
+    testing::write_random_model(path_ + "/model", spec);
+    std::string text;
+    for (int i = 0; i < 400; ++i) text += "line " + std::to_string(i * i) + "\n";
+    ASSERT_TRUE(write_file_atomic(path_ + "/text.txt", text).ok());
+  }
+  void TearDown() override { fs::remove_all(path_); }
+  Outcome run(const std::string& arguments, const std::string& streams = "2>&1") const {
+    return testing::run_fathom(testing::in_folder(arguments, path_), streams);
+  }
+  std::string path_ =
+      (fs::temp_directory_path() / ("fathom-quantize-" + std::to_string(::getpid()))).string();
+};
+
+TEST_F(QuantizeCommand, ReportsSizesErrorsAndWhatTheModelLost) {
+  const Outcome made = run(
+      "quantize @model --out @int8 --text @text.txt --sequence-length 32 --limit 20 --json", "2>/dev/null");
+  ASSERT_EQ(made.code, 0) << made.text;
+  const json report = json::parse(made.text);
+  EXPECT_EQ(report["text"]["predictions"], 20 * 32);
+  EXPECT_GT(report["text"]["kl_mean"], 0);
+  EXPECT_LT(report["text"]["kl_mean"], 1e-2);
+  EXPECT_LE(report["text"]["kl_mean"], report["text"]["kl_p99"]);
+  EXPECT_LE(report["text"]["kl_p99"], report["text"]["kl_max"]);
+  EXPECT_GT(report["text"]["top1_agreement"], 0.9);
+  EXPECT_NEAR(report["text"]["perplexity"].get<double>() - report["text"]["perplexity_from"].get<double>(),
+              report["text"]["perplexity_delta"].get<double>(), 1e-9);
+  EXPECT_LT(report["bits_per_weight"], report["bits_per_weight_from"].get<double>() / 2);
+  // The perplexities are those that fathom eval finds.
+  const auto perplexity = [&](const std::string& model) {
+    const Outcome out =
+        run("eval " + model +
+            " --perplexity @text.txt --sequence-length 32 --limit 20 --quiet --json @report.json");
+    EXPECT_EQ(out.code, 0) << out.text;
+    const json evaluated = json::parse(*read_file(path_ + "/report.json"));
+    EXPECT_EQ(evaluated["config"]["dtype"], model == "@model" ? "f32" : "int8");
+    return evaluated["perplexity"]["perplexity"].get<double>();
+  };
+  EXPECT_NEAR(perplexity("@model"), report["text"]["perplexity_from"].get<double>(), 1e-4);
+  EXPECT_NEAR(perplexity("@int8"), report["text"]["perplexity"].get<double>(), 1e-4);
+}
+
+TEST_F(QuantizeCommand, ItsDirectoryIsReadAsAnyOther) {
+  const Outcome made = run("quantize @model --out @int8 --quiet");
+  ASSERT_EQ(made.code, 0) << made.text;
+  EXPECT_THAT(made.text, HasSubstr(" bits per weight"));
+  // Quantised on disk or on load: the same text; and another one than float's would be no surprise.
+  const std::string flags = " -p hello -n 20 --ignore-eos --temperature 0";
+  const Outcome stored = run("generate @int8" + flags), loaded = run("generate @model --dtype int8" + flags);
+  EXPECT_EQ(stored.code, 0) << stored.text;
+  EXPECT_EQ(stored.text, loaded.text);
+  EXPECT_EQ(json::parse(run("generate @int8 --json" + flags).text)["dtype"], "int8");
+  EXPECT_EQ(json::parse(run("generate @int8 --dtype bf16 --json" + flags).text)["dtype"], "bf16");
+  const json bench = json::parse(run("bench @int8 -p 8 -n 4 -r 1 -o json", "2>/dev/null").text);
+  EXPECT_EQ(bench[0]["dtype"], "int8");
+  EXPECT_THAT(run("inspect @int8").text, HasSubstr("I8"));
+  EXPECT_EQ(run("plan @int8").code, 0);
+}
+
+TEST_F(QuantizeCommand, RefusesInOneSentence) {
+  ASSERT_EQ(run("quantize @model --out @int8 --quiet").code, 0);
+  const struct {
+    std::string arguments, sentence;
+  } rows[] = {
+      {"quantize @model --out @int8", "@int8 is already there"},
+      {"quantize @int8 --out @again --quiet", "@int8: the matrices are int8 already"},
+      {"quantize @model --out @again --limit 3", "--limit is for --text"},
+      {"convert @int8 --out @again",
+       "@int8: the matrices are int8, from which none of the values they were made "
+       "of come back; expected the model that was quantised"},
+  };
+  for (const auto& row : rows) {
+    const Outcome outcome = run(row.arguments);
+    EXPECT_EQ(outcome.code, 1) << row.arguments;
+    EXPECT_EQ(outcome.text, "fathom: " + testing::in_folder(row.sentence, path_) + "\n");
+    EXPECT_FALSE(fs::exists(path_ + "/again"));
+  }
+}
+
+}  // namespace
+}  // namespace fathom::cli

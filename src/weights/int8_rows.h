@@ -1,0 +1,23 @@
+// Matrices as int8: a row is whole numbers of 8 bits times one float,
+//
+//   w[o, i] ~ scale[o] * q[o, i],  scale[o] = max_i |w[o, i]| / 127,  q = round(w / scale),
+//
+// symmetric, so that zero stays zero and a product needs no correction.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/dtype.h"
+
+namespace fathom {
+
+// Writes q of one row, [row.size()], and returns its scale; NaN, with q of zeros, where a value is not
+// finite.
+float quantise_row(std::span<const float> row, int8_t* q);
+
+// Rows of `columns` values as `type` (kF32, kBF16 or kI8) at `to`; of int8 their scales at `scales`, [rows].
+// The number of the first row that int8 cannot hold, since a value is not finite; -1 if there is none.
+int64_t store_rows(std::span<const float> values, int64_t columns, DType type, void* to, float* scales);
+
+}  // namespace fathom
