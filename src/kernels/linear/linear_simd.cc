@@ -10,8 +10,11 @@ namespace {
 
 constexpr int kStreamRows = 3;  // up to here memory is waited for and nothing else
 constexpr int kStreamOuts = 4;
-constexpr int kStreams = 2;    // of weights, each far enough from the others to be foreseen by itself
 constexpr int64_t kLine = 64;  // bytes of a cache line
+
+// Sequences of weights that `rows` rows read, each far enough from the others to be foreseen by itself. More
+// rows need the registers.
+constexpr int streams_of(int rows) { return rows == 1 ? 4 : 2; }
 
 // Weights to fetch while others are multiplied: `outs` times as many as the one output's that pass meanwhile.
 struct Ahead {
@@ -126,6 +129,7 @@ template <class F, int R>
 FATHOM_INLINE void stream_block(const LinearFwd& args, const LinearRows& x, int64_t rows, int64_t row,
                                 int64_t out_begin, int64_t out_end) {
   if (rows == R) {
+    constexpr int kStreams = streams_of(R);
     constexpr int kOuts = R == 1 ? kLanes / 2 : kStreamOuts;
     const int64_t apart = (out_end - out_begin) / kStreams;
     int64_t out = out_begin;
