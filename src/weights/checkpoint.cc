@@ -49,7 +49,11 @@ namespace {
 class Loader {
  public:
   Loader(const ModelPlan& plan, std::shared_ptr<const WeightFiles> files, DType matrix_type)
-      : plan_(plan), files_(std::move(files)), matrix_type_(matrix_type), weights_(plan.params.size()) {}
+      : plan_(plan),
+        files_(std::move(files)),
+        matrix_type_(matrix_type),
+        weights_(plan.params.size()),
+        places_(plan.params.size()) {}
 
   Status add(const FileTensor& tensor) {
     FATHOM_ASSIGN(const StoredMatrix matrix, find_tensor(plan_, tensor, *files_));
@@ -82,7 +86,7 @@ class Loader {
     const Param& param = plan_.params[static_cast<size_t>(piece.param)];
     const DType type = type_of(plan_, piece.param, matrix_type_);
     const int64_t row = row_elements(param);
-    auto* memory = static_cast<uint8_t*>(const_cast<void*>(weights_.at(piece.param).data));
+    uint8_t*& memory = places_[static_cast<size_t>(piece.param)].values;
     if (memory == nullptr)
       memory = static_cast<uint8_t*>(weights_.allocate(piece.param, type, elements_of(param)));
     uint8_t* const to = memory + piece.param_row * row * size_of(type);
@@ -102,7 +106,7 @@ class Loader {
 
   // Where the scales of the piece's rows belong.
   float* scales_of(const TensorPiece& piece) {
-    auto* scales = const_cast<float*>(weights_.at(piece.param).scale);
+    float*& scales = places_[static_cast<size_t>(piece.param)].scales;
     if (scales == nullptr)
       scales =
           weights_.allocate_scale(piece.param, plan_.params[static_cast<size_t>(piece.param)].shape.front());
@@ -114,8 +118,14 @@ class Loader {
 
   const ModelPlan& plan_;
   const std::shared_ptr<const WeightFiles> files_;
+  // Memory of a parameter that is not borrowed, and of its scales.
+  struct Place {
+    uint8_t* values = nullptr;
+    float* scales = nullptr;
+  };
   const DType matrix_type_;
   Weights weights_;
+  std::vector<Place> places_;
   std::vector<float> values_;
 };
 
