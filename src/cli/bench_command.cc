@@ -30,6 +30,7 @@ struct Flags {
   std::string kv_type = "bf16", fill = "prefill", output = "md", plot;
   int64_t chunk = 512;
   int repetitions = 5;
+  NumericFlags numeric;  // the lists of types apart
   bool fill_given = false, profile = false, progress = false, no_prefill_shortcut = false;
 };
 
@@ -66,8 +67,10 @@ Status run_model(const Flags& flags, const std::vector<Workload>& work, const st
   ThreadPool pool(threads);
   SteadyClock clock;
   FATHOM_ASSIGN(const BenchModel model, open_bench_model(name, matrices, pool));
+  FATHOM_ASSIGN(const Numerics numerics, flags.numeric.numerics(model.plan, model.matrix_type));
   const RunnerOptions options{.matrix_type = model.matrix_type,
                               .kv_type = flags.kv_type == "bf16" ? DType::kBF16 : DType::kF32,
+                              .numerics = numerics,
                               .chunk = flags.chunk,
                               .fill = flags.fill == "random" ? DepthFill::kRandom : DepthFill::kPrefill,
                               .prefill_shortcut = !flags.no_prefill_shortcut};
@@ -94,6 +97,7 @@ Status run_model(const Flags& flags, const std::vector<Workload>& work, const st
   const ModelFacts facts{.model = &model,
                          .matrix_type = model.matrix_type,
                          .kv_type = options.kv_type,
+                         .numerics = numerics,
                          .threads = threads,
                          .chunk = flags.chunk,
                          .prefill_shortcut = options.prefill_shortcut,
@@ -172,6 +176,7 @@ Action declare_bench(CLI::App& app) {
   app.add_option("--kv-type", flags->kv_type, "of the key-value cache")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
+  add_rounding_flags(app, flags->numeric);
   app.add_option("--chunk,-b", flags->chunk, "rows of a prefill per call")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();

@@ -157,11 +157,13 @@ Result<int> run(const CLI::App& app, Flags flags) {
                                              : text::ChatTemplate::named(flags.chat_template));
   const bool terminal = ::isatty(STDOUT_FILENO) != 0;
   const bool color = flags.color == "always" || (flags.color == "auto" && terminal);
+  FATHOM_ASSIGN(const Numerics numerics, flags.numeric.numerics(model.plan, model.matrix_type));
   constexpr int64_t kUsualContext = 8192;
   const chat::SessionOptions options{
       .context = flags.context > 0 ? flags.context : std::min(kUsualContext, model.plan.dims.max_positions),
       .chunk = flags.chunk,
       .kv_type = flags.numeric.keys(),
+      .numerics = numerics,
       .max_tokens = flags.max_tokens,
       .reasoning_budget = flags.reasoning_budget,
       .sampling = flags.sampling,

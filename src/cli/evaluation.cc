@@ -108,14 +108,16 @@ class Evaluation {
           .max_inputs = longest_,
           .chunk = settings_.chunk,
           .kv_type = settings_.kv_type,
-          .each_target = settings_.by_context > 0};
+          .each_target = settings_.by_context > 0,
+          .numerics = settings_.numerics};
       scorer_.emplace(model_.plan, *model_.weights, settings, pool_);
     }
     if (longest_written_ > 0) {
       const eval::WriterSettings settings = {.context = longest_written_,
                                              .chunk = settings_.chunk,
                                              .kv_type = settings_.kv_type,
-                                             .several = several_answers_};
+                                             .several = several_answers_,
+                                             .numerics = settings_.numerics};
       writer_.emplace(model_.plan, *model_.weights, settings, pool_);
     }
     const int64_t bytes = weight_bytes() + state_bytes() + scratch_bytes();
@@ -298,6 +300,8 @@ class Evaluation {
     report.routing = is_routed(model_.plan) ? settings_.routing : "";
     report.dtype = name_of(settings_.dtype);
     report.kv_type = name_of(settings_.kv_type);
+    report.rounding = word_of(settings_.numerics.rounding);
+    report.state_type = name_of(settings_.numerics.state_type);
     report.sequence_length = packing_.sequence_length;
     report.bucket = packing_.bucket;
     report.max_inputs = std::max(longest_, longest_written_);

@@ -153,7 +153,8 @@ Result<int> run(const Flags& flags) {
   }
   ThreadPool pool(flags.threads > 0 ? flags.threads : available_cores());
   const int64_t rows = std::min(flags.chunk, static_cast<int64_t>(ids.size()));
-  Executor executor(model.plan, *model.weights, rows, context, pool);
+  FATHOM_ASSIGN(const Numerics numerics, flags.numeric.numerics(model.plan, model.matrix_type));
+  Executor executor(model.plan, *model.weights, rows, context, pool, numerics);
   SequenceState state = executor.make_state(flags.numeric.keys());
 
   GenerateRequest request;

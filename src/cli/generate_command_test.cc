@@ -151,5 +151,26 @@ TEST_F(GenerateCommand, RefusesInOneSentence) {
   }
 }
 
+// The flags reach the engine: log-probabilities are others, and only a little.
+TEST_F(GenerateCommand, RoundsAsPublishedIfAsked) {
+  write_model("phi", testing_plan::hybrid("phi4flash", 8));
+  const auto first = [&](const std::string& flags) {
+    const json text = json_of("@phi -n 1 --temperature 0 --dtype bf16 --kv-type bf16 " + flags);
+    return text["tokens"][0]["logprob"].get<double>();
+  };
+  const double fast = first(""), reference = first("--rounding reference");
+  EXPECT_NE(fast, reference);
+  EXPECT_NEAR(fast, reference, 0.1);
+  // One call: nothing reads the states that are rounded behind it.
+  EXPECT_EQ(first("--rounding reference --state-dtype f32"), reference);
+  EXPECT_NE(first("--rounding reference --chunk 5"), reference);
+  EXPECT_EQ(first("--rounding reference --state-dtype f32 --chunk 5"), reference);
+  const Outcome refused = generate("@llama --prompt x --rounding reference");
+  EXPECT_EQ(refused.code, 3);
+  EXPECT_EQ(
+      refused.text,
+      "fathom: --rounding reference: where the published code rounds is known of phi4flash, not of llama\n");
+}
+
 }  // namespace
 }  // namespace fathom

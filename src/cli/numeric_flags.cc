@@ -12,12 +12,32 @@ MatrixChoice matrix_choice(const std::string& word, DType usual) {
   return choice;
 }
 
+Result<Numerics> NumericFlags::numerics(const ModelPlan& plan, DType matrix_type) const {
+  const bool reference = rounding == "reference";
+  Numerics numerics{
+      .rounding = reference ? Rounding::kReference : Rounding::kFast,
+      .state_type = state_type == "bf16" || (state_type.empty() && reference) ? DType::kBF16 : DType::kF32};
+  FATHOM_TRY(check_numerics(plan, matrix_type, numerics));
+  return numerics;
+}
+
+void add_rounding_flags(CLI::App& app, NumericFlags& flags) {
+  app.add_option("--rounding", flags.rounding,
+                 "of activations: fast keeps float between ops; reference rounds to bf16 where the published "
+                 "code of Phi-4-mini-flash does")
+      ->check(CLI::IsMember({"fast", "reference"}));
+  app.add_option("--state-dtype", flags.state_type,
+                 "of recurrent states, between calls (default: f32, with --rounding reference bf16)")
+      ->check(CLI::IsMember({"f32", "bf16"}));
+}
+
 void add_numeric_flags(CLI::App& app, NumericFlags& flags) {
   app.add_option("--dtype", flags.dtype,
                  "of the matrices: f32, bf16 or int8 (default: int8 if they are stored so, else " +
                      std::string(name_of(flags.usual)) + ")")
       ->check(matrix_type_words());
   app.add_option("--kv-type", flags.kv_type, "of the key-value cache")->check(CLI::IsMember({"f32", "bf16"}));
+  add_rounding_flags(app, flags);
 }
 
 }  // namespace fathom::cli

@@ -6,6 +6,7 @@
 
 #include "base/dtype.h"
 #include "cli/command.h"
+#include "engine/numerics.h"
 
 namespace fathom::cli {
 
@@ -23,13 +24,17 @@ MatrixChoice matrix_choice(const std::string& word, DType usual);
 struct NumericFlags {
   DType usual = DType::kF32;
   std::string kv_type = "f32";
-  std::string dtype;
+  std::string dtype = {}, rounding = "fast", state_type = {};
 
   MatrixChoice matrices() const { return matrix_choice(dtype, usual); }
   DType keys() const { return kv_type == "bf16" ? DType::kBF16 : DType::kF32; }
+  // Of a model whose matrices are `matrix_type`. Errors: check_numerics().
+  Result<Numerics> numerics(const ModelPlan& plan, DType matrix_type) const;
 };
 
-// --dtype, --kv-type. `flags` lives as long as `app`.
+// --rounding and --state-dtype; with the second form --dtype and --kv-type too. `flags` lives as long as
+// `app`.
+void add_rounding_flags(CLI::App& app, NumericFlags& flags);
 void add_numeric_flags(CLI::App& app, NumericFlags& flags);
 
 }  // namespace fathom::cli

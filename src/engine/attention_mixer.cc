@@ -43,10 +43,13 @@ void LayerRunner::build_lambdas() {
     const auto* attention = std::get_if<Attention>(&layer.mixer);
     if (attention == nullptr || !attention->differential) return;
     const Differential& d = *attention->differential;
-    lambdas_[static_cast<size_t>(d.lambda_q1.at(depth))] = kernels::differential_lambda_fwd(
-        {array(d.lambda_q1, depth), array(d.lambda_k1, depth), array(d.lambda_q2, depth),
-         array(d.lambda_k2, depth), attention->head_dim},
-        d.lambda_init);
+    const kernels::LambdaVectors vectors = {array(d.lambda_q1, depth), array(d.lambda_k1, depth),
+                                            array(d.lambda_q2, depth), array(d.lambda_k2, depth),
+                                            attention->head_dim};
+    const bool fast = numerics_.rounding == Rounding::kFast;
+    lambdas_[static_cast<size_t>(d.lambda_q1.at(depth))] =
+        fast ? kernels::differential_lambda_fwd(vectors, d.lambda_init)
+             : kernels::differential_lambda_bf16(vectors, d.lambda_init);
   });
 }
 
@@ -90,7 +93,8 @@ void LayerRunner::subtract_maps(const Attention& attention, int32_t depth, float
                                       .dim = 2 * attention.head_dim,
                                       .lambda = lambdas_[static_cast<size_t>(d.lambda_q1.at(depth))],
                                       .scale = static_cast<float>(1 - d.lambda_init),
-                                      .eps = static_cast<float>(d.eps)},
+                                      .eps = static_cast<float>(d.eps),
+                                      .bf16_steps = numerics_.rounding == Rounding::kReference},
                                      running(EngineOp::kNorm));
 }
 
@@ -146,6 +150,7 @@ void LayerRunner::mix(const Attention& attention, const Place& place, float* x, 
                               .scale = static_cast<float>(attention.scale),
                               .workspace = attention_workspace_},
                              running(EngineOp::kAttention));
+  round(attention.differential ? mixed_ : output, asking.count * attention.stripes() * q_dim);
   if (attention.differential) subtract_maps(attention, depth, output, asking.count);
   if (attention.prompt) attend_prompt(attention, depth, output, asking.count);
   project_onto_residual(attention.o, attention.o_bias, &attention.o_adapter, depth, output, q_dim,

@@ -12,14 +12,15 @@
 namespace fathom {
 
 struct Executor::Impl {
-  Impl(const ModelPlan& model, const Weights& values, int64_t rows, int64_t context_length, Parallel& pool)
+  Impl(const ModelPlan& model, const Weights& values, int64_t rows, int64_t context_length, Parallel& pool,
+       const Numerics& numerics)
       : plan(model),
         weights(values),
         max_rows(rows),
         context(context_length),
         last_state(last_state_layer(model)),
         parallel(pool),
-        layers(model, values, rows, context_length, pool),
+        layers(model, values, rows, context_length, pool, numerics),
         routed(model, values, is_routed(model) ? rows : 0, layers, pool) {
     routed.set_trace(&trace);
     carve();
@@ -132,6 +133,7 @@ struct Executor::Impl {
                              .scale = static_cast<float>(plan.logit_scale),
                              .workspace = head_workspace},
                             running(EngineOp::kHead));
+    layers.round(logits, count * plan.dims.vocab_size);
     return logits;
   }
 
@@ -164,8 +166,8 @@ struct Executor::Impl {
 };
 
 Executor::Executor(const ModelPlan& plan, const Weights& weights, int64_t max_rows, int64_t context,
-                   Parallel& parallel)
-    : impl_(std::make_unique<Impl>(plan, weights, max_rows, context, parallel)) {}
+                   Parallel& parallel, const Numerics& numerics)
+    : impl_(std::make_unique<Impl>(plan, weights, max_rows, context, parallel, numerics)) {}
 Executor::~Executor() = default;
 
 SequenceState Executor::make_state(DType kv_type) const {

@@ -1,7 +1,7 @@
 // Walks a plan over rows of one sequence: read-only weights, explicit state, memory allocated once. The same
 // call is a prompt's prefill, a chunk of one, a decoded token, and the scoring of a whole text; cutting a
 // sequence into calls differently does not change a bit (except under top-k routing, which by definition
-// looks at a whole call).
+// looks at a whole call, and with states of bfloat16, which are rounded at its end).
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/parallel.h"
+#include "engine/numerics.h"
 #include "engine/op_observer.h"
 #include "plan/model_plan.h"
 #include "state/sequence_state.h"
@@ -69,9 +70,9 @@ struct ForwardResult {
 class Executor {
  public:
   // `max_rows` bounds the rows of a call and sizes the scratch memory. Plan, weights and pool are the
-  // caller's and outlive the executor.
+  // caller's and outlive the executor. `numerics` passes check_numerics().
   Executor(const ModelPlan& plan, const Weights& weights, int64_t max_rows, int64_t context,
-           Parallel& parallel);
+           Parallel& parallel, const Numerics& numerics = {});
   ~Executor();
 
   // A state that fits this executor.

@@ -12,6 +12,7 @@
 #include "kernels/linear/linear.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rope/rope.h"
+#include "kernels/round_bf16/round_bf16.h"
 #include "kernels/scale_columns/scale_columns.h"
 #include "kernels/swiglu/swiglu.h"
 
@@ -57,12 +58,13 @@ LayerRunner::Extents LayerRunner::extents_of(const ModelPlan& plan) {
 }
 
 LayerRunner::LayerRunner(const ModelPlan& plan, const Weights& weights, int64_t max_rows, int64_t context,
-                         Parallel& parallel)
+                         Parallel& parallel, const Numerics& numerics)
     : plan_(plan),
       weights_(weights),
       max_rows_(max_rows),
       context_(context),
       parallel_(parallel),
+      numerics_(numerics),
       extents_(extents_of(plan)) {
   carve();
   scratch_.allocate();
@@ -78,6 +80,8 @@ void LayerRunner::carve() {
   const int64_t rows = max_rows_;
   const int64_t hidden = plan_.dims.hidden_size;
   normed_ = scratch_.take<float>(rows * hidden);
+  branch_ = scratch_.take<float>(numerics_.rounding == Rounding::kReference ? rows * hidden : 0);
+  ones_.assign(static_cast<size_t>(hidden), 1.0F);
   q_ = scratch_.take<float>(rows * extents_.q);
   k_ = scratch_.take<float>(rows * extents_.kv);
   v_ = scratch_.take<float>(rows * extents_.kv);
@@ -126,8 +130,24 @@ const float* LayerRunner::array(const ParamRef& param, int32_t depth) const {
   return param.present() ? weights_.f32(param.at(depth)) : nullptr;
 }
 
+void LayerRunner::round(float* x, int64_t count) {
+  if (numerics_.rounding != Rounding::kReference) return;
+  kernels::round_bf16_cpu({x, count}, running(EngineOp::kRound));
+}
+
+void LayerRunner::round_state(SsmState& state) {
+  if (numerics_.state_type != DType::kBF16) return;
+  const std::span<float> values = state.values();
+  kernels::round_bf16_cpu({values.data(), static_cast<int64_t>(values.size())}, running(EngineOp::kRound));
+}
+
 void LayerRunner::norm(const Norm& norm, int32_t depth, const float* x, float* y, int64_t count) {
   const int64_t dim = plan_.dims.hidden_size;
+  if (numerics_.rounding == Rounding::kReference) {
+    std::copy_n(x, count * dim, y);  // the residual stream itself stays as it is
+    round(y, count * dim);
+    x = y;
+  }
   const auto eps = static_cast<float>(norm.eps);
   if (norm.kind == NormKind::kRmsNorm) {
     kernels::rms_norm_fwd_cpu(
@@ -143,6 +163,7 @@ void LayerRunner::norm(const Norm& norm, int32_t depth, const float* x, float* y
                                  .eps = eps},
                                 running(EngineOp::kNorm));
   }
+  round(y, count * dim);
 }
 
 void LayerRunner::linear(std::initializer_list<Product> products, int32_t depth, const float* x,
@@ -191,13 +212,25 @@ void LayerRunner::linear(std::initializer_list<Product> products, int32_t depth,
     add_low_rank(product, depth, low, rows);
     low += rows * product.adapter->rank;
   }
+  for (const Product& product : products) {
+    if (!product.accumulate) round(product.y, rows * product.out);
+  }
 }
 
 void LayerRunner::project_onto_residual(const ParamRef& weight, const ParamRef& bias, const Adapter* adapter,
                                         int32_t depth, const float* input, int64_t in, float* x,
                                         int64_t rows) {
-  linear({{weight, bias, x, plan_.dims.hidden_size, adapter, static_cast<float>(plan_.residual_scale), true}},
-         depth, input, in, in, rows);
+  const int64_t hidden = plan_.dims.hidden_size;
+  if (numerics_.rounding == Rounding::kReference) {
+    linear({{weight, bias, branch_, hidden, adapter, static_cast<float>(plan_.residual_scale)}}, depth, input,
+           in, in, rows);
+    kernels::scale_columns_fwd_cpu(
+        {.x = branch_, .scale = ones_.data(), .base = x, .y = x, .rows = rows, .dim = hidden},
+        running(EngineOp::kScaleColumns));
+    return;
+  }
+  linear({{weight, bias, x, hidden, adapter, static_cast<float>(plan_.residual_scale), true}}, depth, input,
+         in, in, rows);
 }
 
 void LayerRunner::run(const Segment& segment, const Layer& layer, int32_t depth, float* x, Rows rows,
@@ -237,6 +270,7 @@ void LayerRunner::mlp(const Layer& layer, int32_t depth, float* x, Rows rows) {
          depth, normed_, hidden, hidden, rows.count);
   kernels::swiglu_fwd_cpu({.gate = gate_, .up = up, .y = gate_, .count = rows.count * mlp.inner},
                           running(EngineOp::kSwiglu));
+  round(gate_, rows.count * mlp.inner);
   project_onto_residual(mlp.down, {}, &mlp.down_adapter, depth, gate_, mlp.inner, x, rows.count);
 }
 

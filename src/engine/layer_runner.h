@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/parallel.h"
+#include "engine/numerics.h"
 #include "engine/op_observer.h"
 #include "engine/scratch.h"
 #include "plan/model_plan.h"
@@ -42,7 +43,7 @@ struct Rows {
 class LayerRunner {
  public:
   LayerRunner(const ModelPlan& plan, const Weights& weights, int64_t max_rows, int64_t context,
-              Parallel& parallel);
+              Parallel& parallel, const Numerics& numerics);
 
   // Prepares for the layers of one call.
   void begin_call(SequenceState& state);
@@ -54,6 +55,9 @@ class LayerRunner {
 
   // y = norm(x), [count, hidden] each.
   void norm(const Norm& norm, int32_t depth, const float* x, float* y, int64_t count);
+
+  // What the published code stores as bfloat16: rounds x, [count], under Rounding::kReference.
+  void round(float* x, int64_t count);
 
   // Hands the gated memory units' memory to `trace` if `layer` wrote it.
   void watch_memory(const Layer& layer, const Rows& rows,
@@ -110,6 +114,8 @@ class LayerRunner {
   void mix(const GatedMemory& gmu, const Place& place, float* x, Rows rows, SequenceState& state);
   // What the call's memory has for the rows, [count, inner].
   const float* memory_for(SlotId slot, const Rows& rows);
+  // Rounds a state of the call, for the next one, under state_type kBF16.
+  void round_state(SsmState& state);
   // What the layer keeps of the sequence at this depth.
   SsmState& recurrent_state(const Place& place, SequenceState& state) const;
   // Where the recurrence's result goes: to those who will read it as memory, if this is the layer that writes
@@ -154,6 +160,7 @@ class LayerRunner {
   const int64_t max_rows_;
   const int64_t context_;
   Parallel& parallel_;
+  const Numerics numerics_;
   const Extents extents_;
   OpObserver* observer_ = nullptr;
   Scratch scratch_;
@@ -165,6 +172,8 @@ class LayerRunner {
   std::vector<std::vector<float>> out_scales_;  // by number of a magnitude, empty for other parameters
   std::vector<PromptKeys> prompts_;             // by number of a prompt's tokens, likewise
 
+  float* branch_ = nullptr;  // under Rounding::kReference: a branch before it joins the residual stream
+  std::vector<float> ones_;  // [hidden]
   float *normed_ = nullptr, *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *mixed_ = nullptr;
   float *gate_ = nullptr, *up_ = nullptr;
   float *low_ = nullptr, *prompted_ = nullptr;

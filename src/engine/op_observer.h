@@ -27,12 +27,13 @@ enum class EngineOp : uint8_t {
   kRouter,
   kScatterAddRows,
   kScaleColumns,
+  kRound,
   kHead
 };
-constexpr std::array<std::string_view, 17> kEngineOpNames = {
+constexpr std::array<std::string_view, 18> kEngineOpNames = {
     "embedding",     "norm",           "linear",           "rope",          "kv append",    "attention",
     "causal_conv1d", "selective_scan", "ssd_scan",         "gated_delta",   "gated_memory", "swiglu",
-    "gather_rows",   "router",         "scatter_add_rows", "scale_columns", "head"};
+    "gather_rows",   "router",         "scatter_add_rows", "scale_columns", "round_bf16",   "head"};
 constexpr size_t kEngineOps = kEngineOpNames.size();
 constexpr std::string_view name_of(EngineOp op) { return kEngineOpNames[static_cast<size_t>(op)]; }
 

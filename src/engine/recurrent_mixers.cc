@@ -37,6 +37,7 @@ void LayerRunner::convolve(const ParamRef& weight, const ParamRef& bias, int32_t
                                   .channels = channels,
                                   .width = width},
                                  running(EngineOp::kCausalConv1d));
+  round(y, rows * channels);
 }
 
 void LayerRunner::gate_memory(const float* memory, float* gate, const ParamRef& norm, double eps,
@@ -49,6 +50,7 @@ void LayerRunner::gate_memory(const float* memory, float* gate, const ParamRef& 
                                  .dim = dim,
                                  .eps = static_cast<float>(eps)},
                                 running(EngineOp::kGatedMemory));
+  round(gate, rows * dim);
 }
 
 void LayerRunner::mix(const Mamba& mamba, const Place& place, float* x, Rows rows, SequenceState& state) {
@@ -79,6 +81,9 @@ void LayerRunner::mix(const Mamba& mamba, const Place& place, float* x, Rows row
                                    .state = mamba.state,
                                    .bc_stride = bc_dim},
                                   running(EngineOp::kSelectiveScan));
+  round_state(ssm);
+  // Only what others read is stored; the layer's own gate takes it as it is.
+  if (y != inner_x_) round(y, rows.count * mamba.inner);
   gate_memory(y, inner_z_, {}, 0, depth, mamba.inner, rows.count);
   project_onto_residual(mamba.out_proj, {}, nullptr, depth, inner_z_, mamba.inner, x, rows.count);
 }
@@ -114,6 +119,7 @@ void LayerRunner::mix(const Mamba2& mamba, const Place& place, float* x, Rows ro
                                        .groups = mamba.groups,
                                        .x_stride = channels}},
                             running(EngineOp::kSsdScan));
+  round_state(ssm);
   gate_memory(y, inner_z_, mamba.norm, mamba.norm_eps, depth, inner, rows.count);
   project_onto_residual(mamba.out_proj, {}, nullptr, depth, inner_z_, inner, x, rows.count);
 }
@@ -155,6 +161,7 @@ void LayerRunner::mix(const GatedDelta& delta, const Place& place, float* x, Row
                                 .workspace = delta_workspace_,
                                 .shape = {delta.heads, delta.key_dim, delta.value_dim}},
                                running(EngineOp::kGatedDelta));
+  round_state(ssm);
   gate_memory(y, inner_z_, delta.norm, delta.norm_eps, depth, values, rows.count);
   project_onto_residual(delta.o, {}, nullptr, depth, inner_z_, values, x, rows.count);
 }

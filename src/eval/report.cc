@@ -149,9 +149,11 @@ std::string lines_about(const Report& report) {
   }
   text += std::to_string(report.rows) + " tokens run, " + fixed(report.flops_per_token / 1e6, 2) +
           " MFLOPs each, " + fixed(report.seconds, 1) + " s\n";
-  text += "matrices " + report.dtype + ", keys and values " + report.kv_type + ", memory: weights " +
-          mebibytes(report.weight_bytes) + ", states " + mebibytes(report.state_bytes) + ", scratch " +
-          mebibytes(report.scratch_bytes) + "\n";
+  text += "matrices " + report.dtype + ", keys and values " + report.kv_type;
+  if (report.rounding != "fast") text += ", rounding " + report.rounding;
+  if (report.state_type != "f32") text += ", states " + report.state_type;
+  text += ", memory: weights " + mebibytes(report.weight_bytes) + ", states " +
+          mebibytes(report.state_bytes) + ", scratch " + mebibytes(report.scratch_bytes) + "\n";
   return text;
 }
 
@@ -269,6 +271,8 @@ Json to_json(const Report& report) {
   json["config"] = {{"model", report.model},
                     {"dtype", report.dtype},
                     {"kv_type", report.kv_type},
+                    {"rounding", report.rounding},
+                    {"state_dtype", report.state_type},
                     {"routing", report.routing.empty() ? Json() : Json(report.routing)},
                     {"longest_request", report.max_inputs}};
   json["spent"] = {{"tokens", report.rows},

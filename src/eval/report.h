@@ -17,6 +17,7 @@ struct Report {
   std::string model;    // as given
   std::string routing;  // "threshold", "topk"; empty: the model has no routed recursion
   std::string dtype, kv_type;
+  std::string rounding = "fast", state_type = "f32";  // engine/numerics.h
   std::vector<TaskReport> tasks;
   std::optional<PackedResult> packed;
   int64_t sequence_length = 0;       // of packed rows

@@ -54,7 +54,7 @@ Scorer::Scorer(const ModelPlan& plan, const Weights& weights, const ScorerSettin
       parallel_(parallel),
       max_rows_(settings.routing == RoutingMode::kTopK ? settings.max_inputs
                                                        : std::min(settings.chunk, settings.max_inputs)),
-      executor_(plan, weights, max_rows_, settings.max_inputs, parallel),
+      executor_(plan, weights, max_rows_, settings.max_inputs, parallel, settings.numerics),
       trunk_(executor_.make_state(settings.kv_type)) {
   FATHOM_CHECK(settings.routing != RoutingMode::kReplay, "depths to replay in an evaluation");
   if (settings.routing == RoutingMode::kTopK) return;

@@ -24,6 +24,8 @@ struct ScorerSettings {
   int64_t chunk = 256;                            // rows of a forward call under kThreshold
   DType kv_type = DType::kF32;
   bool each_target = false;  // scores tell of every target
+  // With states of bfloat16 scores depend on chunks, and on what requests have in common.
+  Numerics numerics = {};
 };
 
 struct Score {

@@ -20,7 +20,8 @@ uint64_t seed_of(uint64_t seed, int64_t item, int64_t sample) {
 Writer::Writer(const ModelPlan& plan, const Weights& weights, const WriterSettings& settings,
                Parallel& parallel)
     : settings_(settings),
-      executor_(plan, weights, std::min(settings.chunk, settings.context), settings.context, parallel),
+      executor_(plan, weights, std::min(settings.chunk, settings.context), settings.context, parallel,
+                settings.numerics),
       generator_(executor_, plan, std::min(settings.chunk, settings.context)),
       trunk_(executor_.make_state(settings.kv_type)) {
   if (settings.several) branch_.emplace(executor_.make_state(settings.kv_type));

@@ -33,6 +33,7 @@ struct WriterSettings {
   int64_t chunk = 256;  // rows of a forward call
   DType kv_type = DType::kF32;
   bool several = true;  // more than one answer will be asked for a prompt
+  Numerics numerics = {};
 };
 
 // Continues prompts by the causal routing rule. Memory: a state, two for several answers, and the executor's.

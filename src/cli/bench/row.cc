@@ -69,6 +69,8 @@ Json row_of(const Environment& environment, const ModelFacts& facts, const Measu
       {"weights", model.random ? "random" : "checkpoint"},
       {"dtype", name_of(facts.matrix_type)},
       {"kv_type", name_of(facts.kv_type)},
+      {"rounding", word_of(facts.numerics.rounding)},
+      {"state_dtype", name_of(facts.numerics.state_type)},
       {"n_threads", facts.threads},
       {"n_batch", facts.chunk},
       {"test", w.name()},

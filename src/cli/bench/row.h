@@ -22,6 +22,7 @@ struct ModelFacts {
   const BenchModel* model = nullptr;
   DType matrix_type = DType::kBF16;
   DType kv_type = DType::kBF16;
+  Numerics numerics = {};
   int threads = 1;
   int64_t chunk = 0;
   bool prefill_shortcut = true;

@@ -47,7 +47,7 @@ Runner::Runner(const BenchModel& model, std::span<const Workload> workloads, con
       gemm_loop_(kernels::measure_multiply_peak(options.matrix_type, parallel, clock).loop),
       tokens_(random_tokens(context_of(workloads), model.plan.dims.vocab_size)),
       max_rows_(max_rows_of(workloads, options)),
-      executor_(model.plan, *model.weights, max_rows_, context_of(workloads), parallel),
+      executor_(model.plan, *model.weights, max_rows_, context_of(workloads), parallel, options.numerics),
       state_(executor_.make_state(options.kv_type)) {
   for (const Workload& workload : workloads) measurements_.push_back({.workload = workload});
 }

@@ -19,6 +19,7 @@ enum class DepthFill : uint8_t {
 struct RunnerOptions {
   DType matrix_type = DType::kBF16;  // of the model's weights: what the GEMM peak is measured for
   DType kv_type = DType::kBF16;
+  Numerics numerics = {};
   int64_t chunk = 512;  // rows of a prefill's calls at most
   DepthFill fill = DepthFill::kPrefill;
   bool prefill_shortcut = true;  // false: every row of a prompt goes through every layer

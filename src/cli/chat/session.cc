@@ -28,7 +28,7 @@ Session::Session(const LoadedModel& model, text::ChatTemplate chat, const Sessio
       options_(options),
       fingerprint_(fingerprint_of(model.plan, *model.weights)),
       end_token_(model.codec.token_of(chat_.end_marker())),
-      executor_(model.plan, *model.weights, options.chunk, options.context, parallel),
+      executor_(model.plan, *model.weights, options.chunk, options.context, parallel, options.numerics),
       state_(executor_.make_state(options.kv_type)),
       generator_(executor_, model.plan, options.chunk),
       interrupted_(interrupted) {

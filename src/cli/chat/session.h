@@ -18,6 +18,7 @@ struct SessionOptions {
   int64_t context = 4096;
   int64_t chunk = 256;  // rows of a prompt per call
   DType kv_type = DType::kBF16;
+  Numerics numerics = {};
   int64_t max_tokens = -1;        // of an answer; -1: until it ends or the context is full
   int64_t reasoning_budget = -1;  // tokens of an answer's reasoning; -1: no limit; 0: none
   kernels::SamplingParams sampling;

@@ -7,6 +7,9 @@
 //
 //   lambda   = exp(q1 . k1) - exp(q2 . k2) + lambda_init
 //
+// With bf16_steps every operation's result is rounded to bfloat16, but for the mean and rstd, as in the
+// published inference code (Decoder-Hybrid-Decoder 10.2); x, weight and lambda are expected to be bfloat16.
+//
 // All arrays are float, dense and row-major, owned by the caller. Rows and pairs are independent: a result
 // has the same bits whatever the other rows and the threads.
 #pragma once
@@ -28,6 +31,7 @@ struct DifferentialNormFwd {
   float lambda = 0;
   float scale = 1;
   float eps = 0;
+  bool bf16_steps = false;  // of an inference: no backward follows
 };
 
 struct DifferentialNormBwd {
@@ -71,6 +75,8 @@ struct LambdaGradients {
 
 // Few numbers, once a layer: in double, the same on every level.
 float differential_lambda_fwd(const LambdaVectors& vectors, double lambda_init);
+// The same in steps of bfloat16: products, their sums, both exponentials, their difference, lambda.
+float differential_lambda_bf16(const LambdaVectors& vectors, double lambda_init);
 void differential_lambda_bwd(const LambdaVectors& vectors, float grad_lambda,
                              const LambdaGradients& gradients);
 

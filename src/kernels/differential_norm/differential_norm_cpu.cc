@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/half.h"
 #include "kernels/common/row_blocks.h"
 #include "kernels/differential_norm/differential_norm_levels.h"
 
@@ -35,6 +36,13 @@ void differential_norm_bwd_cpu(const DifferentialNormBwd& args, Parallel& parall
 
 namespace {
 
+float exp_of_dot_bf16(const float* a, const float* b, int64_t dim) {
+  float total = 0;
+  for (int64_t d = 0; d < dim; ++d)
+    total += round_to_bfloat16(round_to_bfloat16(a[d]) * round_to_bfloat16(b[d]));
+  return round_to_bfloat16(std::exp(round_to_bfloat16(total)));
+}
+
 double dot(const float* a, const float* b, int64_t dim) {
   double total = 0;
   for (int64_t d = 0; d < dim; ++d) total += double{a[d]} * b[d];
@@ -46,6 +54,11 @@ double dot(const float* a, const float* b, int64_t dim) {
 float differential_lambda_fwd(const LambdaVectors& v, double lambda_init) {
   return static_cast<float>(std::exp(dot(v.q1, v.k1, v.dim)) - std::exp(dot(v.q2, v.k2, v.dim)) +
                             lambda_init);
+}
+
+float differential_lambda_bf16(const LambdaVectors& v, double lambda_init) {
+  const float difference = exp_of_dot_bf16(v.q1, v.k1, v.dim) - exp_of_dot_bf16(v.q2, v.k2, v.dim);
+  return round_to_bfloat16(round_to_bfloat16(difference) + static_cast<float>(lambda_init));
 }
 
 void differential_lambda_bwd(const LambdaVectors& v, float grad_lambda, const LambdaGradients& gradients) {

@@ -1,10 +1,35 @@
 #include <cmath>
+#include <vector>
 
+#include "base/half.h"
 #include "kernels/differential_norm/differential_norm.h"
 
 namespace fathom::kernels {
 
+namespace {
+
+void fwd_in_bf16_steps(const DifferentialNormFwd& args) {
+  for (int64_t p = 0; p < args.rows * args.pairs; ++p) {
+    const float* first = args.x + 2 * p * args.dim;
+    std::vector<float> m(static_cast<size_t>(args.dim));
+    double squares = 0;
+    for (int64_t d = 0; d < args.dim; ++d) {
+      float& difference = m[static_cast<size_t>(d)];
+      difference = round_to_bfloat16(first[d] - round_to_bfloat16(args.lambda * first[args.dim + d]));
+      squares += double{difference} * difference;
+    }
+    const auto rstd = static_cast<float>(1.0 / std::sqrt(squares / static_cast<double>(args.dim) + args.eps));
+    for (int64_t d = 0; d < args.dim; ++d) {
+      const float normed = round_to_bfloat16(m[static_cast<size_t>(d)] * rstd);
+      args.y[p * args.dim + d] = round_to_bfloat16(round_to_bfloat16(normed * args.weight[d]) * args.scale);
+    }
+  }
+}
+
+}  // namespace
+
 void differential_norm_fwd_ref(const DifferentialNormFwd& args) {
+  if (args.bf16_steps) return fwd_in_bf16_steps(args);
   for (int64_t p = 0; p < args.rows * args.pairs; ++p) {
     const float* first = args.x + 2 * p * args.dim;
     const float* second = first + args.dim;

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "base/half.h"
 #include "kernels/common/testing.h"
 #include "kernels/rms_norm/rms_norm.h"
 
@@ -63,6 +64,73 @@ TEST(DifferentialNorm, RefWithoutLambdaIsRmsNormOfTheFirstMap) {
     for (int64_t d = 0; d < 10; ++d) EXPECT_NEAR(c.y[p * 10 + d], 0.4F * y[d], 1e-6);
     EXPECT_EQ(c.rstd[p], rstd[0]);
   }
+}
+
+// One pair of two numbers, by hand: 1/3 is 0.333984375 in bfloat16.
+TEST(DifferentialNorm, StepsOfBf16ByHand) {
+  Case c({1, 1, 2});
+  const float third = round_to_bfloat16(1.0F / 3);
+  const float x[] = {1, third, third, 1}, weight[] = {third, 1};
+  std::copy(x, x + 4, c.x.data());
+  std::copy(weight, weight + 2, c.weight.data());
+  c.lambda = third;
+  DifferentialNormFwd args = c.fwd();
+  args.rstd = nullptr;
+  args.bf16_steps = true;
+  // lambda x: 0.11154.. -> 0.111328125, and lambda; differences 0.888671875 -> 0.890625, and 0.
+  const float m = 0.890625F, rstd = 1 / std::sqrt(m * m / 2 + 1e-5F);
+  EXPECT_EQ(round_to_bfloat16(1 - round_to_bfloat16(third * third)), m);
+  const float normed = round_to_bfloat16(m * rstd);
+  const float expected[] = {round_to_bfloat16(round_to_bfloat16(normed * third) * 0.4F), 0};
+  SerialParallel serial;
+  differential_norm_fwd_ref(args);
+  EXPECT_EQ(c.y[0], expected[0]);
+  EXPECT_EQ(c.y[1], expected[1]);
+  testing::for_each_level([&] {
+    c.y[0] = c.y[1] = 9;
+    differential_norm_fwd_cpu(args, serial);
+    EXPECT_EQ(c.y[0], expected[0]);
+    EXPECT_EQ(c.y[1], expected[1]);
+  });
+}
+
+// Sums of squares differ in their last digits, and with them now and then a rounding.
+TEST(DifferentialNorm, StepsOfBf16AreThoseOfTheReference) {
+  ThreadPool pool(3);
+  testing::for_each_level([&] {
+    for (Shape shape : kShapes) {
+      Case ref(shape), cpu(shape);
+      for (Case* c : {&ref, &cpu}) {
+        for (Buffer* values : {&c->x, &c->weight}) {
+          for (int64_t i = 0; i < values->size(); ++i) (*values)[i] = round_to_bfloat16((*values)[i]);
+        }
+        c->lambda = round_to_bfloat16(c->lambda);
+      }
+      DifferentialNormFwd by_ref = ref.fwd(), by_cpu = cpu.fwd();
+      by_ref.bf16_steps = by_cpu.bf16_steps = true;
+      by_ref.rstd = by_cpu.rstd = nullptr;
+      differential_norm_fwd_ref(by_ref);
+      differential_norm_fwd_cpu(by_cpu, pool);
+      int64_t different = 0;
+      for (int64_t i = 0; i < ref.y.size(); ++i) {
+        EXPECT_EQ(cpu.y[i], round_to_bfloat16(cpu.y[i]));
+        EXPECT_NEAR(cpu.y[i], ref.y[i], 0.02F * std::fabs(ref.y[i]));
+        different += cpu.y[i] != ref.y[i] ? 1 : 0;
+      }
+      EXPECT_LE(different, 1 + ref.y.size() / 50);
+      EXPECT_TRUE(cpu.y.intact());
+    }
+  });
+}
+
+TEST(DifferentialNorm, LambdaInStepsOfBf16) {
+  const std::vector<float> q1 = {0.5F, 0.25F}, k1 = {0.3F, 0.7F}, q2 = {0.1F, -0.2F}, k2 = {0.6F, 0.9F};
+  const LambdaVectors vectors{q1.data(), k1.data(), q2.data(), k2.data(), 2};
+  const auto r = [](float x) { return round_to_bfloat16(x); };
+  const float one = r(std::exp(r(r(r(0.5F) * r(0.3F)) + r(r(0.25F) * r(0.7F)))));
+  const float two = r(std::exp(r(r(r(0.1F) * r(0.6F)) + r(r(-0.2F) * r(0.9F)))));
+  EXPECT_EQ(differential_lambda_bf16(vectors, 0.7), r(r(one - two) + 0.7F));
+  EXPECT_NEAR(differential_lambda_bf16(vectors, 0.7), differential_lambda_fwd(vectors, 0.7), 2e-2);
 }
 
 TEST(DifferentialNorm, RefBackwardIsTheDerivativeOfForward) {
