@@ -93,9 +93,14 @@ struct Bf16Format {
 #endif
 
 // Int8 weights, widened in registers to 16 bits, times whole numbers of 16 bits. A lane adds both products of
-// a pair of neighbours: at most 2 * 32767 * 128, of which 256 fit into 31 bits.
+// a pair of neighbours: at most 2 * 32767 * 128, of which 256 fit into 31 bits. With 16 registers
+// four rows share what widening three weights costs.
 struct Int8Format {
+#if defined(FATHOM_HAS_AVX512)
   static constexpr int kTileRows = kWideTileRows, kTileOuts = kWideTileOuts;
+#else
+  static constexpr int kTileRows = 4, kTileOuts = 3;
+#endif
   static constexpr int kStep = 2 * kLanes, kParts = 1, kInputBytes = 2, kWeightBytes = 1;
   static constexpr int64_t kMostSteps = 256;
   using Operand = IVec;
