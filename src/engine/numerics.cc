@@ -7,10 +7,11 @@ namespace fathom {
 
 Status check_numerics(const ModelPlan& plan, DType matrix_type, const Numerics& numerics) {
   if (numerics.rounding == Rounding::kReference) {
-    if (plan.spec.architecture != "phi4flash") {
+    const bool recursive = std::ranges::any_of(plan.segments, [](const Segment& s) { return s.repeat > 1; });
+    if (plan.spec.architecture != "phi4flash" || recursive) {
       return not_supported(
           "--rounding reference: where the published code rounds is known of phi4flash, not of " +
-          plan.spec.architecture);
+          (recursive ? "recursion" : plan.spec.architecture));
     }
     if (matrix_type != DType::kBF16) {
       return invalid("--rounding reference: the matrices are " + std::string(name_of(matrix_type)) +
