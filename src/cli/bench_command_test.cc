@@ -127,6 +127,22 @@ TEST(BenchCommand, DrawsTimeOverDepthOfAllModels) {
     EXPECT_THAT(svg, HasSubstr(part));
 }
 
+TEST(BenchCommand, MeasuresEveryTypeOfMatrices) {
+  const Outcome outcome = fathom_bench("tiny/sambay -p 0 -n 4 -r 1 --dtype bf16,int8 -o json", "2>&1");
+  ASSERT_EQ(outcome.code, 0) << outcome.text;
+  const nlohmann::json rows = nlohmann::json::parse(outcome.text);
+  ASSERT_EQ(rows.size(), 2U);
+  const ModelPlan plan = built_in("tiny/sambay");
+  size_t i = 0;
+  for (DType type : {DType::kBF16, DType::kI8}) {
+    const nlohmann::json& row = rows[i++];
+    EXPECT_EQ(row["dtype"], std::string(name_of(type)));
+    EXPECT_EQ(row["model_size"], count_weight_bytes(plan, type));
+    EXPECT_NEAR(row["bytes_per_token"], count_decode_bytes(plan, 0, 4, type, DType::kBF16).total(), 1e-3);
+  }
+  EXPECT_NE(rows[0]["gemm_loop"], rows[1]["gemm_loop"]);
+}
+
 TEST(BenchCommand, RefusesInOneSentence) {
   const struct {
     const char* arguments;

@@ -20,7 +20,7 @@ struct MatrixChoice {
 CLI::IsMember matrix_type_words();
 MatrixChoice matrix_choice(const std::string& word, DType usual);
 
-// Made with the defaults.
+// Filled with the command's defaults at first.
 struct NumericFlags {
   DType usual = DType::kF32;
   std::string kv_type = "f32";

@@ -200,8 +200,9 @@ void LayerRunner::linear(std::initializer_list<Product> products, int32_t depth,
   }
   // A call's weights are of one type: beside int8 matrices, adapters and rates are bfloat16.
   const std::span<kernels::LinearFwd> all(args.data(), count);
+  const DType type = args.front().weight_type;
   const auto others = std::ranges::partition(
-      all, [&](const kernels::LinearFwd& product) { return product.weight_type == all.front().weight_type; });
+      all, [type](const kernels::LinearFwd& product) { return product.weight_type == type; });
   for (const std::span<const kernels::LinearFwd> part :
        {std::span(all.begin(), others.begin()), std::span(others)}) {
     if (!part.empty()) kernels::linear_fwd_cpu(part, running(EngineOp::kLinear));

@@ -7,6 +7,7 @@
 
 #include "base/half.h"
 #include "plan/initial_value.h"
+#include "plan/matrix_types.h"
 #include "plan/testing.h"
 #include "plan/work.h"
 #include "weights/checkpoint.h"
@@ -45,6 +46,31 @@ TEST(RandomWeights, AreTheInitialValuesOfEveryParameter) {
     }
     EXPECT_EQ(weights.bytes_owned(), count_weight_bytes(plan, type));
   }
+}
+
+TEST(RandomWeights, AsInt8AreTheSameNumbersRounded) {
+  ModelSpec spec = hybrid("sambay", 8);
+  spec.vocab_size = 5000;
+  const ModelPlan plan = *build_plan(spec);
+  ThreadPool pool(3);
+  const Weights exact = random_weights(plan, 7, DType::kF32, pool),
+                int8 = random_weights(plan, 7, DType::kI8, pool);
+  int quantised = 0;
+  for (size_t p = 0; p < plan.params.size(); ++p) {
+    const Weights::Array& array = int8.at(static_cast<int32_t>(p));
+    ASSERT_EQ(array.type, type_of(plan, static_cast<int32_t>(p), DType::kI8)) << plan.params[p].name;
+    if (array.type != DType::kI8) continue;
+    ++quantised;
+    const int64_t columns = plan.params[p].shape.back();
+    const float* values = exact.f32(static_cast<int32_t>(p));
+    for (int64_t i = 0; i < elements_of(plan.params[p]); ++i) {
+      const float scale = array.scale[i / columns];
+      const float value = scale * static_cast<float>(static_cast<const int8_t*>(array.data)[i]);
+      ASSERT_LE(std::fabs(value - values[i]), 0.5001F * scale) << plan.params[p].name << " " << i;
+    }
+  }
+  EXPECT_GT(quantised, 20);
+  EXPECT_EQ(int8.bytes_owned(), count_weight_bytes(plan, DType::kI8));
 }
 
 TEST(RandomWeights, DoNotDependOnThreads) {

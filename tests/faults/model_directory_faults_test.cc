@@ -76,7 +76,7 @@ std::string answer_of(const Files& files) {
   const TemporaryFolder folder;
   for (const auto& [name, content] : files) folder.write(name, content);
   const Result<cli::LoadedModel> loaded =
-      cli::load_model(folder.path(), DType::kBF16, /*check_tensors=*/true);
+      cli::load_model(folder.path(), {.named = DType::kBF16}, /*check_tensors=*/true);
   if (loaded.ok()) return "accepted";
   const std::string& message = loaded.error().message;
   EXPECT_EQ(message.find(folder.path()), 0U) << message;
