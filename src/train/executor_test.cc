@@ -412,7 +412,7 @@ TEST(Executor, Bfloat16ProductsMoveGradientsAsRoundedWeightsDo) {
       for (float& value : model.parameters->values(static_cast<int32_t>(p))) value = round_to_bfloat16(value);
     }
     const Outcome weights = run(model, batch, options);
-    EXPECT_NE(products.loss, exact.loss);
+    EXPECT_GT(gradient_difference(products, exact), 0);  // the losses alone may be equal by chance
     EXPECT_NEAR(products.loss, exact.loss, 0.02 * exact.loss);
     EXPECT_LE(gradient_difference(products, exact), 2 * gradient_difference(weights, exact));
     ::testing::Test::RecordProperty(
