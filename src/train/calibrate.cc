@@ -1,19 +1,33 @@
 #include "train/calibrate.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace fathom::train {
 
 namespace {
 
-// The value that `share` of the logits reach: half way between the last that does and the first that does
-// not.
+// The value that about `share` of the logits reach: half way between two neighbours that are further apart
+// than roundings differ between trainer and engine, as near to the share as there are such. Equal texts have
+// equal logits, which a threshold among them would tear apart by their last digits.
 double reached_by(std::vector<float> logits, double share) {
+  constexpr double kRounding = 1e-4;
   std::ranges::sort(logits, std::greater<>());
-  const auto count = static_cast<double>(logits.size());
-  const auto keep = static_cast<size_t>(std::clamp(share * count, 1.0, count));
-  if (keep >= logits.size()) return logits.back();
-  return 0.5 * (double{logits[keep - 1]} + logits[keep]);
+  const auto size_of_rounding = [](float logit) {
+    return kRounding * std::max(1.0, std::fabs(double{logit}));
+  };
+  const size_t count = logits.size();
+  const auto keep =
+      static_cast<size_t>(std::clamp(share * static_cast<double>(count), 1.0, static_cast<double>(count)));
+  const auto is_gap = [&](size_t at) {
+    return at > 0 && at<count&& double{logits[at - 1]} - logits[at]> size_of_rounding(logits[at]);
+  };
+  for (size_t away = 0; keep < count && away < count; ++away) {
+    for (const size_t at : {keep + away, keep - std::min(keep, away)}) {
+      if (is_gap(at)) return 0.5 * (double{logits[at - 1]} + logits[at]);
+    }
+  }
+  return logits.back() - size_of_rounding(logits.back());  // all of them
 }
 
 }  // namespace
