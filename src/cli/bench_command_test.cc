@@ -143,6 +143,22 @@ TEST(BenchCommand, MeasuresEveryTypeOfMatrices) {
   EXPECT_NE(rows[0]["gemm_loop"], rows[1]["gemm_loop"]);
 }
 
+// Of a prompt only the last token comes to the router of a cross-decoder, which made one pass or two.
+TEST(BenchCommand, CountsPassesOfTheTokensThatCameToTheRouter) {
+  const auto measure = [](const std::string& flags) {
+    const Outcome outcome = fathom_bench("tiny/mor-sambay -p 16 -n 0 -r 1 -o json " + flags, "2>&1");
+    EXPECT_EQ(outcome.code, 0) << outcome.text;
+    return nlohmann::json::parse(outcome.text)[0];
+  };
+  const nlohmann::json row = measure("");
+  const double depth = row["mean_depth"];
+  EXPECT_TRUE(depth == 1 || depth == 2) << depth;
+  const std::vector<double> shares(static_cast<size_t>(depth), 1.0);
+  const ModelPlan plan = with_depth_shares(built_in("tiny/mor-sambay"), shares);
+  EXPECT_NEAR(row["flops_per_token"].get<double>() * 16, count_prefill_work(plan, 0, 16, 1).total(), 1e-3);
+  EXPECT_GE(measure("--no-prefill-shortcut")["mean_depth"], 1.0);
+}
+
 TEST(BenchCommand, RefusesInOneSentence) {
   const struct {
     const char* arguments;

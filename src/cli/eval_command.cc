@@ -113,7 +113,6 @@ Result<int> run(Flags& flags) {
   if (!flags.separator.empty()) settings.text.separator = flags.separator;
   FATHOM_ASSIGN(const LoadedModel model,
                 load_model(flags.model, matrices_of(flags, tasks), flags.check_tensors));
-  settings.dtype = model.matrix_type;
   FATHOM_ASSIGN(settings.numerics, flags.numeric.numerics(model.plan, model.matrix_type));
   const std::pair<const char*, bool> routed_only[] = {{"--routing", flags.has_routing},
                                                       {"--compute-budget", !settings.budgets.empty()},

@@ -247,8 +247,11 @@ class Evaluation {
     int64_t done = 0;
     eval::RoutedRows routed(
         model_.plan, *model_.weights, *packed_,
-        {.packing = packing_, .chunk = settings_.chunk, .kv_type = settings_.kv_type}, pool_,
-        [&]() -> Status {
+        {.packing = packing_,
+         .chunk = settings_.chunk,
+         .kv_type = settings_.kv_type,
+         .numerics = settings_.numerics},
+        pool_, [&]() -> Status {
           ++done;
           if (!stopping.load()) return {};
           return Error{"stopped after " + std::to_string(done) + " rows of the budgets; nothing is reported",
@@ -286,7 +289,7 @@ class Evaluation {
     return result;
   }
 
-  int64_t weight_bytes() const { return count_weight_bytes(model_.plan, settings_.dtype); }
+  int64_t weight_bytes() const { return count_weight_bytes(model_.plan, model_.matrix_type); }
   int64_t state_bytes() const {
     return (scorer_ ? scorer_->state_bytes() : 0) + (writer_ ? writer_->state_bytes() : 0);
   }
@@ -298,7 +301,7 @@ class Evaluation {
     eval::Report report;
     report.model = model_.path;
     report.routing = is_routed(model_.plan) ? settings_.routing : "";
-    report.dtype = name_of(settings_.dtype);
+    report.dtype = name_of(model_.matrix_type);
     report.kv_type = name_of(settings_.kv_type);
     report.rounding = word_of(settings_.numerics.rounding);
     report.state_type = name_of(settings_.numerics.state_type);

@@ -25,7 +25,7 @@ struct EvaluationSettings {
 
   std::string chat_template;  // of messages: a name, "none", or empty for the model's own
   std::string routing = "threshold";
-  DType dtype = DType::kF32, kv_type = DType::kF32;  // of matrices, as they are loaded; of keys and values
+  DType kv_type = DType::kF32;
   Numerics numerics = {};
   int64_t context = 0;  // tokens fed of a request at most; 0: the model's longest
   int64_t chunk = 256;

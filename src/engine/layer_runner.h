@@ -26,8 +26,8 @@ struct Rows {
   const int32_t* positions = nullptr;  // [count]
   int64_t first = 0;                   // the first one's number in the call
   int64_t leaving = 0;
-  const int32_t* numbers =
-      nullptr;  // [count] of rows that a router picked, in the call; null: from `first` on
+  // [count] of rows that a router picked: their numbers in the call. Null: from `first` on.
+  const int32_t* numbers = nullptr;
 
   int64_t staying() const { return count - leaving; }
   Rows last(int64_t n) const {

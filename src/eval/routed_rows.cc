@@ -25,7 +25,8 @@ ScorerSettings RoutedRows::scorer_settings(RoutingMode routing) const {
   return {.routing = routing,
           .max_inputs = settings_.packing.sequence_length,
           .chunk = settings_.chunk,
-          .kv_type = settings_.kv_type};
+          .kv_type = settings_.kv_type,
+          .numerics = settings_.numerics};
 }
 
 Result<RoutedResult> RoutedRows::by_threshold(int64_t first, int64_t count, float depth_shift) {

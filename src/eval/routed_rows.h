@@ -28,6 +28,7 @@ class RoutedRows {
     PackedSettings packing;
     int64_t chunk = 256;  // rows of a call of the causal rule
     DType kv_type = DType::kF32;
+    Numerics numerics = {};
   };
   // All but the settings are the caller's and outlive the object; `rows` is not empty. `on_row` is called
   // after each packed row; its error ends what is being scored.

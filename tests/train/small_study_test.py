@@ -1,4 +1,4 @@
-"""tools/mor-small and tools/sambay-small on tiny runs: the order of its queue, what it does not do twice, what it concludes and refuses."""
+"""Small studies on tiny runs: the order of the queue, what it does not do twice, what it concludes and refuses."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""The parts of tools/mor-small: what a study is, where its runs stand, their queue, their table."""
+"""The parts of tools/mor-small and tools/sambay-small: what a study is, where its runs stand, their queue, their table."""
 
 
 class Refusal(Exception):

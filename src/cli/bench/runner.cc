@@ -159,15 +159,17 @@ void Runner::profile() {
 
 void Runner::count(Measurement& m) const {
   const Workload& w = m.workload;
+  const int64_t logit_rows = w.decodes() ? w.generate : 1;
+  // Shares of the tokens that came to the router, which a shortcut may keep from most of a prompt.
+  const bool left = options_.prefill_shortcut && routes_behind_state(model_.plan);
+  const int64_t came = left ? logit_rows : w.tokens();
   std::vector<double> shares;
-  for (int64_t tokens : reached_)
-    shares.push_back(static_cast<double>(tokens) / static_cast<double>(w.tokens()));
+  for (int64_t tokens : reached_) shares.push_back(static_cast<double>(tokens) / static_cast<double>(came));
   const ModelPlan plan = shares.empty() ? model_.plan : with_depth_shares(model_.plan, shares);
   if (!shares.empty()) {
     m.mean_depth = 0;
     for (double share : shares) *m.mean_depth += share;
   }
-  const int64_t logit_rows = w.decodes() ? w.generate : 1;
   m.flops = options_.prefill_shortcut ? count_prefill_work(plan, w.depth, w.end(), logit_rows)
                                       : count_work(plan, w.depth, w.end(), logit_rows);
   if (w.decodes())
