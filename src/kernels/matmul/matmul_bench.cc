@@ -2,6 +2,7 @@
 // shapes are those of training a model of width 576.
 #include <vector>
 
+#include "base/aligned_buffer.h"
 #include "kernels/common/benchmarking.h"
 #include "kernels/matmul/matmul.h"
 
@@ -15,15 +16,15 @@ void bm_matmul(benchmark::State& state) {
   const auto precision = static_cast<MatmulPrecision>(state.range(4));
   const std::vector<float> a(static_cast<size_t>(rows * k), 0.5F), b(static_cast<size_t>(columns * k), 0.5F);
   std::vector<float> c(static_cast<size_t>(rows * columns));
-  std::vector<char> packed_a(static_cast<size_t>(matmul_packed_bytes(rows, k, MatmulSide::kRows, precision))),
-      packed_b(static_cast<size_t>(matmul_packed_bytes(columns, k, MatmulSide::kColumns, precision)));
+  AlignedBuffer packed_a(matmul_packed_bytes(rows, k, MatmulSide::kRows, precision)),
+      packed_b(matmul_packed_bytes(columns, k, MatmulSide::kColumns, precision));
   for (auto _ : state) {
     matmul_pack_cpu({a.data(), rows, k, form == 2 ? rows : k, form == 2}, MatmulSide::kRows, precision,
-                    packed_a.data(), benchmarking::pool());
+                    packed_a.as(), benchmarking::pool());
     matmul_pack_cpu({b.data(), columns, k, form == 0 ? k : columns, form != 0}, MatmulSide::kColumns,
-                    precision, packed_b.data(), benchmarking::pool());
-    matmul_cpu({.a = packed_a.data(),
-                .b = packed_b.data(),
+                    precision, packed_b.as(), benchmarking::pool());
+    matmul_cpu({.a = packed_a.as(),
+                .b = packed_b.as(),
                 .c = c.data(),
                 .rows = rows,
                 .columns = columns,
@@ -42,6 +43,9 @@ BENCHMARK(bm_matmul)
     ->ArgsProduct({{1024}, {576, 1536}, {576, 1536}, {0, 1}, {0, 2}})
     ->Args({1536, 576, 1024, 2, 1})
     ->Args({1536, 576, 1024, 2, 2})
+    ->Args({512, 192, 4096, 2, 2})
+    ->Args({4096, 512, 192, 0, 2})
+    ->Args({4096, 192, 512, 0, 2})
     ->Args({2048, 2048, 2048, 0, 0})
     ->Args({2048, 2048, 2048, 0, 1})
     ->Args({2048, 2048, 2048, 0, 2})

@@ -190,11 +190,21 @@ FATHOM_INLINE float max_lane(Vec v) {
 // is exact in double, so fused and not fused give the same bits here.
 typedef double Wide __attribute__((vector_size(kLanes * 4)));
 
+// Four or eight floats as doubles. The compiler would take the vector apart for it.
+typedef float HalfVec __attribute__((vector_size(kLanes * 2)));
+FATHOM_INLINE Wide widened(HalfVec half) {
+#if defined(FATHOM_HAS_AVX512)
+  return (Wide)_mm512_maskz_cvtps_pd((__mmask8)0xff, (__m256)half);
+#elif defined(FATHOM_SIMD_avx2)
+  return (Wide)_mm256_cvtps_pd((__m128)half);
+#else
+  return __builtin_convertvector(half, Wide);
+#endif
+}
 FATHOM_INLINE Wide load_wide(const float* p) {
-  typedef float Half __attribute__((vector_size(kLanes * 2)));
-  Half v;
+  HalfVec v;
   __builtin_memcpy(&v, p, sizeof v);
-  return __builtin_convertvector(v, Wide);
+  return widened(v);
 }
 FATHOM_INLINE Wide broadcast_wide(float x) { return (double)x - Wide{}; }
 FATHOM_INLINE Wide fma(Wide a, Wide b, Wide c) {
@@ -206,13 +216,25 @@ FATHOM_INLINE Wide fma(Wide a, Wide b, Wide c) {
   return a * b + c;
 #endif
 }
-// Rounded to float, the lanes of low first.
+// Rounded to float, the lanes of low first; and back.
 FATHOM_INLINE Vec narrow(Wide low, Wide high) {
-  typedef float Half __attribute__((vector_size(kLanes * 2)));
-  const Half halves[2] = {__builtin_convertvector(low, Half), __builtin_convertvector(high, Half)};
+#if defined(FATHOM_HAS_AVX512)
+  const HalfVec halves[2] = {(HalfVec)_mm512_maskz_cvtpd_ps((__mmask8)0xff, (__m512d)low),
+                             (HalfVec)_mm512_maskz_cvtpd_ps((__mmask8)0xff, (__m512d)high)};
+#elif defined(FATHOM_SIMD_avx2)
+  const HalfVec halves[2] = {(HalfVec)_mm256_cvtpd_ps((__m256d)low), (HalfVec)_mm256_cvtpd_ps((__m256d)high)};
+#else
+  const HalfVec halves[2] = {__builtin_convertvector(low, HalfVec), __builtin_convertvector(high, HalfVec)};
+#endif
   Vec v;
   __builtin_memcpy(&v, halves, sizeof v);
   return v;
+}
+FATHOM_INLINE void widen(Vec v, Wide* low, Wide* high) {
+  HalfVec halves[2];
+  __builtin_memcpy(halves, &v, sizeof v);
+  *low = widened(halves[0]);
+  *high = widened(halves[1]);
 }
 
 // Each half in a lane of its own, zeros above it.
