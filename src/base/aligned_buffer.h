@@ -1,6 +1,8 @@
 // A block of memory aligned to a cache line, owned, not initialised. Large blocks come from the system as
-// zero pages that cost nothing until they are touched.
+// zero pages that cost nothing until they are touched, and ask for pages of 2 MiB.
 #pragma once
+
+#include <sys/mman.h>
 
 #include <cstdint>
 #include <cstdlib>
@@ -17,9 +19,13 @@ class AlignedBuffer {
   explicit AlignedBuffer(int64_t bytes) : bytes_(bytes) {
     FATHOM_CHECK(bytes >= 0, "negative size");
     if (bytes == 0) return;
-    data_.reset(std::aligned_alloc(kAlignment,
-                                   static_cast<size_t>((bytes + kAlignment - 1) / kAlignment * kAlignment)));
+    const int64_t alignment = bytes >= kLarge ? kHugePage : kLine;
+    data_.reset(std::aligned_alloc(static_cast<size_t>(alignment),
+                                   static_cast<size_t>((bytes + alignment - 1) / alignment * alignment)));
     if (data_ == nullptr) throw std::bad_alloc();
+    // A wish: without such pages everything works, with more misses of the address tables.
+    if (bytes >= kLarge)
+      madvise(data_.get(), static_cast<size_t>(bytes / kHugePage * kHugePage), MADV_HUGEPAGE);
   }
 
   int64_t bytes() const { return bytes_; }
@@ -33,7 +39,9 @@ class AlignedBuffer {
   }
 
  private:
-  static constexpr int64_t kAlignment = 64;
+  static constexpr int64_t kLine = 64;
+  static constexpr int64_t kHugePage = 2 << 20;
+  static constexpr int64_t kLarge = 4 * kHugePage;
   struct Free {
     void operator()(void* p) const { std::free(p); }
   };

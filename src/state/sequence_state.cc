@@ -37,14 +37,18 @@ int64_t state_bytes(const ModelPlan& plan, int64_t context, int64_t max_rows, DT
 }
 
 KvState::KvState(const Slot& slot, int64_t capacity, int64_t max_rows, DType type)
-    : entry_elements_(slot.num_kv_heads * slot.head_dim),
+    : heads_(slot.num_kv_heads),
+      head_dim_(slot.head_dim),
+      layout_(kernels::panel_layout(type, slot.head_dim)),
+      k_places_(kernels::key_places(layout_, type, slot.num_kv_heads, slot.head_dim)),
+      v_places_(kernels::value_places(layout_, slot.num_kv_heads, slot.head_dim)),
       window_(slot.window),
       capacity_(capacity),
       type_(type) {
   FATHOM_CHECK(type == DType::kF32 || type == DType::kBF16, "keys and values are f32 or bf16");
   const int64_t blocks = ceil_div(capacity, kKeyBlock);
   ring_blocks_ = blocks_held(slot, capacity, max_rows);
-  const int64_t block_bytes = kKeyBlock * entry_elements_ * size_of(type);
+  const int64_t block_bytes = kKeyBlock * heads_ * head_dim_ * size_of(type);
   storage_ = AlignedBuffer(2 * ring_blocks_ * block_bytes);
   for (int64_t b = 0; b < blocks; ++b) {
     const uint8_t* k = storage_.as() + (b % ring_blocks_) * block_bytes;
@@ -53,11 +57,20 @@ KvState::KvState(const Slot& slot, int64_t capacity, int64_t max_rows, DType typ
   }
 }
 
-uint8_t* KvState::entry(int64_t index, bool value) {
+uint8_t* KvState::block_of(int64_t index, bool value) {
   const auto block = static_cast<size_t>(index / kKeyBlock);
-  const void* base = value ? v_table_[block] : k_table_[block];
-  return const_cast<uint8_t*>(static_cast<const uint8_t*>(base)) +
-         (index % kKeyBlock) * entry_elements_ * size_of(type_);
+  return const_cast<uint8_t*>(static_cast<const uint8_t*>(value ? v_table_[block] : k_table_[block]));
+}
+
+template <class Visit>
+void KvState::for_each_group(int64_t index, bool value, Visit visit) {
+  uint8_t* const block = block_of(index, value);
+  const kernels::KeyPlaces& at = places(value);
+  for (int64_t h = 0; h < heads_; ++h) {
+    for (int64_t d = 0; d < head_dim_; d += at.dims) {
+      visit(block + at.at(h, d, index % kKeyBlock) * size_of(type_), h * head_dim_ + d, at.dims);
+    }
+  }
 }
 
 namespace {
@@ -82,13 +95,19 @@ void load(const uint8_t* from, float* to, int64_t count, DType type) {
 
 }  // namespace
 
+void KvState::put(int64_t index, const float* k, const float* v) {
+  for (const bool value : {false, true}) {
+    const float* const from = value ? v : k;
+    for_each_group(index, value,
+                   [&](uint8_t* place, int64_t at, int64_t count) { store(from + at, place, count, type_); });
+  }
+}
+
 void KvState::append(const float* k, const float* v, int64_t rows) {
   FATHOM_CHECK(length_ + rows <= capacity_,
                "the sequence is longer than its context of " + std::to_string(capacity_));
-  for (int64_t r = 0; r < rows; ++r) {
-    store(k + r * entry_elements_, entry(length_ + r, false), entry_elements_, type_);
-    store(v + r * entry_elements_, entry(length_ + r, true), entry_elements_, type_);
-  }
+  const int64_t elements = heads_ * head_dim_;
+  for (int64_t r = 0; r < rows; ++r) put(length_ + r, k + r * elements, v + r * elements);
   length_ += rows;
 }
 
@@ -96,26 +115,25 @@ void KvState::append_missing(const KvState& other) {
   FATHOM_CHECK(ring_blocks_ == static_cast<int64_t>(k_table_.size()) &&
                    storage_.bytes() == other.storage_.bytes() && type_ == other.type_,
                "entries are copied between full caches of one shape");
-  // Caches of one shape lay their entries out alike: a block's entries are one stretch.
-  for (int64_t begin = length_; begin < other.length_;) {
-    const int64_t end = std::min(other.length_, (begin / kKeyBlock + 1) * kKeyBlock);
-    const auto bytes = static_cast<size_t>((end - begin) * entry_elements_ * size_of(type_));
+  // Caches of one shape lay their entries out alike.
+  for (int64_t i = length_; i < other.length_; ++i) {
     for (const bool value : {false, true}) {
-      uint8_t* const to = entry(begin, value);
-      std::memcpy(to, other.storage_.as() + (to - storage_.as()), bytes);
+      for_each_group(i, value, [&](uint8_t* to, int64_t, int64_t count) {
+        std::memcpy(to, other.storage_.as() + (to - storage_.as()),
+                    static_cast<size_t>(count * size_of(type_)));
+      });
     }
-    begin = end;
   }
   length_ = std::max(length_, other.length_);
 }
 
 void KvState::replace(const float* k, const float* v, const int32_t* indices, int64_t rows) {
+  const int64_t elements = heads_ * head_dim_;
   for (int64_t r = 0; r < rows; ++r) {
     FATHOM_CHECK(
         indices[r] >= 0 && indices[r] < length_ && ring_blocks_ == static_cast<int64_t>(k_table_.size()),
         "entry " + std::to_string(indices[r]) + " is not held");
-    store(k + r * entry_elements_, entry(indices[r], false), entry_elements_, type_);
-    store(v + r * entry_elements_, entry(indices[r], true), entry_elements_, type_);
+    put(indices[r], k + r * elements, v + r * elements);
   }
 }
 
@@ -123,30 +141,40 @@ void KvState::read(int64_t index, float* k, float* v) const {
   FATHOM_CHECK(index < length_ && index / kKeyBlock + ring_blocks_ > (length_ - 1) / kKeyBlock,
                "entry " + std::to_string(index) + " is not held");
   auto& self = const_cast<KvState&>(*this);
-  load(self.entry(index, false), k, entry_elements_, type_);
-  load(self.entry(index, true), v, entry_elements_, type_);
+  for (const bool value : {false, true}) {
+    float* const to = value ? v : k;
+    self.for_each_group(index, value, [&](const uint8_t* place, int64_t at, int64_t count) {
+      load(place, to + at, count, type_);
+    });
+  }
 }
 
 int64_t KvState::needed(int64_t length) const { return window_ > 0 ? std::min(length, window_ - 1) : length; }
 
 std::vector<uint8_t> KvState::saved(bool value) const {
-  const auto bytes = static_cast<size_t>(entry_elements_ * size_of(type_));
-  const int64_t held = needed(length_);
-  std::vector<uint8_t> out(static_cast<size_t>(held) * bytes);
+  const int64_t bytes = heads_ * head_dim_ * size_of(type_), held = needed(length_);
+  std::vector<uint8_t> out(static_cast<size_t>(held * bytes));
   auto& self = const_cast<KvState&>(*this);
-  for (int64_t i = 0; i < held; ++i)
-    std::memcpy(out.data() + static_cast<size_t>(i) * bytes, self.entry(length_ - held + i, value), bytes);
+  for (int64_t i = 0; i < held; ++i) {
+    uint8_t* const to = out.data() + i * bytes;
+    self.for_each_group(length_ - held + i, value, [&](const uint8_t* place, int64_t at, int64_t count) {
+      std::memcpy(to + at * size_of(type_), place, static_cast<size_t>(count * size_of(type_)));
+    });
+  }
   return out;
 }
 
 void KvState::restore(int64_t length, const uint8_t* k, const uint8_t* v) {
   FATHOM_CHECK(length <= capacity_,
                "the sequence is longer than its context of " + std::to_string(capacity_));
-  const auto bytes = static_cast<size_t>(entry_elements_ * size_of(type_));
-  const int64_t held = needed(length);
+  const int64_t bytes = heads_ * head_dim_ * size_of(type_), held = needed(length);
   for (int64_t i = 0; i < held; ++i) {
-    std::memcpy(entry(length - held + i, false), k + static_cast<size_t>(i) * bytes, bytes);
-    std::memcpy(entry(length - held + i, true), v + static_cast<size_t>(i) * bytes, bytes);
+    for (const bool value : {false, true}) {
+      const uint8_t* const from = (value ? v : k) + i * bytes;
+      for_each_group(length - held + i, value, [&](uint8_t* place, int64_t at, int64_t count) {
+        std::memcpy(place, from + at * size_of(type_), static_cast<size_t>(count * size_of(type_)));
+      });
+    }
   }
   length_ = length;
 }

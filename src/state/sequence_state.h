@@ -26,6 +26,7 @@ class KvState {
   int64_t capacity() const { return capacity_; }
   DType type() const { return type_; }
   kernels::KeyList keys() const { return {k_table_.data(), v_table_.data()}; }
+  kernels::KeyLayout layout() const { return layout_; }
 
   // Stores k and v, [rows, kv_heads * head_dim] each, at indices [length, length + rows), rounded to the
   // state's type.
@@ -39,7 +40,7 @@ class KvState {
 
   // How many of `length` entries later rows can see: the last window - 1 of a ring, else all.
   int64_t needed(int64_t length) const;
-  // Those, keys or values, as they are stored: [needed(length()), kv_heads * head_dim] of type().
+  // Those, keys or values, [needed(length()), kv_heads * head_dim] of type(), bit by bit as they are stored.
   std::vector<uint8_t> saved(bool value) const;
   // Makes this the state that saved them, after `length` entries.
   void restore(int64_t length, const uint8_t* k, const uint8_t* v);
@@ -48,9 +49,17 @@ class KvState {
 
  private:
   friend class SequenceState;
-  uint8_t* entry(int64_t index, bool value);
+  const kernels::KeyPlaces& places(bool value) const { return value ? v_places_ : k_places_; }
+  uint8_t* block_of(int64_t index, bool value);
+  // Calls visit(place, at, count) for each group of neighbouring elements of an entry: where they are, their
+  // number in the entry, and how many they are.
+  template <class Visit>
+  void for_each_group(int64_t index, bool value, Visit visit);
+  void put(int64_t index, const float* k, const float* v);
 
-  int64_t entry_elements_ = 0;
+  int64_t heads_ = 0, head_dim_ = 0;
+  kernels::KeyLayout layout_ = kernels::KeyLayout::kRows;
+  kernels::KeyPlaces k_places_{}, v_places_{};
   int64_t window_ = 0;
   int64_t capacity_ = 0;
   int64_t ring_blocks_ = 0;

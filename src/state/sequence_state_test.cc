@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <filesystem>
 
 #include "base/check.h"
@@ -77,6 +78,53 @@ TEST(KvState, Bf16RoundsToNearest) {
   state.read(2, k.data(), v.data());
   const std::vector<float> exact = entries(2, 1, 1);
   for (size_t i = 0; i < 8; ++i) EXPECT_EQ(k[i], round_to_bfloat16(exact[i]));
+}
+
+// Whatever the layout: panels of 32 dimensions and of all, pairs, rows where there are none; block borders;
+// an entry put again; entries of another cache; saved and restored.
+TEST(KvState, EntriesComeBackFromEveryLayout) {
+  for (const DType type : {DType::kF32, DType::kBF16}) {
+    for (const int64_t head_dim : {5, 6, 64, 96}) {
+      Slot slot = window_slot(0);
+      slot.head_dim = head_dim;
+      const auto elements = static_cast<size_t>(2 * head_dim);
+      const auto entry = [&](int64_t i, uint64_t stream) {
+        std::vector<float> out(elements);
+        for (size_t d = 0; d < elements; ++d) {
+          const float value = normal(2, stream, static_cast<uint64_t>(i) * elements + d);
+          out[d] = type == DType::kBF16 ? round_to_bfloat16(value) : value;
+        }
+        return out;
+      };
+      KvState state(slot, 200, 130, type), behind(slot, 200, 130, type), restored(slot, 200, 130, type);
+      std::vector<float> k, v;
+      for (int64_t i = 0; i < 130; ++i) {
+        for (const float x : entry(i, 1)) k.push_back(x);
+        for (const float x : entry(i, 2)) v.push_back(x);
+      }
+      state.append(k.data(), v.data(), 130);
+      const int32_t again = 70;
+      state.replace(entry(500, 1).data(), entry(500, 2).data(), &again, 1);
+      behind.append(k.data(), v.data(), 40);
+      behind.append_missing(state);
+      const std::vector<uint8_t> keys = state.saved(false), values = state.saved(true);
+      restored.restore(130, keys.data(), values.data());
+      for (const KvState* one : {&state, &behind, &restored}) {
+        for (int64_t i = 0; i < 130; ++i) {
+          std::vector<float> found_k(elements), found_v(elements);
+          one->read(i, found_k.data(), found_v.data());
+          ASSERT_EQ(found_k, entry(i == again ? 500 : i, 1)) << head_dim << " entry " << i;
+          ASSERT_EQ(found_v, entry(i == again ? 500 : i, 2)) << head_dim << " entry " << i;
+        }
+      }
+      if (type == DType::kF32) {
+        std::vector<uint8_t> rows(k.size() * sizeof(float));
+        std::memcpy(k.data() + again * elements, entry(500, 1).data(), elements * sizeof(float));
+        std::memcpy(rows.data(), k.data(), rows.size());
+        EXPECT_EQ(keys, rows) << "what is saved is rows";
+      }
+    }
+  }
 }
 
 TEST(KvState, OneEntryTooManyIsRefused) {

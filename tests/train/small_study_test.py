@@ -133,6 +133,23 @@ class QueueOfTinyRuns(unittest.TestCase):
             self.assertTrue((study.out / "main.svg").read_text().startswith("<svg"))
             self.assertFalse((study.out / "rest.svg").exists())
 
+            # Written down, the results stand for runs that are gone.
+            results = study.folder / "results.jsonl"
+            written = study.call("--table", "--write-results", results)
+            self.assertIn("wrote 4 results", written.stderr)
+            shutil.rmtree(study.out / "vanilla-seed1")
+            self.assertNotEqual(study.call("--table").stdout, found.stdout)
+            self.assertEqual(study.call("--table", "--results", results).stdout, found.stdout)
+            lines = results.read_text()
+            results.write_text(lines.replace('"steps": 6', '"steps": 7', 1))
+            self.assertEqual(
+                study.call("--table", "--results", results).stderr,
+                f"mor-small: {results}, line 1: vanilla after 7 steps, where this study has 6\n",
+            )
+            results.write_text(lines + "no\n")
+            self.assertIn("line 5: expected an object", study.call("--table", "--results", results).stderr)
+            self.assertIn("go with --table", study.work(0, "--results", results).stderr)
+
             self.assert_refused(study.call("--cpu-hours", "1"), study.out / "text.json")
             study.study.write_text(STUDY.replace("4.4e6", "8.8e6"))
             self.assert_refused(study.call("--table"), study.out / "study.json")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from small_study import Refusal, fathom
-from small_study.runs import Run, is_pinned, list_runs, pin, study_pins
+from small_study.runs import Run, is_pinned, list_runs, pin, read_results, study_pins, write_results
 from small_study.study import Study, read_study
 from small_study.table import Findings
 from small_study.text import recipe_words
@@ -73,6 +73,8 @@ def main(name: str, description: str) -> int:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--cpu-hours", type=hours_of, help="processor hours that the queue may take")
     what.add_argument("--table", action="store_true", help="print what was found")
+    parser.add_argument("--results", type=Path, help="with --table: results written down elsewhere count as well")
+    parser.add_argument("--write-results", type=Path, help="with --table: write down those of this folder's runs")
     parser.add_argument("--text", type=Path, help="a folder of .txt files (default: the recipe's own text)")
     parser.add_argument("--seeds", type=seeds_of, default=[1, 2, 3], help="numbers with commas between")
     parser.add_argument("--study", type=Path, default=fathom.ROOT / "configs/recipes" / name / "study.toml")
@@ -83,12 +85,19 @@ def main(name: str, description: str) -> int:
         study = read_study(flags.study.resolve())
         groups = study.choose(flags.names)
         models = list(dict.fromkeys(model for group in groups for model in group))
-        runs = list_runs(groups, flags.seeds, flags.out, study.lengths(flags.fathom, models))
+        if not flags.table and (flags.results or flags.write_results):
+            raise Refusal("--results and --write-results go with --table")
+        lengths = study.lengths(flags.fathom, models)
+        runs = list_runs(groups, flags.seeds, flags.out, lengths)
         for path, values in study_pins(flags.out, study, models).items():
             (is_pinned if flags.table else pin)(path, values)
         if not flags.table:
             return work(flags, study, runs)
-        print(Findings(study, runs).text(), end="")
+        written = read_results(flags.results, lengths) if flags.results else {}
+        print(Findings(study, runs, written).text(), end="")
+        if flags.write_results:
+            count = write_results(flags.write_results, runs)
+            print(f"{name}: wrote {count} results to {flags.write_results}", file=sys.stderr)
         draw_curves(flags, name, study, runs)
         return 0
     except (Refusal, OSError) as error:

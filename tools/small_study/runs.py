@@ -57,6 +57,48 @@ def final_result(log: Path, steps: int) -> Result | None:
     return None
 
 
+def read_results(path: Path, lengths: dict[str, Length]) -> dict[tuple[str, int], Result]:
+    """Results that were written down, by model and seed; those of models that are not asked for are left out."""
+    results = {}
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refusal(f"{path}: {error}") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            model, seed, steps = str(entry["model"]), int(entry["seed"]), int(entry["steps"])
+            losses = [entry[key] for key in ("nll", "nll_threshold")]
+            result = Result(*(math.nan if loss is None else float(loss) for loss in losses))
+        except (ValueError, KeyError, TypeError) as error:
+            raise Refusal(
+                f"{path}, line {number}: expected an object with model, seed, steps, nll, nll_threshold"
+            ) from error
+        if model not in lengths:
+            continue
+        if steps != lengths[model].steps:
+            raise Refusal(f"{path}, line {number}: {model} after {steps} steps, where this study has {lengths[model].steps}")
+        if (model, seed) in results:
+            raise Refusal(f"{path}, line {number}: a second result of {model} with seed {seed}")
+        results[model, seed] = result
+    return results
+
+
+def write_results(path: Path, runs: list[Run]) -> int:
+    """A line for every finished run, and where it was trained; how many there are."""
+    lines = []
+    for run in runs:
+        result = run.result()
+        if result is None:
+            continue
+        made = json.loads((run.directory / "run.json").read_text())
+        losses = {key: None if math.isnan(loss) else loss for key, loss in vars(result).items()}
+        where = {key: made[key] for key in ("commit", "processor", "instruction_set")}
+        lines.append({"model": run.model, "seed": run.seed, "steps": run.length.steps, **losses, **where})
+    write_atomic(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
+    return len(lines)
+
+
 def list_runs(groups: list[list[str]], seeds: list[int], out: Path, lengths: dict[str, Length]) -> list[Run]:
     """Group by group, seed by seed; each run once."""
     runs: dict[tuple[str, int], Run] = {}

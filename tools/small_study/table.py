@@ -52,14 +52,14 @@ def with_spread(losses: list[float]) -> str:
 
 
 class Findings:
-    """Results of finished runs, by model and seed."""
+    """Results of finished runs, by model and seed; those that were written down elsewhere where there is no run."""
 
-    def __init__(self, study: Study, runs: list[Run]):
+    def __init__(self, study: Study, runs: list[Run], written: dict[tuple[str, int], Result]):
         self._study = study
         self._lengths: dict[str, Length] = {run.model: run.length for run in runs}
         self._results: dict[str, dict[int, Result]] = {model: {} for model in self._lengths}
         for run in runs:
-            result = run.result()
+            result = run.result() or written.get((run.model, run.seed))
             if result is not None:
                 self._results[run.model][run.seed] = result
 

@@ -28,15 +28,14 @@
 
 #include "base/dtype.h"
 #include "base/parallel.h"
+#include "kernels/attention/key_block.h"
 #include "kernels/common/row_range.h"
 
 namespace fathom::kernels {
 
-constexpr int64_t kKeyBlock = 64;
 constexpr int64_t kKeySplit = 256;
 
-// The keys and values of one sequence: tables of block addresses. An entry is kv_heads * head_dim elements
-// and entries of a block are dense.
+// The keys and values of one sequence: tables of block addresses.
 struct KeyList {
   const void* const* k_blocks = nullptr;
   const void* const* v_blocks = nullptr;
@@ -60,8 +59,9 @@ struct AttentionFwd {
   const int32_t* key_end = nullptr;    // [rows]
   const KeyList* sequences = nullptr;
   DType kv_type = DType::kF32;  // float or bfloat16
-  float* out = nullptr;         // [rows, heads, stripes * head_dim]; not overlapping q
-  float* lse = nullptr;         // [rows, heads] log-sum-exp of the scaled logits, or null
+  KeyLayout kv_layout = KeyLayout::kRows;
+  float* out = nullptr;  // [rows, heads, stripes * head_dim]; not overlapping q
+  float* lse = nullptr;  // [rows, heads] log-sum-exp of the scaled logits, or null
   int64_t rows = 0;
   int64_t heads = 0;
   int64_t kv_heads = 0;
@@ -96,8 +96,9 @@ struct AttentionBwd {
   int64_t stripes = 1;
   float scale = 0;
   AttentionDropout dropout{};  // as in forward
-  // The logits are made again in float, as forward made them; the other four products take elements rounded
-  // to bfloat16 and sum in float. The cpu form only.
+  // The logits are made again in float, as forward made them; the other four products may take elements
+  // rounded to bfloat16, which they do where an instruction multiplies pairs of them, and sum in float. The
+  // cpu form only.
   bool bf16 = false;
   void* workspace = nullptr;  // attention_bwd_workspace(...) bytes; the cpu form only
 };

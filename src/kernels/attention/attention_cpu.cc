@@ -235,6 +235,9 @@ int64_t attention_fwd_workspace(const AttentionExtents& extents, int threads) {
 
 void attention_fwd_cpu(const AttentionFwd& args, Parallel& parallel) {
   check_heads(args);
+  FATHOM_CHECK(
+      args.kv_layout == KeyLayout::kRows || panel_layout(args.kv_type, args.head_dim) == KeyLayout::kPanels,
+      "bfloat16 panels have pairs of dimensions");
   const Geometry sizes(args);
   const int64_t queries = most_queries(args.heads, kTileQueries);
   const int64_t worker_floats = FwdWorker::floats(queries, sizes.padded, sizes.value_padded);

@@ -104,14 +104,6 @@ FATHOM_INLINE void pack_columns(Entries from, int64_t lo, int64_t hi, int64_t di
     for (int i = 0; i < kLanes; ++i) at[i] = at_most(at_least(j + i, lo), hi - 1) * from.stride;
     int64_t d = 0;
     Vec tile[kLanes];
-    for (; kBf16 && d + 2 * kLanes <= dim; d += 2 * kLanes) {
-      for (int i = 0; i < kLanes; ++i) tile[i] = load((const float*)((const uint16_t*)from.data + at[i] + d));
-      transpose(tile);
-      for (int i = 0; i < kLanes; ++i) {
-        store(to + (d + 2 * i) * kKeyBlock + j, first_of_pair(tile[i]));
-        store(to + (d + 2 * i + 1) * kKeyBlock + j, second_of_pair(tile[i]));
-      }
-    }
     for (; d + kLanes <= dim; d += kLanes) {
       for (int i = 0; i < kLanes; ++i) tile[i] = load_kv<kBf16>(from.data, at[i] + d);
       transpose(tile);
@@ -125,21 +117,50 @@ FATHOM_INLINE void pack_columns(Entries from, int64_t lo, int64_t hi, int64_t di
   }
 }
 
-// The same of bfloat16 with dimensions 2d and 2d + 1 side by side, [dim / 2, kKeyBlock] pairs; dim is whole
-// vectors of pairs.
-FATHOM_INLINE void pack_pairs(Entries from, int64_t lo, int64_t hi, int64_t dim, float* to, Entries next,
-                              int64_t next_dim) {
-  for (int64_t j = group_of(lo); j < hi; j += kLanes) {
-    prefetch<true>(next, j, j + kLanes, next_dim);
-    for (int64_t d = 0; d < dim; d += 2 * kLanes) {
-      Vec tile[kLanes];
-      for (int i = 0; i < kLanes; ++i) {
-        const int64_t entry = at_most(at_least(j + i, lo), hi - 1);
-        tile[i] = load((const float*)((const uint16_t*)from.data + entry * from.stride + d));
+// Entries [lo, hi) of `heads` heads, each [kKeyBlock, dim], as rows of `padded` floats with the heads side by
+// side.
+template <bool kBf16>
+FATHOM_INLINE void pack_heads(const void* from, int64_t heads, int64_t lo, int64_t hi, int64_t dim,
+                              int64_t padded, float* to) {
+  for (int64_t j = lo; j < hi; ++j) {
+    float* const row = to + j * padded;
+    for (int64_t h = 0; h < heads; ++h) {
+      for (int64_t d = 0; d < dim; d += kLanes) {
+        const int64_t n = lanes_left(dim - d);
+        store_n(row + h * dim + d, load_kv_n<kBf16>(from, (h * kKeyBlock + j) * dim + d, n), n);
       }
-      transpose(tile);
-      for (int i = 0; i < kLanes; ++i) store(to + (d / 2 + i) * kKeyBlock + j, tile[i]);
     }
+    for (int64_t d = heads * dim; d < padded; d += kLanes) store_n(row + d, Vec{}, lanes_left(padded - d));
+  }
+}
+
+// One head's panels of pairs as columns of [dim, kKeyBlock] floats: the vectors with entries of [lo, hi).
+FATHOM_INLINE void widen_columns(const void* from, int64_t lo, int64_t hi, int64_t dim, float* to) {
+  for (int64_t j = group_of(lo); j < hi; j += kLanes) {
+    const float* const pairs = (const float*)from + j / kPanelKeys * (dim / 2 * kPanelKeys) + j % kPanelKeys;
+    for (int64_t d = 0; d < dim; d += 2) {
+      const Vec pair = load(pairs + d / 2 * kPanelKeys);
+      store(to + d * kKeyBlock + j, first_of_pair(pair));
+      store(to + (d + 1) * kKeyBlock + j, second_of_pair(pair));
+    }
+  }
+}
+
+// Entries [lo, hi) of neighbouring panels of `width` values, `dim` of them in all, as rows of `padded`
+// floats.
+template <bool kBf16>
+FATHOM_INLINE void pack_panels(const void* from, int64_t width, int64_t lo, int64_t hi, int64_t dim,
+                               int64_t padded, float* to) {
+  for (int64_t j = lo; j < hi; ++j) {
+    float* const row = to + j * padded;
+    for (int64_t first = 0; first < dim; first += width) {
+      const int64_t at = first * kKeyBlock + j * width;
+      for (int64_t d = 0; d < width; d += kLanes) {
+        const int64_t n = lanes_left(width - d);
+        store_n(row + first + d, load_kv_n<kBf16>(from, at + d, n), n);
+      }
+    }
+    for (int64_t d = dim; d < padded; d += kLanes) store_n(row + d, Vec{}, lanes_left(padded - d));
   }
 }
 

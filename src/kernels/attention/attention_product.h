@@ -10,12 +10,15 @@ using namespace simd::FATHOM_SIMD_LEVEL;
 
 namespace {
 
-// Vectors of a row of c that are kept in registers together with kStepQueries rows.
+// Vectors of a row of c that are kept in registers together with those of `rows` rows: so many sums that a
+// multiply-add need not wait for the one before, and no more than there are registers for.
+constexpr int step_vecs(int rows) {
 #if defined(FATHOM_HAS_AVX512)
-constexpr int kStepVecs = 4;
+  return rows == 1 ? 8 : 4;
 #else
-constexpr int kStepVecs = 2;
+  return rows == 1 ? 8 : rows <= 3 ? 4 : 2;
 #endif
+}
 
 // How b lies: floats; bfloat16, widened where it is used; or bfloat16 with the elements of rows 2k and 2k + 1
 // side by side, b_row then leading to the next two rows. kPairs: so does a, and a_step leads to its next two
@@ -32,6 +35,14 @@ struct Product {
   int64_t b_row;
   float* c;
   int64_t c_row;
+  // Columns of b lie in panels of so many, a multiple of the lanes, so many elements from one to the next.
+  int64_t panel = INT64_MAX;
+  int64_t next_panel = 0;
+  int64_t first_column = 0;  // those before are left alone
+
+  FATHOM_INLINE int64_t column(const Product& p, int64_t n) {
+    return p.panel == INT64_MAX ? n : n / p.panel * p.next_panel + n % p.panel;
+  }
 };
 
 template <Panel kPanel, int kRows, int kVecs>
@@ -42,33 +53,49 @@ FATHOM_INLINE void multiply_vecs(const Product& p, int64_t n, int64_t from, int6
     for (int v = 0; v < kVecs; ++v) total[i][v] = add ? load(c + i * p.c_row + v * kLanes) : Vec{};
   }
   const float* a = p.a + from / (kPanel == Panel::kPairs ? 2 : 1) * p.a_step;
-  int64_t b = from / (kPanel == Panel::kBf16Pairs || kPanel == Panel::kPairs ? 2 : 1) * p.b_row + n;
-  Vec panel[kVecs];
-  const auto add_row = [&](const float* of_k) __attribute__((always_inline)) {
-    for (int i = 0; i < kRows; ++i) {
-      const Vec x = broadcast(of_k[i * p.a_row]);
+  int64_t b = from / (kPanel == Panel::kBf16Pairs || kPanel == Panel::kPairs ? 2 : 1) * p.b_row;
+  // Row k of b, by vector_of(v), times column k of a. The fewer of the two stay in registers for it.
+  const auto add_row = [&](const float* of_k, auto vector_of) __attribute__((always_inline)) {
+    const auto x_of = [&](int i) __attribute__((always_inline)) { return broadcast(of_k[i * p.a_row]); };
+    const auto add_to = [](Vec & sum, Vec x, Vec of_b) __attribute__((always_inline)) {
+      sum = kPanel == Panel::kPairs ? add_product_of_pairs(x, of_b, sum) : fma(x, of_b, sum);
+    };
+    if constexpr (kRows < kVecs) {
+      Vec x[kRows];
+      for (int i = 0; i < kRows; ++i) x[i] = x_of(i);
       for (int v = 0; v < kVecs; ++v) {
-        total[i][v] = kPanel == Panel::kPairs ? add_product_of_pairs(x, panel[v], total[i][v])
-                                              : fma(x, panel[v], total[i][v]);
+        const Vec of_b = vector_of(v);
+        for (int i = 0; i < kRows; ++i) add_to(total[i][v], x[i], of_b);
+      }
+    } else {
+      Vec of_b[kVecs];
+      for (int v = 0; v < kVecs; ++v) of_b[v] = vector_of(v);
+      for (int i = 0; i < kRows; ++i) {
+        const Vec x = x_of(i);
+        for (int v = 0; v < kVecs; ++v) add_to(total[i][v], x, of_b[v]);
       }
     }
   };
+  int64_t column[kVecs];
+  for (int v = 0; v < kVecs; ++v) column[v] = Product::column(p, n + v * kLanes);
+  const auto word = [&](int v) __attribute__((always_inline)) {
+    return load((const float*)p.b + b + column[v]);
+  };
   if constexpr (kPanel == Panel::kBf16Pairs) {
     for (int64_t k = from; k < to; k += 2, a += 2 * p.a_step, b += p.b_row) {
-      for (int v = 0; v < kVecs; ++v) panel[v] = first_of_pair(load((const float*)p.b + b + v * kLanes));
-      add_row(a);
-      for (int v = 0; v < kVecs; ++v) panel[v] = second_of_pair(load((const float*)p.b + b + v * kLanes));
-      add_row(a + p.a_step);
+      add_row(
+          a, [&](int v) __attribute__((always_inline)) { return first_of_pair(word(v)); });
+      add_row(
+          a + p.a_step, [&](int v) __attribute__((always_inline)) { return second_of_pair(word(v)); });
     }
   } else if constexpr (kPanel == Panel::kPairs) {
-    for (int64_t k = from / 2; 2 * k < to; ++k, a += p.a_step, b += p.b_row) {
-      for (int v = 0; v < kVecs; ++v) panel[v] = load((const float*)p.b + b + v * kLanes);
-      add_row(a);
-    }
+    for (int64_t k = from / 2; 2 * k < to; ++k, a += p.a_step, b += p.b_row) add_row(a, word);
   } else {
     for (int64_t k = from; k < to; ++k, a += p.a_step, b += p.b_row) {
-      for (int v = 0; v < kVecs; ++v) panel[v] = load_kv<kPanel == Panel::kBf16>(p.b, b + v * kLanes);
-      add_row(a);
+      add_row(
+          a, [&](int v) __attribute__((always_inline)) {
+            return load_kv<kPanel == Panel::kBf16>(p.b, b + column[v]);
+          });
     }
   }
   for (int i = 0; i < kRows; ++i) {
@@ -76,14 +103,19 @@ FATHOM_INLINE void multiply_vecs(const Product& p, int64_t n, int64_t from, int6
   }
 }
 
+// Vectors from n on, kVecs at a time and then fewer.
+template <Panel kPanel, int kRows, int kVecs>
+FATHOM_INLINE void multiply_from(const Product& p, int64_t n, int64_t columns, int64_t from, int64_t to,
+                                 bool add) {
+  for (; n + (kVecs - 1) * kLanes < columns; n += kVecs * kLanes) {
+    multiply_vecs<kPanel, kRows, kVecs>(p, n, from, to, add);
+  }
+  if constexpr (kVecs > 1) multiply_from<kPanel, kRows, kVecs / 2>(p, n, columns, from, to, add);
+}
 template <Panel kPanel, int kRows>
 static __attribute__((noinline)) void multiply_rows(const Product& p, int64_t columns, int64_t from,
                                                     int64_t to, bool add) {
-  int64_t n = 0;
-  for (; n + (kStepVecs - 1) * kLanes < columns; n += kStepVecs * kLanes) {
-    multiply_vecs<kPanel, kRows, kStepVecs>(p, n, from, to, add);
-  }
-  for (; n < columns; n += kLanes) multiply_vecs<kPanel, kRows, 1>(p, n, from, to, add);
+  multiply_from<kPanel, kRows, step_vecs(kRows)>(p, p.first_column, columns, from, to, add);
 }
 
 // `rows` of at most kStepQueries, `columns` rounded up to whole vectors, k of [from, to).

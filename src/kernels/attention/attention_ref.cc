@@ -37,6 +37,8 @@ double kept(const AttentionDropout& dropout, int64_t query, int64_t j) {
 
 void attention_fwd_ref(const AttentionFwd& args) {
   const int64_t dim = args.head_dim, value_dim = args.stripes * dim;
+  const KeyPlaces k_at = key_places(args.kv_layout, args.kv_type, args.kv_heads, dim),
+                  v_at = value_places(args.kv_layout, args.kv_heads, dim);
   std::vector<double> p;
   for (int64_t r = 0; r < args.rows; ++r) {
     const KeyList& keys = args.sequences[args.row_sequence != nullptr ? args.row_sequence[r] : 0];
@@ -45,15 +47,13 @@ void attention_fwd_ref(const AttentionFwd& args) {
       const float* q = args.q + (r * args.heads + h) * dim;
       float* out = args.out + (r * args.heads + h) * value_dim;
       const KvHeads of = kv_heads_of(args, h);
-      const auto at = [&](int64_t j, int64_t kv_head, int64_t d) {
-        return ((j % kKeyBlock) * args.kv_heads + kv_head) * dim + d;
-      };
       double largest = -std::numeric_limits<double>::infinity(), total = 0;
       p.assign(static_cast<size_t>(end > begin ? end - begin : 0), 0.0);
       for (int64_t j = begin; j < end; ++j) {
         double logit = 0;
         for (int64_t d = 0; d < dim; ++d)
-          logit += q[d] * element(keys.k_blocks[j / kKeyBlock], args.kv_type, at(j, of.key, d));
+          logit +=
+              q[d] * element(keys.k_blocks[j / kKeyBlock], args.kv_type, k_at.at(of.key, d, j % kKeyBlock));
         p[static_cast<size_t>(j - begin)] = logit * args.scale;
         largest = std::max(largest, logit * args.scale);
       }
@@ -64,7 +64,8 @@ void attention_fwd_ref(const AttentionFwd& args) {
         double value = 0;
         for (int64_t j = begin; j < end; ++j) {
           value += p[static_cast<size_t>(j - begin)] *
-                   element(keys.v_blocks[j / kKeyBlock], args.kv_type, at(j, of.value, d));
+                   element(keys.v_blocks[j / kKeyBlock], args.kv_type,
+                           v_at.at(of.value + d / dim, d % dim, j % kKeyBlock));
         }
         out[d] = begin < end ? static_cast<float>(value / total) : 0.0F;
       }

@@ -1,4 +1,4 @@
-#include "kernels/attention/attention_pack.h"
+#include "kernels/attention/attention_operands.h"
 #include "kernels/attention/attention_product.h"
 #include "kernels/simd/philox.h"
 
@@ -68,71 +68,91 @@ FATHOM_INLINE void soften(float* scores, int64_t lo, int64_t hi, float* max, flo
   store(totals, total);
 }
 
-// A step of queries (of the rows [row, row_end), `count` in all, the first is (row, head) number `query`)
-// against one block of keys.
-template <Panel kKeys, Panel kValues>
-FATHOM_INLINE void step_block(const AttentionFwd& args, int64_t row, int64_t row_end, int64_t count,
-                              int64_t query, int64_t base, Range keys, const float* q,
-                              const AttentionTile& tile, Entries v, const AttentionFwdScratch& scratch,
-                              SoftmaxPart* parts, float* totals, float* acc) {
-  const int64_t padded = tile.value_padded, value_dim = args.stripes * args.head_dim;
-  const int64_t per_row = count / (row_end - row);
-  const Range any = seen_by_any(args.key_begin, args.key_end, row, row_end, keys);
+// Queries that are multiplied together against one block of keys: those of the rows [row, row_end), as many
+// of each.
+struct BlockStep {
+  int64_t row, row_end;
+  int64_t count;  // of queries, in all
+  int64_t base;   // the block's first key
+  Range keys;     // what the tile may see of the block
+  float* scores;  // [count, kKeyBlock]
+  float* acc;     // [count, value_padded]
+
+  int64_t per_row() const { return count / (row_end - row); }
+};
+
+// What row r sees of the step's block, as entries of it.
+FATHOM_INLINE Range entries_of_row(const AttentionFwd& args, const BlockStep& step, int64_t r) {
+  const Range own = seen_by(args.key_begin, args.key_end, r, step.keys);
+  return {own.begin - step.base, own.end - step.base};
+}
+
+// Logits, and exponentials in their place. The first query is (row, head) number `query`.
+template <Panel kKeys>
+FATHOM_INLINE void score_step(const AttentionFwd& args, const BlockStep& step, int64_t query, const float* q,
+                              const AttentionTile& tile, Operand k, SoftmaxPart* parts, float* totals) {
+  const int64_t per_row = step.per_row(), padded = tile.value_padded;
+  const Range any = seen_by_any(args.key_begin, args.key_end, step.row, step.row_end, step.keys);
   if (any.begin >= any.end) return;
-  const int64_t from = group_of(any.begin - base), to = any.end - base;
-  multiply<kKeys>({q, tile.padded, 1, scratch.k + from, kKeyBlock, scratch.scores + from, kKeyBlock}, count,
-                  to - from, 0, args.head_dim, false);
-  Range all = {0, kKeyBlock};  // what every row sees
-  for (int64_t r = row; r < row_end; ++r) {
-    const Range own = seen_by(args.key_begin, args.key_end, r, keys);
-    const int64_t lo = own.begin - base, hi = own.end - base;
-    if (lo >= hi) {
-      all = {0, 0};
-      continue;
-    }
-    all = {at_least(all.begin, lo), at_most(all.end, hi)};
-    for (int64_t i = (r - row) * per_row; i < (r - row + 1) * per_row; ++i) {
-      float* const scores = scratch.scores + i * kKeyBlock;
-      soften(scores, lo, hi, &parts[i].max, totals + i * kMostLanes, acc + i * padded, padded);
-      if (args.dropout.share == 0) continue;
-      float factors[kKeyBlock];
-      block_factors(args.dropout, query + (r - row) * args.heads + i % per_row * args.stripes, base, factors);
-      drop(scores, factors, group_of(lo), hi);
-    }
+  const int64_t from = group_of(any.begin - step.base), to = any.end - step.base;
+  multiply<kKeys>({q, tile.padded, 1, k.data, k.row, step.scores, kKeyBlock, k.panel, k.next_panel, from},
+                  step.count, to, 0, args.head_dim, false);
+  for (int64_t i = 0; i < step.count; ++i) {
+    const int64_t r = i / per_row;
+    const Range own = entries_of_row(args, step, step.row + r);
+    if (own.begin >= own.end) continue;
+    float* const scores = step.scores + i * kKeyBlock;
+    soften(scores, own.begin, own.end, &parts[i].max, totals + i * kMostLanes, step.acc + i * padded, padded);
+    if (args.dropout.share == 0) continue;
+    float factors[kKeyBlock];
+    block_factors(args.dropout, query + r * args.heads + i % per_row * args.stripes, step.base, factors);
+    drop(scores, factors, group_of(own.begin), own.end);
   }
-  // Values in the order of keys for every query: first those that only some rows see, then those that all do,
-  // then again the others. So nobody's sum depends on what only its neighbours see.
-  const Product values = {scratch.scores, kKeyBlock, 1, v.data, v.stride, acc, padded};
+}
+
+// Adds the block's values. In the order of keys for every query: first those that only some rows see, then
+// those that all do, then again the others. So nobody's sum depends on what only its neighbours see.
+template <Panel kValues>
+FATHOM_INLINE void value_step(const AttentionFwd& args, const BlockStep& step, Operand v, int64_t padded) {
+  const int64_t per_row = step.per_row();
+  // Entries [lo, hi) for `count` queries from number `first` on.
+  const auto add = [&](int64_t first, int64_t count, int64_t lo, int64_t hi) __attribute__((always_inline)) {
+    multiply<kValues>({step.scores + first * kKeyBlock, kKeyBlock, 1, v.data, v.row,
+                       step.acc + first * padded, padded, v.panel, v.next_panel},
+                      count, args.stripes * args.head_dim, lo, hi, true);
+  };
+  Range all = {0, kKeyBlock};  // what every row sees
+  for (int64_t r = step.row; r < step.row_end; ++r) {
+    const Range own = entries_of_row(args, step, r);
+    all =
+        own.begin < own.end ? Range{at_least(all.begin, own.begin), at_most(all.end, own.end)} : Range{0, 0};
+  }
   const auto rest = [&](bool after) __attribute__((always_inline)) {
-    for (int64_t r = row; r < row_end; ++r) {
-      const Range own = seen_by(args.key_begin, args.key_end, r, keys);
-      int64_t lo = own.begin - base, hi = own.end - base;
+    for (int64_t r = step.row; r < step.row_end; ++r) {
+      Range own = entries_of_row(args, step, r);
       if (all.begin >= all.end) {
         if (after) return;  // all of it was done before
       } else if (after) {
-        lo = all.end;
+        own.begin = all.end;
       } else {
-        hi = all.begin;
+        own.end = all.begin;
       }
-      if (lo >= hi) continue;
-      Product mine = values;
-      mine.a += (r - row) * per_row * kKeyBlock;
-      mine.c += (r - row) * per_row * padded;
-      multiply<kValues>(mine, per_row, value_dim, lo, hi, true);
+      if (own.begin < own.end) add((r - step.row) * per_row, per_row, own.begin, own.end);
     }
   };
   rest(false);
-  if (all.begin < all.end) multiply<kValues>(values, count, value_dim, all.begin, all.end, true);
+  if (all.begin < all.end) add(0, step.count, all.begin, all.end);
   rest(true);
 }
 
-// kFew: bfloat16 of so few queries that widening it where it is used costs less than a copy in floats. Both
-// give the same bits.
-template <bool kBf16, bool kFew>
+// The tile against all blocks. See UnitOperands; the bits are the same whatever they are.
+template <bool kBf16, KeyLayout kLayout, bool kFew>
 FATHOM_INLINE void run_tile(const AttentionFwd& args, const AttentionTile& tile, int64_t key_begin,
                             int64_t key_end, const AttentionFwdScratch& scratch, SoftmaxPart* parts,
                             float* acc) {
-  const int64_t dim = args.head_dim, value_dim = args.stripes * dim, rows = tile.row_end - tile.row_begin;
+  constexpr Panel kKeys = kFew ? Panel::kBf16Pairs : Panel::kFloat;
+  constexpr Panel kValues = kFew ? Panel::kBf16 : Panel::kFloat;
+  const int64_t dim = args.head_dim, rows = tile.row_end - tile.row_begin;
   const int64_t of_stripe = rows * tile.pairs, queries = args.stripes * of_stripe;
   const KeyList& list = args.sequences[args.row_sequence != nullptr ? args.row_sequence[tile.row_begin] : 0];
   for (int64_t s = 0; s < args.stripes; ++s) {
@@ -143,62 +163,71 @@ FATHOM_INLINE void run_tile(const AttentionFwd& args, const AttentionTile& tile,
   for (int64_t i = 0; i < queries * tile.value_padded; i += kLanes) store(acc + i, Vec{});
   for (int64_t i = 0; i < queries; ++i) store(scratch.totals + i * kMostLanes, Vec{});
   const Step step = step_of(tile.pairs);
-  constexpr Panel kKeys = kFew ? Panel::kBf16Pairs : Panel::kFloat;
-  constexpr Panel kValues = kFew ? Panel::kBf16 : Panel::kFloat;
-  const bool in_place = kFew || (!kBf16 && value_dim % kLanes == 0);
+  // The queries of all stripes are one step for the values, which are then read once.
+  const bool together = rows == 1 && queries <= kStepQueries;
+  UnitOperands<kBf16, kLayout, kFew> operands(args, tile, list, scratch);
   for (int64_t base = key_begin / kKeyBlock * kKeyBlock; base < key_end; base += kKeyBlock) {
     const Range keys = {at_least(base, key_begin), at_most(base + kKeyBlock, key_end)};
     const Range any = seen_by_any(args.key_begin, args.key_end, tile.row_begin, tile.row_end, keys);
     if (any.begin >= any.end) continue;  // nobody's block: it may not even exist
-    const int64_t offset = tile.unit * value_dim * (kBf16 ? 2 : 4), lo = any.begin - base,
-                  hi = any.end - base;
     const int64_t block = base / kKeyBlock, next_block = base + kKeyBlock < key_end ? block + 1 : block;
-    const auto entries_of = [&](const void* const* table, int64_t b) __attribute__((always_inline)) {
-      return Entries{(const char*)table[b] + offset, args.kv_heads * dim};
-    };
-    const Entries k = entries_of(list.k_blocks, block), v = entries_of(list.v_blocks, block);
-    const Entries next_k = entries_of(list.k_blocks, next_block);
-    if (base < key_begin + kKeyBlock) prefetch<kBf16>(k, lo, hi, value_dim);  // no block before asked for it
+    operands.begin(block, next_block, any.begin - base, any.end - base, base < key_begin + kKeyBlock);
+    Operand values{};
     for (int64_t s = 0; s < args.stripes; ++s) {
-      const Entries of_head = {(const char*)k.data + s * dim * (kBf16 ? 2 : 4), k.stride};
-      const int64_t asked = s == 0 ? value_dim : 0;  // of the values, once
-      if (kFew) {
-        pack_pairs(of_head, lo, hi, dim, scratch.k, v, asked);
-      } else {
-        pack_columns<kBf16>(of_head, lo, hi, dim, scratch.k, v, asked);
-      }
-      if (s == 0 && in_place) {
-        prefetch<kBf16>(next_k, 0, kKeyBlock, value_dim);
-      } else if (s == 0) {
-        pack_entries<kBf16>(v, lo, hi, value_dim, tile.value_padded, scratch.v, next_k, value_dim);
-      }
+      const Operand columns = operands.keys(s);
+      if (s == 0) values = operands.values();
       for (int64_t r = tile.row_begin; r < tile.row_end; r += step.rows) {
         const int64_t row_end = at_most(r + step.rows, tile.row_end);
         for (int64_t g = 0; g < tile.pairs; g += step.heads) {
           const int64_t i = s * of_stripe + (r - tile.row_begin) * tile.pairs + g;
-          const int64_t count = (row_end - r) * at_most(step.heads, tile.pairs - g);
-          step_block<kKeys, kValues>(
-              args, r, row_end, count, r * args.heads + (tile.unit * tile.pairs + g) * args.stripes + s, base,
-              keys, scratch.q + i * tile.padded, tile, in_place ? v : Entries{scratch.v, tile.value_padded},
-              scratch, parts + i, scratch.totals + i * kMostLanes, acc + i * tile.value_padded);
+          const BlockStep mine = {.row = r,
+                                  .row_end = row_end,
+                                  .count = (row_end - r) * at_most(step.heads, tile.pairs - g),
+                                  .base = base,
+                                  .keys = keys,
+                                  .scores = scratch.scores + (together ? i * kKeyBlock : 0),
+                                  .acc = acc + i * tile.value_padded};
+          const int64_t query = r * args.heads + (tile.unit * tile.pairs + g) * args.stripes + s;
+          score_step<kKeys>(args, mine, query, scratch.q + i * tile.padded, tile, columns, parts + i,
+                            scratch.totals + i * kMostLanes);
+          if (!together) value_step<kValues>(args, mine, values, tile.value_padded);
         }
       }
     }
+    if (together) {
+      value_step<kValues>(args, {tile.row_begin, tile.row_end, queries, base, keys, scratch.scores, acc},
+                          values, tile.value_padded);
+    }
   }
   for (int64_t i = 0; i < queries; ++i) parts[i].total = sum(load(scratch.totals + i * kMostLanes));
+}
+
+template <bool kBf16, KeyLayout kLayout>
+FATHOM_INLINE void run_tile_of(const AttentionFwd& args, const AttentionTile& tile, int64_t key_begin,
+                               int64_t key_end, const AttentionFwdScratch& scratch, SoftmaxPart* parts,
+                               float* acc) {
+  const int64_t queries = (tile.row_end - tile.row_begin) * tile.pairs;  // that share a panel of keys
+  if constexpr (kBf16 && kLayout == KeyLayout::kPanels) {
+    if (queries <= kStepQueries && args.head_dim % kLanes == 0) {
+      return run_tile<kBf16, kLayout, true>(args, tile, key_begin, key_end, scratch, parts, acc);
+    }
+  }
+  run_tile<kBf16, kLayout, false>(args, tile, key_begin, key_end, scratch, parts, acc);
 }
 
 }  // namespace
 
 void attention_tile(const AttentionFwd& args, const AttentionTile& tile, int64_t key_begin, int64_t key_end,
                     const AttentionFwdScratch& scratch, SoftmaxPart* parts, float* acc) {
-  const int64_t queries = (tile.row_end - tile.row_begin) * tile.pairs;  // that share a panel of keys
-  if (args.kv_type == DType::kBF16 && queries <= kStepQueries && args.head_dim % (2 * kLanes) == 0) {
-    run_tile<true, true>(args, tile, key_begin, key_end, scratch, parts, acc);
-  } else if (args.kv_type == DType::kBF16) {
-    run_tile<true, false>(args, tile, key_begin, key_end, scratch, parts, acc);
+  const bool bf16 = args.kv_type == DType::kBF16, rows = args.kv_layout == KeyLayout::kRows;
+  if (bf16 && rows) {
+    run_tile_of<true, KeyLayout::kRows>(args, tile, key_begin, key_end, scratch, parts, acc);
+  } else if (bf16) {
+    run_tile_of<true, KeyLayout::kPanels>(args, tile, key_begin, key_end, scratch, parts, acc);
+  } else if (rows) {
+    run_tile_of<false, KeyLayout::kRows>(args, tile, key_begin, key_end, scratch, parts, acc);
   } else {
-    run_tile<false, false>(args, tile, key_begin, key_end, scratch, parts, acc);
+    run_tile_of<false, KeyLayout::kPanels>(args, tile, key_begin, key_end, scratch, parts, acc);
   }
 }
 
@@ -396,11 +425,10 @@ FATHOM_INLINE void bwd_block(const AttentionBwd& args, int64_t sequence, int64_t
 void attention_bwd_block(const AttentionBwd& args, int64_t sequence, int64_t unit, int64_t base,
                          int64_t tile_rows, const float* delta, const AttentionBwdScratch& scratch,
                          float* grad_q) {
-  if (args.bf16) {
-    bwd_block<true>(args, sequence, unit, base, tile_rows, delta, scratch, grad_q);
-  } else {
-    bwd_block<false>(args, sequence, unit, base, tile_rows, delta, scratch, grad_q);
-  }
+#if defined(FATHOM_SIMD_avx512_bf16)
+  if (args.bf16) return bwd_block<true>(args, sequence, unit, base, tile_rows, delta, scratch, grad_q);
+#endif
+  bwd_block<false>(args, sequence, unit, base, tile_rows, delta, scratch, grad_q);
 }
 
 void attention_add(float* to, const float* from, int64_t count) {

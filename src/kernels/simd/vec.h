@@ -2,6 +2,8 @@
 // source serves every instruction set. Included by *_simd.cc files only. Everything here is static and always
 // inlined, so an object file of one level defines nothing that another level could pick up.
 //
+// Where the compiler makes several instructions of a conversion there is an intrinsic.
+//
 //   Vec            kLanes floats; + - * / and comparisons work lane by lane
 //   load/store     unaligned; the *_n forms touch the first n lanes only (missing lanes load as 0)
 //   fma(a, b, c)   a * b + c, rounded once where the level has the instruction
@@ -190,7 +192,7 @@ FATHOM_INLINE float max_lane(Vec v) {
 // is exact in double, so fused and not fused give the same bits here.
 typedef double Wide __attribute__((vector_size(kLanes * 4)));
 
-// Four or eight floats as doubles. The compiler would take the vector apart for it.
+// Half a vector of floats as doubles.
 typedef float HalfVec __attribute__((vector_size(kLanes * 2)));
 FATHOM_INLINE Wide widened(HalfVec half) {
 #if defined(FATHOM_HAS_AVX512)
@@ -240,7 +242,9 @@ FATHOM_INLINE void widen(Vec v, Wide* low, Wide* high) {
 // Each half in a lane of its own, zeros above it.
 FATHOM_INLINE IVec widened(HVec h) {
 #if defined(FATHOM_HAS_AVX512)
-  return (IVec)_mm512_maskz_cvtepu16_epi32((__mmask16)0xffff, (__m256i)h);  // the line below makes two of it
+  return (IVec)_mm512_maskz_cvtepu16_epi32((__mmask16)0xffff, (__m256i)h);
+#elif defined(FATHOM_SIMD_avx2)
+  return (IVec)_mm256_cvtepu16_epi32((__m128i)h);
 #else
   return __builtin_convertvector(h, IVec);
 #endif
@@ -256,7 +260,7 @@ FATHOM_INLINE Vec load_bf16_n(const void* p, int64_t n) {
   if (n >= kLanes) return load_bf16(p);
   HVec h = {};
   for (int64_t i = 0; i < n; ++i) h[i] = ((const uint16_t*)p)[i];
-  return (Vec)(__builtin_convertvector(h, IVec) << 16);
+  return (Vec)(widened(h) << 16);
 }
 FATHOM_INLINE HVec to_bf16(Vec v) {
   typedef uint32_t UVec __attribute__((vector_size(kLanes * 4)));
