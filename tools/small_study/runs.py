@@ -91,9 +91,13 @@ def write_results(path: Path, runs: list[Run]) -> int:
         result = run.result()
         if result is None:
             continue
-        made = json.loads((run.directory / "run.json").read_text())
+        about = run.directory / "run.json"
+        try:
+            made = json.loads(about.read_text())
+            where = {key: made[key] for key in ("commit", "processor", "instruction_set")}
+        except (ValueError, KeyError, TypeError) as error:
+            raise Refusal(f"{about}: expected an object with commit, processor and instruction_set") from error
         losses = {key: None if math.isnan(loss) else loss for key, loss in vars(result).items()}
-        where = {key: made[key] for key in ("commit", "processor", "instruction_set")}
         lines.append({"model": run.model, "seed": run.seed, "steps": run.length.steps, **losses, **where})
     write_atomic(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
     return len(lines)

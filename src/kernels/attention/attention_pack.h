@@ -117,23 +117,6 @@ FATHOM_INLINE void pack_columns(Entries from, int64_t lo, int64_t hi, int64_t di
   }
 }
 
-// Entries [lo, hi) of `heads` heads, each [kKeyBlock, dim], as rows of `padded` floats with the heads side by
-// side.
-template <bool kBf16>
-FATHOM_INLINE void pack_heads(const void* from, int64_t heads, int64_t lo, int64_t hi, int64_t dim,
-                              int64_t padded, float* to) {
-  for (int64_t j = lo; j < hi; ++j) {
-    float* const row = to + j * padded;
-    for (int64_t h = 0; h < heads; ++h) {
-      for (int64_t d = 0; d < dim; d += kLanes) {
-        const int64_t n = lanes_left(dim - d);
-        store_n(row + h * dim + d, load_kv_n<kBf16>(from, (h * kKeyBlock + j) * dim + d, n), n);
-      }
-    }
-    for (int64_t d = heads * dim; d < padded; d += kLanes) store_n(row + d, Vec{}, lanes_left(padded - d));
-  }
-}
-
 // One head's panels of pairs as columns of [dim, kKeyBlock] floats: the vectors with entries of [lo, hi).
 FATHOM_INLINE void widen_columns(const void* from, int64_t lo, int64_t hi, int64_t dim, float* to) {
   for (int64_t j = group_of(lo); j < hi; j += kLanes) {

@@ -22,7 +22,7 @@ FATHOM_INLINE TileSums<1> sum_in_double(const void* a, const void* b, int64_t st
     const Wide second = load_wide((const float*)(columns + k * kLanes + kLanes / 2));
 #pragma GCC unroll 14
     for (int r = 0; r < kTileRows; ++r) {
-      const Wide row = rows[k * kTileRows + r] - Wide{};
+      const Wide row = broadcast_wide(rows[k * kTileRows + r]);
       low[r] = fma(row, first, low[r]);
       high[r] = fma(row, second, high[r]);
     }

@@ -208,7 +208,7 @@ FATHOM_INLINE Wide load_wide(const float* p) {
   __builtin_memcpy(&v, p, sizeof v);
   return widened(v);
 }
-FATHOM_INLINE Wide broadcast_wide(float x) { return (double)x - Wide{}; }
+FATHOM_INLINE Wide broadcast_wide(double x) { return x - Wide{}; }
 FATHOM_INLINE Wide fma(Wide a, Wide b, Wide c) {
 #if defined(FATHOM_HAS_AVX512)
   return (Wide)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
