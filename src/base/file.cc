@@ -146,29 +146,39 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<uint8_t*>(data_), size_);
 }
 
-Result<std::string> read_file(const std::string& path, uint64_t limit) {
-  FATHOM_ASSIGN(int fd, open_file(path, O_RDONLY, FileOp::kRead, "open"));
+namespace {
+
+Result<std::string> read_to_end(int fd, const std::string& name, uint64_t limit) {
   std::string content;
   char buffer[1 << 16];
   for (;;) {
-    const FileOutcome outcome = outcome_of(FileOp::kRead, path);
+    const FileOutcome outcome = outcome_of(FileOp::kRead, name);
     const ssize_t got =
         outcome.error != 0 ? -1 : ::read(fd, buffer, std::min(sizeof buffer, outcome.at_most));
     if (got < 0) {
       const int code = outcome.error != 0 ? outcome.error : errno;
       if (code == EINTR) continue;
-      ::close(fd);
-      return failed("read", path, code);
+      return failed("read", name, code);
     }
-    if (got == 0) break;
+    if (got == 0) return content;
     if (content.size() + static_cast<size_t>(got) > limit) {
-      ::close(fd);
-      return invalid(path + ": larger than the limit of " + std::to_string(limit) + " bytes");
+      return invalid(name + ": larger than the limit of " + std::to_string(limit) + " bytes");
     }
     content.append(buffer, static_cast<size_t>(got));
   }
+}
+
+}  // namespace
+
+Result<std::string> read_file(const std::string& path, uint64_t limit) {
+  FATHOM_ASSIGN(const int fd, open_file(path, O_RDONLY, FileOp::kRead, "open"));
+  Result<std::string> content = read_to_end(fd, path, limit);
   ::close(fd);
   return content;
+}
+
+Result<std::string> read_standard_input(uint64_t limit) {
+  return read_to_end(STDIN_FILENO, "standard input", limit);
 }
 
 namespace {

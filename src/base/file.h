@@ -73,6 +73,8 @@ class MappedFile {
 
 // The whole file as a string; an error if it is larger than `limit` bytes.
 Result<std::string> read_file(const std::string& path, uint64_t limit = uint64_t{1} << 30);
+// The same of standard input, to its end.
+Result<std::string> read_standard_input(uint64_t limit);
 
 // Writes `path` so that a reader sees the old content or the new, never a part: temporary file
 // (`<path>.tmp-<pid>`), fsync, rename, fsync of the folder. On an error the temporary is removed.

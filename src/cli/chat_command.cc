@@ -186,7 +186,7 @@ Result<int> run(const CLI::App& app, Flags flags) {
     std::cerr << "/help lists commands, Ctrl-D leaves; matrices " << name_of(model.matrix_type) << "\n";
   bool warned = false;  // that another Ctrl-C leaves
   for (std::string line;;) {
-    const LineEditor::Got got = editor.next(line);
+    FATHOM_ASSIGN(const LineEditor::Got got, editor.next(line));
     if (got == LineEditor::Got::kEnd) break;
     if (got == LineEditor::Got::kInterrupt) {
       if (warned) return kExitInterrupted;

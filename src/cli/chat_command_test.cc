@@ -244,6 +244,19 @@ TEST_F(ChatCommand, ReadsMessagesFromAPipe) {
   EXPECT_NE(outcome.text.find("[read "), std::string::npos);
 }
 
+TEST_F(ChatCommand, RefusesAMessageWithoutEnd) {
+  const std::string sizes[][2] = {
+      {"seq -s x 14000000", "standard input: line 1 exceeds the limit of 67108864"},
+      {"yes 'more, \\'", "a message is longer than the limit of 67108864"}};
+  for (const auto& [command, sentence] : sizes) {
+    const int made = std::system((command + " | head -c 90000000 > " + path_ + "/long").c_str());
+    ASSERT_EQ(made, 0);
+    const testing::Outcome outcome = run("@model --chat-template phi < @long");
+    EXPECT_NE(outcome.code, 0);
+    EXPECT_THAT(outcome.text, HasSubstr(sentence));
+  }
+}
+
 TEST_F(ChatCommand, RefusesInOneSentence) {
   const std::pair<const char*, const char*> cases[] = {
       {"@model -p x", "has no chat template; --chat-template names one of phi, chatml"},

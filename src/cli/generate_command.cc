@@ -42,8 +42,8 @@ struct Flags {
 Result<std::string> prompt_of(const Flags& flags) {
   if (flags.has_prompt && !flags.file.empty()) return invalid("--prompt and --file exclude each other");
   if (flags.has_prompt) return flags.prompt;
-  if (!flags.file.empty()) return read_file(flags.file, uint64_t{64} << 20);
-  return std::string(std::istreambuf_iterator<char>(std::cin), {});
+  constexpr uint64_t kMostBytes = uint64_t{64} << 20;
+  return flags.file.empty() ? read_standard_input(kMostBytes) : read_file(flags.file, kMostBytes);
 }
 
 // How depths are decided, from the flags.

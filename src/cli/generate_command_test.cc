@@ -151,6 +151,12 @@ TEST_F(GenerateCommand, RefusesInOneSentence) {
   }
 }
 
+TEST_F(GenerateCommand, RefusesAPromptThatIsTooLong) {
+  const Outcome outcome = generate("@llama < /dev/zero", "2>&1 >/dev/null");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_EQ(outcome.text, "fathom: standard input: larger than the limit of 67108864 bytes\n");
+}
+
 // The flags reach the engine: log-probabilities are others, and only a little.
 TEST_F(GenerateCommand, RoundsAsPublishedIfAsked) {
   write_model("phi", testing_plan::hybrid("phi4flash", 8));

@@ -1,7 +1,11 @@
 #include "cli/line_reader.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstring>
-#include <iostream>
+#include <utility>
 
 namespace fathom::cli {
 
@@ -9,26 +13,37 @@ namespace {
 constexpr size_t kBuffer = 1 << 20;
 }
 
-LineReader::LineReader(std::string name, std::ifstream file, char terminator)
-    : name_(std::move(name)),
-      file_(std::move(file)),
-      standard_input_(!file_.is_open()),
-      terminator_(terminator),
-      buffer_(kBuffer) {}
+LineReader::LineReader(int fd, std::string name, char terminator)
+    : fd_(fd), name_(std::move(name)), terminator_(terminator), buffer_(kBuffer) {}
+
+LineReader::LineReader(LineReader&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)),
+      name_(std::move(other.name_)),
+      terminator_(other.terminator_),
+      buffer_(std::move(other.buffer_)),
+      at_(other.at_),
+      end_(other.end_),
+      number_(other.number_) {}
+
+LineReader::~LineReader() {
+  if (fd_ > STDERR_FILENO) ::close(fd_);
+}
 
 Result<LineReader> LineReader::open(const std::string& path, char terminator) {
-  if (path == "-") return LineReader("standard input", std::ifstream(), terminator);
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return io_error(path + ": cannot be opened for reading");
-  return LineReader(path, std::move(file), terminator);
+  if (path == "-") return LineReader(STDIN_FILENO, "standard input", terminator);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return io_error(path + ": cannot be opened for reading");
+  return LineReader(fd, path, terminator);
 }
 
 Result<bool> LineReader::fill() {
-  std::istream& in = standard_input_ ? std::cin : file_;
-  in.read(buffer_.data(), static_cast<std::streamsize>(buffer_.size()));
-  if (in.bad()) return io_error(name_ + ": reading failed after line " + std::to_string(number_));
+  ssize_t got = -1;
+  do {
+    got = ::read(fd_, buffer_.data(), buffer_.size());
+  } while (got < 0 && errno == EINTR);
+  if (got < 0) return io_error(name_ + ": reading failed after line " + std::to_string(number_));
   at_ = 0;
-  end_ = static_cast<size_t>(in.gcount());
+  end_ = static_cast<size_t>(got);
   return end_ > 0;
 }
 

@@ -1,7 +1,7 @@
-// Lines of a file or of standard input, one at a time, so that a file larger than memory can pass through.
+// Lines of a file or of standard input, one at a time, so that a file larger than memory can pass through;
+// from a pipe each as soon as it has come.
 #pragma once
 
-#include <fstream>
 #include <string>
 #include <vector>
 
@@ -20,17 +20,20 @@ class LineReader {
   // longer than kMaxLine, a failing read.
   Result<bool> next(std::string& line);
 
+  LineReader(LineReader&& other) noexcept;
+  LineReader& operator=(LineReader&& other) = delete;
+  ~LineReader();
+
   // "FILE, line N" of the line that next() gave, for messages.
   std::string place() const { return name_ + ", line " + std::to_string(number_); }
 
  private:
-  LineReader(std::string name, std::ifstream file, char terminator);
-  // Fills the buffer again; false at the end.
+  LineReader(int fd, std::string name, char terminator);
+  // Fills the buffer again with what has come; false at the end.
   Result<bool> fill();
 
+  int fd_;
   std::string name_;
-  std::ifstream file_;
-  bool standard_input_;
   char terminator_;
   std::vector<char> buffer_;
   size_t at_ = 0, end_ = 0;

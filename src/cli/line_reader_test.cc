@@ -1,6 +1,9 @@
 #include "cli/line_reader.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -52,6 +55,25 @@ TEST(LineReader, NamesTheFileAndTheLineThatIsTooLong) {
   const Result<bool> second = reader->next(line);
   ASSERT_FALSE(second.ok());
   EXPECT_THAT(second.error().message, ::testing::HasSubstr("line 2 exceeds the limit of 67108864 bytes"));
+}
+
+TEST(LineReader, GivesALineBeforeTheNextHasCome) {
+  const std::string path = (std::filesystem::path(::testing::TempDir()) / "line_reader_fifo").string();
+  ::unlink(path.c_str());
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  const int writer = ::open(path.c_str(), O_RDWR);  // which a reader need not wait for, and never the end
+  ASSERT_GE(writer, 0);
+  Result<LineReader> reader = LineReader::open(path);
+  ASSERT_TRUE(reader.ok());
+  std::string line;
+  for (const std::string expected : {"first", "second"}) {
+    ASSERT_EQ(::write(writer, (expected + "\n").data(), expected.size() + 1),
+              static_cast<ssize_t>(expected.size() + 1));
+    const Result<bool> more = reader->next(line);
+    EXPECT_TRUE(more.ok() && *more);
+    EXPECT_EQ(line, expected);
+  }
+  ::close(writer);
 }
 
 TEST(LineReader, SaysWhichFileIsMissing) {

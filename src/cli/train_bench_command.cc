@@ -52,11 +52,23 @@ struct Measured {
   std::map<std::pair<std::string, OpPass>, OpTime> profile;
 };
 
-Measured measure(train::StepBench& bench, int64_t steps, bool profiled, bool bf16) {
+using PrecisionWord = std::pair<const char*, train::Precision>;
+
+std::string word_of(train::Precision precision) {
+  return std::ranges::find(train::kPrecisionWords, precision, &PrecisionWord::second)->first;
+}
+
+std::vector<std::string> words_of_precision() {
+  std::vector<std::string> words;
+  for (const PrecisionWord& word : train::kPrecisionWords) words.emplace_back(word.first);
+  return words;
+}
+
+Measured measure(train::StepBench& bench, int64_t steps, bool profiled, train::Precision precision) {
   Measured measured;
   double total = 0;
   for (int64_t i = 0; i < steps; ++i) {
-    measured.product_peak = std::max(measured.product_peak, train::product_flops(bf16));
+    measured.product_peak = std::max(measured.product_peak, train::product_flops(precision));
     std::optional<train::OpProfile> profile;
     if (profiled) profile.emplace();
     measured.seconds.push_back(bench.step());
@@ -81,7 +93,7 @@ nlohmann::ordered_json to_json(const train::StepBench& bench, const train::StepB
   nlohmann::ordered_json json = {
       {"processor", processor_name()},
       {"threads", bench.threads()},
-      {"precision", options.bf16 ? "bf16" : "f32"},
+      {"precision", word_of(options.precision)},
       {"parameters", bench.parameters()},
       {"rows", options.rows},
       {"length", options.length},
@@ -176,7 +188,7 @@ Action declare_train_bench(CLI::App& app) {
       ->check(at_least(0))
       ->capture_default_str();
   app.add_option("--precision", flags->precision, "of matrix products")
-      ->check(CLI::IsMember({"bf16", "f32"}))
+      ->check(CLI::IsMember(words_of_precision()))
       ->capture_default_str();
   app.add_flag("--profile", flags->profile, "time by op, which costs a little time itself");
   app.add_flag("--json", flags->json, "print JSON");
@@ -185,14 +197,15 @@ Action declare_train_bench(CLI::App& app) {
       "after the warm-up, make N steps for every line \"N\" of standard input and print their seconds");
   return [flags]() -> Result<int> {
     FATHOM_ASSIGN(const ModelSpec spec, load_spec(flags->spec));
-    flags->options.bf16 = flags->precision == "bf16";
+    flags->options.precision =
+        std::ranges::find(train::kPrecisionWords, flags->precision, &PrecisionWord::first)->second;
     FATHOM_ASSIGN(train::StepBench bench, train::StepBench::create(spec, flags->options));
     for (int64_t i = 0; i < flags->warmup; ++i) bench.step();
     if (flags->on_request) {
       serve(bench);
       return kExitOk;
     }
-    const Measured measured = measure(bench, flags->steps, flags->profile, flags->options.bf16);
+    const Measured measured = measure(bench, flags->steps, flags->profile, flags->options.precision);
     const nlohmann::ordered_json json = to_json(bench, flags->options, measured);
     if (flags->json) {
       std::cout << json.dump() << "\n";

@@ -145,7 +145,7 @@ ForwardResult Scorer::forward(SequenceState& state, std::span<const int32_t> row
   const int64_t begin = state.position();
   const ForwardResult result = executor_.forward(state, rows, options);
   const auto count = static_cast<int64_t>(rows.size());
-  spent_.add(begin, count, logits == Logits::kAll ? count : 0, result.depths);
+  spent_.add(begin, count, logits == Logits::kAll, result.depths);
   if (depth_watcher_) depth_watcher_(result.depths);
   return result;
 }

@@ -166,5 +166,19 @@ TEST(Scorer, WorkIsCountedByThePlansFormulas) {
   EXPECT_NEAR(scorer.spent().flops_per_row(plan) * 20 / count_work(plan, 0, 20, 20).total(), 1, 1e-9);
 }
 
+TEST(Scorer, ContextTakesThePrefillShortcutAndIsCountedSo) {
+  SerialParallel serial;
+  const ModelPlan plan = *build_plan(hybrid("sambay", 8));
+  const Weights weights = random_weights(plan, 3, DType::kF32, serial);
+  Scorer scorer(plan, weights, {.max_inputs = kMost}, serial);
+  const Request request = make_request(some_tokens(21, 5), 4);
+  scorer.score({&request, 1});
+  const double spent = scorer.spent().flops_per_row(plan) * 20;
+  const double expected =
+      count_prefill_work(plan, 0, 16, 0).total() + count_prefill_work(plan, 16, 20, 4).total();
+  EXPECT_NEAR(spent / expected, 1, 1e-9);
+  EXPECT_LT(spent, 0.9 * count_work(plan, 0, 20, 4).total());
+}
+
 }  // namespace
 }  // namespace fathom::eval

@@ -7,12 +7,12 @@
 
 namespace fathom::eval {
 
-void WorkSpent::add(int64_t begin, int64_t rows, int64_t logit_rows, std::span<const uint8_t> depths) {
+void WorkSpent::add(int64_t begin, int64_t rows, bool logits, std::span<const uint8_t> depths) {
   rows_ += rows;
-  logit_rows_ += logit_rows;
-  at_position_.resize(std::max(at_position_.size(), static_cast<size_t>(begin + rows)));
+  std::vector<int64_t>& at_position = logits ? with_logits_ : without_;
+  at_position.resize(std::max(at_position.size(), static_cast<size_t>(begin + rows)));
   for (int64_t position = begin; position < begin + rows; ++position)
-    ++at_position_[static_cast<size_t>(position)];
+    ++at_position[static_cast<size_t>(position)];
   for (const uint8_t depth : depths) {
     at_depth_.resize(std::max(at_depth_.size(), static_cast<size_t>(depth)));
     for (size_t r = 0; r < depth; ++r) ++at_depth_[r];
@@ -25,8 +25,8 @@ void WorkSpent::add(const WorkSpent& other) {
     for (size_t i = 0; i < from.size(); ++i) to[i] += from[i];
   };
   rows_ += other.rows_;
-  logit_rows_ += other.logit_rows_;
-  add_counts(other.at_position_, at_position_);
+  add_counts(other.with_logits_, with_logits_);
+  add_counts(other.without_, without_);
   add_counts(other.at_depth_, at_depth_);
 }
 
@@ -44,11 +44,15 @@ std::vector<double> WorkSpent::depth_shares() const {
 double WorkSpent::flops_per_row(const ModelPlan& plan) const {
   if (rows_ == 0) return 0;
   const ModelPlan met = at_depth_.empty() ? plan : with_depth_shares(plan, depth_shares());
-  double total = static_cast<double>(logit_rows_) * count_work(met, 0, 1, 1).head;
-  for (size_t position = 0; position < at_position_.size(); ++position) {
-    if (at_position_[position] == 0) continue;
-    const auto at = static_cast<int64_t>(position);
-    total += static_cast<double>(at_position_[position]) * count_work(met, at, at + 1, 0).total();
+  double total = 0;
+  for (const bool logits : {true, false}) {
+    const std::vector<int64_t>& at_position = logits ? with_logits_ : without_;
+    for (size_t position = 0; position < at_position.size(); ++position) {
+      if (at_position[position] == 0) continue;
+      const auto at = static_cast<int64_t>(position);
+      total += static_cast<double>(at_position[position]) *
+               count_prefill_work(met, at, at + 1, logits ? 1 : 0).total();
+    }
   }
   return total / static_cast<double>(rows_);
 }

@@ -11,9 +11,9 @@ namespace fathom::eval {
 
 class WorkSpent {
  public:
-  // One forward call: rows at positions begin, begin + 1, ..., of which `logit_rows` went through the head.
-  // `depths`: passes that each row made; empty without routing.
-  void add(int64_t begin, int64_t rows, int64_t logit_rows, std::span<const uint8_t> depths);
+  // One forward call: rows at positions begin, begin + 1, ..., all of which went through the head, or none,
+  // which then took the prefill shortcut. `depths`: passes that each row made; empty without routing.
+  void add(int64_t begin, int64_t rows, bool logits, std::span<const uint8_t> depths);
 
   void add(const WorkSpent& other);
 
@@ -27,9 +27,9 @@ class WorkSpent {
   double flops_per_row(const ModelPlan& plan) const;
 
  private:
-  int64_t rows_ = 0, logit_rows_ = 0;
-  std::vector<int64_t> at_position_;  // rows
-  std::vector<int64_t> at_depth_;     // rows that made pass r
+  int64_t rows_ = 0;
+  std::vector<int64_t> with_logits_, without_;  // [position] rows
+  std::vector<int64_t> at_depth_;               // rows that made pass r
 };
 
 }  // namespace fathom::eval

@@ -40,7 +40,7 @@ void Writer::read(std::span<const int32_t> prompt) {
     options.logits = Logits::kNone;
     const ForwardResult result = executor_.forward(
         trunk_, prompt.subspan(static_cast<size_t>(begin), static_cast<size_t>(rows)), options);
-    spent_.add(begin, rows, 0, result.depths);
+    spent_.add(begin, rows, false, result.depths);
   }
 }
 
@@ -59,7 +59,7 @@ Writer::Answer Writer::write(const kernels::SamplingParams& sampling, int64_t ma
   const GenerateResult result =
       generator_.run(state, request, [&](const GeneratedToken& token) { return go_on(token.token); });
   const int64_t rows = state.position() - begin;
-  spent_.add(begin, rows, rows, result.depths);
+  spent_.add(begin, rows, true, result.depths);
   Answer answer{.finished = result.finish != FinishReason::kLength};
   for (const GeneratedToken& token : result.tokens) answer.tokens.push_back(token.token);
   return answer;

@@ -41,7 +41,8 @@ int64_t most_keys(const AttentionRows& rows) {
 }  // namespace
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
-                 const std::shared_ptr<const AttentionRows>& rows, AttentionShape shape, bool bf16) {
+                 const std::shared_ptr<const AttentionRows>& rows, AttentionShape shape,
+                 Precision precision) {
   const OpTimer timer("attention", OpPass::kForward);
   const int64_t count = q.size(0);
   const int threads = torch_parallel().num_threads();
@@ -98,7 +99,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                 .stripes = shape.stripes,
                                 .scale = static_cast<float>(shape.scale),
                                 .dropout = shape.dropout,
-                                .bf16 = bf16,
+                                .bf16 = precision == Precision::kBF16,
                                 .workspace = workspace.mutable_data_ptr<uint8_t>()},
                                torch_parallel());
     return {grad_q, grad_k, grad_v};

@@ -32,7 +32,8 @@ double reached_by(std::vector<float> logits, double share) {
 
 }  // namespace
 
-void calibrate_thresholds(ModelPlan& plan, Executor& executor, const std::vector<Batch>& batches, bool bf16) {
+void calibrate_thresholds(ModelPlan& plan, Executor& executor, const std::vector<Batch>& batches,
+                          Precision precision) {
   for (Segment& segment : plan.segments) {
     if (!segment.router || segment.router->spec.kind != RouterKind::kExpertChoice) continue;
     RouterSpec& spec = segment.router->spec;
@@ -42,7 +43,7 @@ void calibrate_thresholds(ModelPlan& plan, Executor& executor, const std::vector
       std::vector<float> logits;
       for (const Batch& batch : batches) {
         ForwardOptions options;
-        options.bf16 = bf16;
+        options.precision = precision;
         options.routing = Routing::kThreshold;
         const ForwardResult result = executor.forward(batch, options);
         if (d >= result.passes.size()) continue;

@@ -6,11 +6,13 @@
 
 #include "plan/model_plan.h"
 #include "train/executor.h"
+#include "train/precision.h"
 
 namespace fathom::train {
 
 // Sets the thresholds of every routed segment of `plan` (the executor's), in its spec too, pass by pass: a
 // later pass sees the rows that the thresholds before it let through.
-void calibrate_thresholds(ModelPlan& plan, Executor& executor, const std::vector<Batch>& batches, bool bf16);
+void calibrate_thresholds(ModelPlan& plan, Executor& executor, const std::vector<Batch>& batches,
+                          Precision precision);
 
 }  // namespace fathom::train

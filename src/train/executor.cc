@@ -60,13 +60,13 @@ struct Executor::Pass {
   }
 
   Tensor project(const Tensor& x, const ParamRef& weight, const ParamRef& bias, int32_t depth) const {
-    return linear(x, {parameters.at(weight, depth), parameters.at(bias, depth)}, options.bf16);
+    return linear(x, {parameters.at(weight, depth), parameters.at(bias, depth)}, options.precision);
   }
 
   // The same for projections that relaxation may change.
   std::vector<Tensor> project(const Tensor& x, const std::vector<Relaxable>& projections,
                               int32_t depth) const {
-    return Projections(plan, parameters, options.bf16, options.dropout).of(x, projections, depth);
+    return Projections(plan, parameters, options.precision, options.dropout).of(x, projections, depth);
   }
 
   Tensor rotate(const Attention& attention, const Tensor& x, int64_t heads, const Rows& rows) {
@@ -159,11 +159,12 @@ struct Executor::Pass {
     Tensor mixed = attention(
         q, seen.k, seen.v, attention_rows(rows, seen.rows, a.window, /*own=*/place.keys == KeySource::kOwn),
         {a.num_heads, a.num_kv_heads, a.head_dim, a.stripes(), a.scale, dropped_keys(a, place)},
-        options.bf16);
+        options.precision);
     if (a.differential) mixed = subtract_maps(*a.differential, depth, mixed);
     remember(place.layer, MemorySource::kMixer, mixed, rows);
     if (a.prompt) {
-      mixed = Projections(plan, parameters, options.bf16, options.dropout).with_prompt(a, depth, q, mixed);
+      mixed =
+          Projections(plan, parameters, options.precision, options.dropout).with_prompt(a, depth, q, mixed);
     }
     return project(mixed, {{a.o, a.o_bias, a.o_adapter}}, depth).front();
   }
@@ -172,7 +173,7 @@ struct Executor::Pass {
   template <class Recurrent>
   Tensor mix(const Recurrent& mixer, const Place& place, const Tensor& u, const Rows& rows) {
     const RecurrentResult mixed =
-        train::mix(mixer, {parameters, place.depth, options.bf16, rows.sequences}, u);
+        train::mix(mixer, {parameters, place.depth, options.precision, rows.sequences}, u);
     remember(place.layer, MemorySource::kMixer, mixed.memory, rows);
     return mixed.branch;
   }
@@ -229,12 +230,12 @@ struct Executor::Pass {
     }
     // The second run happens when this pass is gone: it has its own, with the slots that the layer reads.
     const auto body = [&plan = plan, &rope_tables = rope_tables, place, rows, slots, read_rows, passed_on,
-                       bf16 = options.bf16, dropout = options.dropout,
+                       precision = options.precision, dropout = options.dropout,
                        attention_dropout = options.attention_dropout, trace = options.trace](
                           const std::vector<Tensor>& read, const NotedParameters& weights) {
       static const Batch kNoBatch;
       ForwardOptions layer_options;
-      layer_options.bf16 = bf16;
+      layer_options.precision = precision;
       layer_options.dropout = dropout;
       layer_options.attention_dropout = attention_dropout;
       if (!at::GradMode::is_enabled()) layer_options.trace = trace;  // the first run
@@ -300,10 +301,10 @@ struct Executor::Pass {
     const Tensor head = parameters.at(plan.head, 0);
     if (options.want_logits) {
       const at::NoGradGuard no_graph;
-      result.logits = linear(last, {head, {}}, options.bf16);
+      result.logits = linear(last, {head, {}}, options.precision);
     }
     const Tensor loss = head_cross_entropy(last, head, batch.labels, options.loss_scale,
-                                           options.label_smoothing, options.bf16);
+                                           options.label_smoothing, options.precision);
     result.loss_lm = loss.item<float>();
     result.loss = router.loss().defined() ? loss + router.loss() : loss;
     result.loss_total = result.loss.item<float>();

@@ -16,6 +16,7 @@
 #include "train/batch.h"
 #include "train/ops.h"
 #include "train/parameters.h"
+#include "train/precision.h"
 #include "train/projections.h"
 
 namespace fathom::train {
@@ -31,7 +32,7 @@ struct AttentionDropoutShares {
 };
 
 struct ForwardOptions {
-  bool bf16 = false;  // matrix products in bfloat16
+  Precision precision = Precision::kF32;
   Routing routing = Routing::kTopK;
   std::vector<uint8_t> replay_depths;  // kReplay: passes that each row of the batch makes
   double loss_scale = 1;               // multiplies the sum of negative log-likelihoods

@@ -288,9 +288,9 @@ TEST(Executor, PackedSequencesAreThoseRunAlone) {
 TEST(Executor, AnyNumberOfThreadsGivesTheSameBits) {
   testing::for_each_small_model([](SmallModel& model) {
     const Batch batch = random_batch(model.plan, {33, 14});
-    for (bool bf16 : {false, true}) {
+    for (Precision precision : {Precision::kF32, Precision::kF32DoubleSums, Precision::kBF16}) {
       ForwardOptions options;
-      options.bf16 = bf16;
+      options.precision = precision;
       set_threads(1);
       const Outcome one = run(model, batch, options);
       set_threads(3);
@@ -405,9 +405,9 @@ TEST(Executor, Bfloat16ProductsMoveGradientsAsRoundedWeightsDo) {
       options.routing = Routing::kReplay;
       options.replay_depths = exact.depths;
     }
-    options.bf16 = true;
+    options.precision = Precision::kBF16;
     const Outcome products = run(model, batch, options);
-    options.bf16 = false;
+    options.precision = Precision::kF32;
     for (size_t p = 0; p < model.plan.params.size(); ++p) {
       for (float& value : model.parameters->values(static_cast<int32_t>(p))) value = round_to_bfloat16(value);
     }

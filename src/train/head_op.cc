@@ -25,9 +25,9 @@ constexpr int64_t kSlice = 4096;
 
 class PackedHeadProducts final : public kernels::HeadProducts {
  public:
-  PackedHeadProducts(const Tensor& weight, bool bf16)
-      : precision_(precision_of(bf16)),
-        weight_gradient_precision_(weight_gradient_precision_of(bf16)),
+  PackedHeadProducts(const Tensor& weight, Precision precision)
+      : precision_(product_precision(precision)),
+        weight_gradient_precision_(weight_gradient_precision(precision)),
         weight_(weight.const_data_ptr<float>()),
         vocab_(weight.size(0)),
         dim_(weight.size(1)) {}
@@ -77,14 +77,14 @@ int64_t head_chunk_rows(int64_t rows, int64_t vocab) {
 }
 
 Tensor head_cross_entropy(const Tensor& hidden, const Tensor& weight, const std::vector<int32_t>& labels,
-                          double loss_scale, double label_smoothing, bool bf16) {
+                          double loss_scale, double label_smoothing, Precision precision) {
   const OpTimer timer("head_cross_entropy", OpPass::kForward);
   const int64_t rows = hidden.size(0), dim = hidden.size(1), vocab = weight.size(0);
   const int64_t chunk = head_chunk_rows(rows, vocab);
   const bool backward = wants_gradient({hidden, weight});
   Tensor grad_hidden;
   double loss = 0;
-  PackedHeadProducts products(weight, bf16);
+  PackedHeadProducts products(weight, precision);
   {
     const at::NoGradGuard no_graph;
     const Tensor workspace = at::empty({chunk * vocab}, at::kFloat);

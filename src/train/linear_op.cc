@@ -2,6 +2,9 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
+#include <optional>
+
 #include "train/differentiable.h"
 #include "train/op_profile.h"
 #include "train/ops.h"
@@ -11,16 +14,23 @@ namespace fathom::train {
 
 namespace {
 
-// What the gradient of the weights needs of x. In bfloat16 the packed form takes half of x's bytes, and x
+// Rows that are added to the gradients of weights at a time: what is packed of them is still in a cache when
+// it is multiplied. A multiple of matmul's blocks of k.
+constexpr int64_t kRowsTogether = 1024;
+
+Tensor some_rows(const Tensor& matrix, int64_t begin) {
+  return matrix.narrow(0, begin, std::min(kRowsTogether, matrix.size(0) - begin));
+}
+
+PackedOperand packed_columns(const Tensor& x, int64_t begin, Precision precision) {
+  return {columns_of(some_rows(x, begin)), MatmulSide::kColumns, weight_gradient_precision(precision)};
+}
+
+// What the gradients of the weights need of x. In bfloat16 the packed form takes half of x's bytes, and x
 // itself need not live until then.
 struct KeptInput {
-  Tensor x;              // float products
-  PackedOperand packed;  // bfloat16 products
-  PackedOperand columns() const {
-    return packed.defined()
-               ? packed
-               : PackedOperand(columns_of(x), MatmulSide::kColumns, weight_gradient_precision_of(false));
-  }
+  Tensor x;                           // float products
+  std::vector<PackedOperand> packed;  // bfloat16 products: its columns, kRowsTogether rows each
 };
 
 // sum over rows, in order.
@@ -35,28 +45,20 @@ void add_column_sums(const Tensor& matrix, const GradientSink& sums) {
 }
 
 std::vector<Tensor> backward(const std::vector<Tensor>& grads, const std::vector<LinearWeights>& layers,
-                             const KeptInput& kept, at::IntArrayRef x_sizes, bool x_wants, bool bf16) {
-  const MatmulPrecision precision = precision_of(bf16);
+                             const KeptInput& kept, at::IntArrayRef x_sizes, bool x_wants,
+                             Precision precision) {
   Tensor grad_x = x_wants ? at::empty(x_sizes, at::kFloat) : Tensor();
   std::vector<Tensor> result = {grad_x};
-  PackedOperand x_columns;
+  std::vector<std::optional<GradientSink>> weights(layers.size());
   for (size_t i = 0; i < layers.size(); ++i) {
-    const Tensor& weight = layers[i].weight;
-    const Tensor& bias = layers[i].bias;
-    const int64_t in = weight.size(1);
+    const auto& [weight, bias] = layers[i];
     if (x_wants) {
-      multiply({rows_of(grads[i]), MatmulSide::kRows, precision},
-               {columns_of(weight), MatmulSide::kColumns, precision}, grad_x.mutable_data_ptr<float>(), in,
-               i > 0);
+      multiply({rows_of(grads[i]), MatmulSide::kRows, product_precision(precision)},
+               {columns_of(weight), MatmulSide::kColumns, product_precision(precision)},
+               grad_x.mutable_data_ptr<float>(), weight.size(1), i > 0);
     }
     result.emplace_back();
-    if (weight.requires_grad()) {
-      if (!x_columns.defined()) x_columns = kept.columns();
-      const GradientSink sink(weight);
-      multiply({columns_of(grads[i]), MatmulSide::kRows, weight_gradient_precision_of(bf16)}, x_columns,
-               sink.data(), in, sink.accumulate);
-      result.back() = sink.returned;
-    }
+    if (weight.requires_grad()) result.back() = weights[i].emplace(weight).returned;
     result.emplace_back();
     if (bias.defined() && bias.requires_grad()) {
       const GradientSink sink(bias);
@@ -64,18 +66,29 @@ std::vector<Tensor> backward(const std::vector<Tensor>& grads, const std::vector
       result.back() = sink.returned;
     }
   }
+  if (std::ranges::none_of(weights, [](const auto& sink) { return sink.has_value(); })) return result;
+  for (int64_t row = 0, chunk = 0; row == 0 || row < x_sizes[0]; row += kRowsTogether, ++chunk) {
+    const PackedOperand x_columns = kept.packed.empty() ? packed_columns(kept.x, row, precision)
+                                                        : kept.packed[static_cast<size_t>(chunk)];
+    for (size_t i = 0; i < layers.size(); ++i) {
+      if (!weights[i]) continue;
+      multiply(
+          {columns_of(some_rows(grads[i], row)), MatmulSide::kRows, weight_gradient_precision(precision)},
+          x_columns, weights[i]->data(), layers[i].weight.size(1), weights[i]->accumulate || row > 0);
+    }
+  }
   return result;
 }
 
 }  // namespace
 
-std::vector<Tensor> linears(const Tensor& x, const std::vector<LinearWeights>& layers, bool bf16) {
+std::vector<Tensor> linears(const Tensor& x, const std::vector<LinearWeights>& layers, Precision precision) {
   const OpTimer timer("linear", OpPass::kForward);
-  const MatmulPrecision precision = precision_of(bf16);
+  const MatmulPrecision of_products = product_precision(precision);
   const int64_t rows = x.size(0);
   std::vector<Tensor> outputs, inputs = {x};
   bool weights_want = false;
-  const PackedOperand left(rows_of(x), MatmulSide::kRows, precision);
+  const PackedOperand left(rows_of(x), MatmulSide::kRows, of_products);
   for (const LinearWeights& layer : layers) {
     const int64_t out = layer.weight.size(0);
     Tensor y = at::empty({rows, out}, at::kFloat);
@@ -84,8 +97,8 @@ std::vector<Tensor> linears(const Tensor& x, const std::vector<LinearWeights>& l
       const at::NoGradGuard no_graph;
       y.copy_(layer.bias.detach().expand({rows, out}));
     }
-    multiply(left, {rows_of(layer.weight), MatmulSide::kColumns, precision}, y.mutable_data_ptr<float>(), out,
-             has_bias);
+    multiply(left, {rows_of(layer.weight), MatmulSide::kColumns, of_products}, y.mutable_data_ptr<float>(),
+             out, has_bias);
     outputs.push_back(std::move(y));
     inputs.push_back(layer.weight);
     inputs.push_back(layer.bias);
@@ -93,15 +106,16 @@ std::vector<Tensor> linears(const Tensor& x, const std::vector<LinearWeights>& l
   }
   if (!wants_gradient(inputs)) return outputs;
   KeptInput kept;
-  if (weights_want && bf16) {
-    kept.packed = PackedOperand(columns_of(x), MatmulSide::kColumns, weight_gradient_precision_of(bf16));
+  if (weights_want && precision == Precision::kBF16) {
+    for (int64_t row = 0; row == 0 || row < rows; row += kRowsTogether)
+      kept.packed.push_back(packed_columns(x, row, precision));
   } else if (weights_want) {
     kept.x = x;
   }
   const bool x_wants = x.requires_grad();
   record("linear", outputs, inputs,
-         [layers, kept, sizes = x.sizes().vec(), x_wants, bf16](const std::vector<Tensor>& grads) {
-           return backward(grads, layers, kept, sizes, x_wants, bf16);
+         [layers, kept, sizes = x.sizes().vec(), x_wants, precision](const std::vector<Tensor>& grads) {
+           return backward(grads, layers, kept, sizes, x_wants, precision);
          });
   return outputs;
 }
@@ -121,8 +135,8 @@ Tensor add_bias(const Tensor& x, const Tensor& bias) {
   return outputs[0];
 }
 
-Tensor linear(const Tensor& x, const LinearWeights& layer, bool bf16) {
-  return linears(x, {layer}, bf16).front();
+Tensor linear(const Tensor& x, const LinearWeights& layer, Precision precision) {
+  return linears(x, {layer}, precision).front();
 }
 
 }  // namespace fathom::train

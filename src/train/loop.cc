@@ -279,7 +279,7 @@ class Run {
       batches.push_back(std::move(batch));
     }
     ForwardOptions options;
-    options.bf16 = train.precision == Precision::kBF16;
+    options.precision = train.precision;
     options.gradient_checkpointing = train.gradient_checkpointing;
     options.loss_scale =
         1.0 / static_cast<double>(train.count_masked_labels ? tokens : std::max<int64_t>(1, counted));
@@ -373,8 +373,8 @@ class Run {
   Status evaluate(bool last) {
     const at::NoGradGuard no_graph;
     const std::vector<Batch> batches = validation_batches();
-    const bool bf16 = config_.train.precision == Precision::kBF16;
-    if (last && is_routed(plan_)) calibrate_thresholds(plan_, executor_, batches, bf16);
+    const Precision precision = config_.train.precision;
+    if (last && is_routed(plan_)) calibrate_thresholds(plan_, executor_, batches, precision);
     EvaluationReport report;
     report.step = state_.step;
     int64_t passes = 0, rows = 0;
@@ -382,7 +382,7 @@ class Run {
     for (const Batch& batch : batches) {
       for (int32_t label : batch.labels) report.predictions += label >= 0 ? 1 : 0;
       ForwardOptions options;
-      options.bf16 = bf16;
+      options.precision = precision;
       const ForwardResult result = executor_.forward(batch, options);
       report.nll += result.loss_lm;
       if (!is_routed(plan_)) continue;

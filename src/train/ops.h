@@ -12,6 +12,7 @@
 #include "kernels/attention/attention.h"
 #include "kernels/common/row_range.h"
 #include "kernels/router/router.h"
+#include "train/precision.h"
 
 namespace fathom::train {
 
@@ -24,14 +25,14 @@ Tensor embedding(const Tensor& table, const std::vector<int32_t>& ids);
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps);
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
 
-// x W^T + b; with `bf16` x, W and, going back, the gradient of the output are rounded to bfloat16 as they are
-// read, while sums and what is written stay float. bias may be undefined.
+// x W^T + b; in Precision::kBF16 x, W and, going back, the gradient of the output are rounded to bfloat16 as
+// they are read, while sums and what is written stay float. bias may be undefined.
 struct LinearWeights {
   Tensor weight, bias;  // [out, in], [out]
 };
-Tensor linear(const Tensor& x, const LinearWeights& layer, bool bf16);
+Tensor linear(const Tensor& x, const LinearWeights& layer, Precision precision);
 // Several layers that read the same x, which is prepared for them once.
-std::vector<Tensor> linears(const Tensor& x, const std::vector<LinearWeights>& layers, bool bf16);
+std::vector<Tensor> linears(const Tensor& x, const std::vector<LinearWeights>& layers, Precision precision);
 
 // x + bias in every row.
 Tensor add_bias(const Tensor& x, const Tensor& bias);
@@ -72,10 +73,10 @@ struct AttentionShape {
   double scale = 0;
   kernels::AttentionDropout dropout{};
 };
-// [rows, heads * stripes * head_dim]. With `bf16` four of the five products going back take elements rounded
-// to bfloat16.
+// [rows, heads * stripes * head_dim]. In Precision::kBF16 four of the five products going back take elements
+// rounded to bfloat16.
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
-                 const std::shared_ptr<const AttentionRows>& rows, AttentionShape shape, bool bf16);
+                 const std::shared_ptr<const AttentionRows>& rows, AttentionShape shape, Precision precision);
 
 // lambda of a layer of differential attention, from its four vectors; one number.
 Tensor differential_lambda(const Tensor& q1, const Tensor& k1, const Tensor& q2, const Tensor& k2,
@@ -135,6 +136,6 @@ int64_t head_chunk_rows(int64_t rows, int64_t vocab);
 int64_t head_slice();
 // loss_scale * sum of the rows' negative log-likelihoods; a scalar. Never holds more than a chunk of logits.
 Tensor head_cross_entropy(const Tensor& hidden, const Tensor& weight, const std::vector<int32_t>& labels,
-                          double loss_scale, double label_smoothing, bool bf16);
+                          double loss_scale, double label_smoothing, Precision precision);
 
 }  // namespace fathom::train

@@ -69,7 +69,7 @@ std::vector<OpCase> op_cases() {
   cases.push_back({"linear",
                    {leaf({7, 6}, 6, 1, 0), leaf({5, 6}, 7, 1, 0), leaf({5}, 8, 1, 0)},
                    [](const std::vector<Tensor>& in) {
-                     return linear(in[0], {in[1], in[2]}, false);
+                     return linear(in[0], {in[1], in[2]}, Precision::kF32DoubleSums);
                    }});
   cases.push_back({"rope", {leaf({7, 8}, 9, 1, 0)}, [=](const std::vector<Tensor>& in) {
                      return rope(in[0], tables, positions, 2);
@@ -79,14 +79,15 @@ std::vector<OpCase> op_cases() {
         {"attention, window " + std::to_string(window),
          {leaf({7, 16}, 10, 1, 0), leaf({7, 8}, 11, 1, 0), leaf({7, 8}, 12, 1, 0)},
          [=](const std::vector<Tensor>& in) {
-           return attention(in[0], in[1], in[2], attention_rows(window), {4, 2, 4, 1, 0.5}, false);
+           return attention(in[0], in[1], in[2], attention_rows(window), {4, 2, 4, 1, 0.5}, Precision::kF32);
          }});
   }
-  cases.push_back({"attention, two stripes",
-                   {leaf({7, 16}, 49, 1, 0), leaf({7, 8}, 50, 1, 0), leaf({7, 8}, 51, 1, 0)},
-                   [=](const std::vector<Tensor>& in) {
-                     return attention(in[0], in[1], in[2], attention_rows(2), {4, 2, 4, 2, 0.5}, false);
-                   }});
+  cases.push_back(
+      {"attention, two stripes",
+       {leaf({7, 16}, 49, 1, 0), leaf({7, 8}, 50, 1, 0), leaf({7, 8}, 51, 1, 0)},
+       [=](const std::vector<Tensor>& in) {
+         return attention(in[0], in[1], in[2], attention_rows(2), {4, 2, 4, 2, 0.5}, Precision::kF32);
+       }});
   cases.push_back(
       {"differential_lambda",
        {leaf({5}, 52, 0.5F, 0), leaf({5}, 53, 0.5F, 0), leaf({5}, 54, 0.5F, 0), leaf({5}, 55, 0.5F, 0)},
@@ -174,12 +175,12 @@ std::vector<OpCase> op_cases() {
                      return scatter_add_rows(in[0], in[1], {0, 2, 5}, {});
                    }});
   for (double smoothing : {0.0, 0.1}) {
-    cases.push_back(
-        {"head_cross_entropy, smoothing " + std::to_string(smoothing),
-         {leaf({7, 6}, 35, 1, 0), leaf({9, 6}, 36, 1, 0)},
-         [=](const std::vector<Tensor>& in) {
-           return head_cross_entropy(in[0], in[1], {3, -100, 8, 0, 0, -100, 5}, 0.25, smoothing, false);
-         }});
+    cases.push_back({"head_cross_entropy, smoothing " + std::to_string(smoothing),
+                     {leaf({7, 6}, 35, 1, 0), leaf({9, 6}, 36, 1, 0)},
+                     [=](const std::vector<Tensor>& in) {
+                       return head_cross_entropy(in[0], in[1], {3, -100, 8, 0, 0, -100, 5}, 0.25, smoothing,
+                                                 Precision::kF32DoubleSums);
+                     }});
   }
   return cases;
 }
@@ -299,7 +300,8 @@ TEST(Ops, WithoutGradientModeNothingIsRecorded) {
 // bfloat16 keeps 8 bits: products are close, masters and their gradients stay float.
 TEST(Ops, Bfloat16ProductsAreCloseAndGradientsStayFloat) {
   const Tensor x = random_leaf({7, 64}, 50), weight = random_leaf({16, 64}, 51), bias = random_leaf({16}, 52);
-  const Tensor exact = linear(x, {weight, bias}, false), rounded = linear(x, {weight, bias}, true);
+  const Tensor exact = linear(x, {weight, bias}, Precision::kF32),
+               rounded = linear(x, {weight, bias}, Precision::kBF16);
   EXPECT_EQ(rounded.scalar_type(), at::kFloat);
   double worst = 0, largest = 0;
   for (size_t i = 0; i < values_of(exact).size(); ++i) {

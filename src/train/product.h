@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "kernels/matmul/matmul.h"
+#include "train/precision.h"
 
 namespace fathom::train {
 
@@ -12,12 +13,20 @@ using kernels::MatmulPrecision;
 using kernels::MatmulSide;
 
 // Of products whose results are computed with further: outputs, logits, gradients of inputs.
-inline MatmulPrecision precision_of(bool bf16) {
-  return bf16 ? MatmulPrecision::kBF16 : MatmulPrecision::kF32;
+inline MatmulPrecision product_precision(Precision precision) {
+  switch (precision) {
+    case Precision::kF32:
+      return MatmulPrecision::kF32Fast;
+    case Precision::kF32DoubleSums:
+      return MatmulPrecision::kF32;
+    case Precision::kBF16:
+      break;
+  }
+  return MatmulPrecision::kBF16;
 }
 // Of gradients of weights, where a rounding error ends.
-inline MatmulPrecision weight_gradient_precision_of(bool bf16) {
-  return bf16 ? MatmulPrecision::kBF16 : MatmulPrecision::kF32Fast;
+inline MatmulPrecision weight_gradient_precision(Precision precision) {
+  return precision == Precision::kBF16 ? MatmulPrecision::kBF16 : MatmulPrecision::kF32Fast;
 }
 
 // A float matrix with contiguous rows as an operand: its rows, or its columns, against the other dimension.

@@ -12,7 +12,7 @@ std::vector<Tensor> Projections::of(const Tensor& x, const std::vector<Relaxable
     weights.push_back({parameters_.at(projection.weight, depth),
                        scaled ? Tensor() : parameters_.at(projection.bias, depth)});
   }
-  std::vector<Tensor> outputs = linears(x, weights, bf16_);
+  std::vector<Tensor> outputs = linears(x, weights, precision_);
   auto output = outputs.begin();
   for (const Relaxable& projection : projections) {
     if (projection.adapter.present()) *output = adapted(projection, x, *output, depth);
@@ -32,8 +32,8 @@ Tensor Projections::adapted(const Relaxable& projection, const Tensor& x, const 
     const uint64_t stream = dropout_->call * plan_.params.size() + static_cast<uint64_t>(adapter.a.at(depth));
     seen = dropout(x, adapter.dropout, {dropout_->seed, stream});
   }
-  const Tensor low = linear(seen, {a, {}}, bf16_) * adapter.scaling;
-  const Tensor changed = plain + linear(low, {b, {}}, bf16_);
+  const Tensor low = linear(seen, {a, {}}, precision_) * adapter.scaling;
+  const Tensor changed = plain + linear(low, {b, {}}, precision_);
   if (!adapter.magnitude.present()) return changed;
   const Tensor norms = adapted_norms(parameters_.at(projection.weight, depth), a, b, adapter.scaling);
   const Tensor scaled = scale_columns(changed, parameters_.at(adapter.magnitude, depth), norms, {});
@@ -54,7 +54,7 @@ Tensor Projections::with_prompt(const Attention& a, int32_t depth, const Tensor&
   rows->query_rows = {{0, q.size(0)}};
   rows->key_rows = {{0, prompt.length}};
   const Tensor seen = attention(q, k_v[0], k_v[1], rows,
-                                {a.num_heads, a.num_kv_heads, a.head_dim, a.stripes(), a.scale}, bf16_);
+                                {a.num_heads, a.num_kv_heads, a.head_dim, a.stripes(), a.scale}, precision_);
   return scale_columns(seen, parameters_.at(prompt.gate, depth), {}, mixed);
 }
 

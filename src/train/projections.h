@@ -7,6 +7,7 @@
 
 #include "plan/model_plan.h"
 #include "train/ops.h"
+#include "train/precision.h"
 #include "train/recompute.h"
 
 namespace fathom::train {
@@ -28,9 +29,9 @@ constexpr ParamRef kNoBias;
 class Projections {
  public:
   // The plan and its parameters outlive this object. Without `dropout` nothing is dropped.
-  Projections(const ModelPlan& plan, const NotedParameters& parameters, bool bf16,
+  Projections(const ModelPlan& plan, const NotedParameters& parameters, Precision precision,
               const std::optional<DropoutCall>& dropout)
-      : plan_(plan), parameters_(parameters), bf16_(bf16), dropout_(dropout) {}
+      : plan_(plan), parameters_(parameters), precision_(precision), dropout_(dropout) {}
 
   // Projections of the same rows x at one depth, in their order.
   std::vector<Tensor> of(const Tensor& x, const std::vector<Relaxable>& projections, int32_t depth) const;
@@ -43,7 +44,7 @@ class Projections {
 
   const ModelPlan& plan_;
   const NotedParameters& parameters_;
-  const bool bf16_;
+  const Precision precision_;
   const std::optional<DropoutCall> dropout_;
 };
 

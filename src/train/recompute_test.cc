@@ -71,7 +71,7 @@ TEST(Recompute, EveryModelKeepsItsBits) {
 TEST(Recompute, InBFloat16Too) {
   testing::for_each_small_model([](SmallModel& model) {
     ForwardOptions options;
-    options.bf16 = true;
+    options.precision = Precision::kBF16;
     options.loss_scale = 0.25;
     expect_same(model, options);
   });

@@ -9,7 +9,7 @@ std::vector<Tensor> projected(const RecurrentPlace& place, const Tensor& x,
                               const std::vector<ParamRef>& weights) {
   std::vector<LinearWeights> layers;
   for (const ParamRef& weight : weights) layers.push_back({place.parameters.at(weight, place.depth), {}});
-  return linears(x, layers, place.bf16);
+  return linears(x, layers, place.precision);
 }
 
 // What stands behind the recurrence: the gate, a norm where there is one, the projection.

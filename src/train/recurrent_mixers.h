@@ -7,6 +7,7 @@
 
 #include "plan/model_plan.h"
 #include "train/ops.h"
+#include "train/precision.h"
 #include "train/recompute.h"
 
 namespace fathom::train {
@@ -14,7 +15,7 @@ namespace fathom::train {
 struct RecurrentPlace {
   const NotedParameters& parameters;
   int32_t depth = 0;
-  bool bf16 = false;  // of matrix products
+  Precision precision = Precision::kF32;  // of matrix products
   const std::vector<RowRange>& sequences;
 };
 

@@ -172,7 +172,7 @@ RouterScores RouterPass::scores_of(const Segment& segment, const ParamRef& weigh
   const Tensor last = parameters_.at(weight, depth);
   if (!hidden.present()) return router_scores(x, last, temperature, spec.alpha, score_of(spec));
   const Tensor inner =
-      gelu(linear(x, {parameters_.at(hidden, depth), {}}, /*bf16=*/false), 1.0 / temperature);
+      gelu(linear(x, {parameters_.at(hidden, depth), {}}, Precision::kF32DoubleSums), 1.0 / temperature);
   return router_scores(inner, last, 1.0, spec.alpha, score_of(spec));
 }
 

@@ -140,8 +140,6 @@ const std::vector<std::pair<const char*, ScheduleKind>> kSchedules = {{"constant
                                                                       {"wsd", ScheduleKind::kWsd}};
 const std::vector<std::pair<const char*, DecayShape>> kDecayShapes = {
     {"linear", DecayShape::kLinear}, {"cosine", DecayShape::kCosine}, {"1-sqrt", DecayShape::kOneMinusSqrt}};
-const std::vector<std::pair<const char*, Precision>> kPrecisions = {{"f32", Precision::kF32},
-                                                                    {"bf16", Precision::kBF16}};
 const std::vector<std::pair<const char*, DecayRule>> kDecayRules = {
     {"matrices", DecayRule::kMatrices},
     {"all", DecayRule::kAll},
@@ -344,7 +342,7 @@ Result<RunConfig> parse_run_config(std::string_view text, const std::vector<std:
   train.read("rows", t.rows, 1, kMostFactor);
   train.read("accumulation", t.accumulation, 1, kMostFactor);
   train.read("seed", seed, 0, INT64_MAX);
-  train.read_word("precision", t.precision, kPrecisions);
+  train.read_word("precision", t.precision, kPrecisionWords);
   train.read("gradient_checkpointing", t.gradient_checkpointing);
   train.read("threads", threads, 0, 4096);
   train.read("log_every", t.log_every, 1);
@@ -460,7 +458,7 @@ std::string to_toml(const RunConfig& config) {
                     {"rows", t.rows},
                     {"accumulation", t.accumulation},
                     {"seed", static_cast<int64_t>(t.seed)},
-                    {"precision", word_of(t.precision, kPrecisions)},
+                    {"precision", word_of(t.precision, kPrecisionWords)},
                     {"gradient_checkpointing", t.gradient_checkpointing},
                     {"threads", t.threads},
                     {"log_every", t.log_every},

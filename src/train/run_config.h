@@ -10,11 +10,11 @@
 
 #include "base/result.h"
 #include "plan/model_spec.h"
+#include "train/precision.h"
 #include "train/schedule.h"
 
 namespace fathom::train {
 
-enum class Precision : uint8_t { kF32, kBF16 };
 // Which parameters AdamW decays: matrices and what relaxation adds, as Mixture-of-Recursions does;
 // everything; or what the model's parametrisation says (Decoder-Hybrid-Decoder, plan/scaling_study.h).
 enum class DecayRule : uint8_t { kMatrices, kAll, kParametrisation };

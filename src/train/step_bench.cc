@@ -76,7 +76,7 @@ double StepBench::step() {
                                   static_cast<uint64_t>(s.steps * options.accumulation + m)));
   }
   ForwardOptions forward;
-  forward.bf16 = options.bf16;
+  forward.precision = options.precision;
   forward.loss_scale = 1.0 / static_cast<double>(tokens());
   SteadyClock clock;
   const double start = clock.seconds();
@@ -96,16 +96,17 @@ double StepBench::flops_per_token() const {
 }
 int64_t StepBench::memory_estimate() const {
   const StepBenchOptions& options = state_->options;
-  return training_bytes(
-      state_->plan,
-      {.rows = tokens() / options.accumulation, .accumulation = options.accumulation, .bf16 = options.bf16});
+  return training_bytes(state_->plan, {.rows = tokens() / options.accumulation,
+                                       .accumulation = options.accumulation,
+                                       .bf16 = options.precision == Precision::kBF16});
 }
 int StepBench::threads() const { return torch_parallel().num_threads(); }
 
-double product_flops(bool bf16) {
+double product_flops(Precision precision) {
   constexpr int64_t kSide = 2048;
   const at::NoGradGuard no_graph;
-  const Tensor a = at::full({kSide, kSide}, 0.5, bf16 ? at::kBFloat16 : at::kFloat), b = a.clone();
+  const Tensor a = at::full({kSide, kSide}, 0.5, precision == Precision::kBF16 ? at::kBFloat16 : at::kFloat),
+               b = a.clone();
   SteadyClock clock;
   double best = 0;
   for (int i = 0; i < 4; ++i) {

@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "plan/model_plan.h"
+#include "train/precision.h"
 
 namespace fathom::train {
 
@@ -14,7 +15,7 @@ struct StepBenchOptions {
   int64_t length = 512;      // tokens of each
   int64_t accumulation = 1;  // micro-batches that the rows are cut into
   int threads = 0;           // 0: LibTorch's choice
-  bool bf16 = true;
+  Precision precision = Precision::kBF16;
 };
 
 class StepBench {
@@ -40,6 +41,6 @@ class StepBench {
 };
 
 // FLOP/s of a large product of LibTorch's, the best of three: what the machine can do in this moment.
-double product_flops(bool bf16);
+double product_flops(Precision precision);
 
 }  // namespace fathom::train

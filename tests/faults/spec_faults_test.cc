@@ -448,7 +448,7 @@ std::vector<Fault> recipe_faults() {
       {"dropout of everything", line("seed = 1", "seed = 1\nattention_dropout = 1"),
        "train.attention_dropout is 1, expected at most 0.9999999404"},
       {"an unknown precision", line("\"f32\"", "\"f16\""),
-       "train.precision is \"f16\", expected one of f32, bf16"},
+       "train.precision is \"f16\", expected one of f32, f32-double-sums, bf16"},
       {"a flag that is a number", line("= false", "= 0"), "train.count_masked_labels is not true or false"},
   };
 }

@@ -152,7 +152,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Kills training runs, resumes them, compares them with an uninterrupted one.", "kill_drill"};
   app.add_option("--family", flags.families, "a family of models; vanilla, mor and sambay if not given")
       ->check(CLI::IsMember(all_families()));
-  app.add_option("--precision", flags.precision)->check(CLI::IsMember({"f32", "bf16"}));
+  app.add_option("--precision", flags.precision)->check(CLI::IsMember({"f32", "f32-double-sums", "bf16"}));
   app.add_option("--points", flags.points, "operations to die at, spread evenly; 0: all");
   app.add_option("--moments", flags.moments, "times to die at");
   app.add_option("--seed", flags.seed, "of moments and of second deaths");

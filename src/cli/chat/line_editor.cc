@@ -120,9 +120,14 @@ LineEditor::~LineEditor() {
   ::close(interrupt_pipe[1]);
 }
 
-LineEditor::Got LineEditor::next_line(std::string& line, bool continued) {
+Result<LineEditor::Got> LineEditor::next_line(std::string& line, bool continued) {
   if (terminal_ == nullptr) {
-    return std::getline(std::cin, line) ? Got::kLine : Got::kEnd;
+    if (!reader_) {
+      FATHOM_ASSIGN(LineReader reader, LineReader::open("-"));
+      reader_.emplace(std::move(reader));
+    }
+    FATHOM_ASSIGN(const bool more, reader_->next(line));
+    return more ? Got::kLine : Got::kEnd;
   }
   const InterruptibleRead reading;
   terminal_->continued = continued;
@@ -143,11 +148,15 @@ LineEditor::Got LineEditor::next_line(std::string& line, bool continued) {
   return Got::kLine;
 }
 
-LineEditor::Got LineEditor::next(std::string& line) {
+Result<LineEditor::Got> LineEditor::next(std::string& line) {
   line.clear();
   for (std::string part;;) {
-    const Got got = next_line(part, !line.empty());
+    FATHOM_ASSIGN(const Got got, next_line(part, !line.empty()));
     if (got == Got::kInterrupt || (got == Got::kEnd && line.empty())) return got;
+    if (line.size() + part.size() > LineReader::kMaxLine) {
+      return invalid("a message is longer than the limit of " + std::to_string(LineReader::kMaxLine) +
+                     " bytes");
+    }
     line += part;
     if (got == Got::kEnd || !line.ends_with('\\')) break;
     line.back() = '\n';

@@ -2,7 +2,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+
+#include "base/result.h"
+#include "cli/line_reader.h"
 
 namespace fathom::cli::chat {
 
@@ -16,15 +20,16 @@ class LineEditor {
 
   enum class Got : uint8_t { kLine, kEnd, kInterrupt };
   // The next line without its end. A line that ends in a backslash goes on in the next one. kInterrupt:
-  // Ctrl-C, the line is dropped.
-  Got next(std::string& line);
+  // Ctrl-C, the line is dropped. Error: lines that go on beyond LineReader::kMaxLine, a failing read.
+  Result<Got> next(std::string& line);
 
   bool terminal() const { return terminal_ != nullptr; }
 
  private:
   struct Terminal;
-  Got next_line(std::string& line, bool continued);
-  std::unique_ptr<Terminal> terminal_;  // null where standard input is none
+  Result<Got> next_line(std::string& line, bool continued);
+  std::unique_ptr<Terminal> terminal_;  // null where standard input is none, which has a reader
+  std::optional<LineReader> reader_;
 };
 
 }  // namespace fathom::cli::chat

@@ -157,6 +157,7 @@ Status verify_optimizer_steps(ModelCase& c, Report& report) {
       int64_t predicted = 0;
       for (int32_t label : batch.labels) predicted += label >= 0 ? 1 : 0;
       train::ForwardOptions options;
+      options.precision = train::Precision::kF32DoubleSums;
       options.loss_scale = 1.0 / (static_cast<double>(predicted) * micro_batches);
       const train::ForwardResult result = executor.forward(batch, options);
       result.loss.backward();

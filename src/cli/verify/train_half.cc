@@ -160,6 +160,7 @@ Status verify_in_trainer(ModelCase& c, Report& report) {
     }
   }
   train::ForwardOptions options;
+  options.precision = train::Precision::kF32DoubleSums;
   options.loss_scale = 1.0 / items_in_batch(c, sequences);
   options.want_logits = true;
   options.accumulation = accumulation_of(c);

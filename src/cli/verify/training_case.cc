@@ -241,6 +241,7 @@ Status verify_training_steps(ModelCase& c, Report& report) {
       const json& recorded = recipe.micro_batches[static_cast<size_t>(micro)];
       const train::Batch batch = batch_of(sequences, micro * recipe.rows, recipe.rows);
       train::ForwardOptions options;
+      options.precision = train::Precision::kF32DoubleSums;
       options.loss_scale = 1.0 / recipe.items[static_cast<size_t>(micro)];
       options.accumulation = recipe.accumulation;
       train::set_warmups(c.plan, micro + 1, options);
@@ -285,6 +286,7 @@ Status verify_warmup_calls(ModelCase& c, Report& report) {
     const auto call = recorded["call"].get<int64_t>();
     const std::string name = "call" + std::to_string(call);
     train::ForwardOptions options;
+    options.precision = train::Precision::kF32DoubleSums;
     options.loss_scale = 1.0 / items_in_batch(c, sequences);
     options.want_logits = true;
     train::set_warmups(c.plan, call, options);
