@@ -23,7 +23,7 @@ struct TrainerState {
   int64_t step = 0;
   int64_t tokens = 0;
   int64_t forward_calls = 0;  // for the capacity warm-up
-  int threads = 0;            // sums of LibTorch's products depend on it
+  int threads = 0;            // of the run: going on takes as many
   std::string instruction_set;
   MixtureState data;
   std::string valid_data;  // fingerprint of the validation rows; empty without

@@ -284,7 +284,7 @@ TEST(Executor, PackedSequencesAreThoseRunAlone) {
   });
 }
 
-// Products are LibTorch's, and it may share them out differently.
+// In every precision: products, attention and scans share their work out differently.
 TEST(Executor, AnyNumberOfThreadsGivesTheSameBits) {
   testing::for_each_small_model([](SmallModel& model) {
     const Batch batch = random_batch(model.plan, {33, 14});

@@ -39,14 +39,6 @@ TEST(Segments, GiveTheLogitsOfTheirDocumentsAlone) {
       for (Batch* batch : {&row, &one}) {
         batch->add(part(drawn.ids, rows), part(drawn.labels, rows), static_cast<int32_t>(rows.begin));
       }
-      // Products are LibTorch's, whose order of sums may go by the number of rows: the document stands where
-      // it stood, among rows of its own.
-      for (const kernels::RowRange& other : drawn.sequences) {
-        if (other.begin == rows.begin) continue;
-        one.add(std::vector<int32_t>(static_cast<size_t>(other.size()), 1),
-                std::vector<int32_t>(static_cast<size_t>(other.size()), -100),
-                static_cast<int32_t>(other.begin));
-      }
       const std::vector<float> logits = logits_of(model, one);
       alone.insert(alone.end(), logits.begin(), logits.begin() + rows.size() * model.plan.dims.vocab_size);
     }
