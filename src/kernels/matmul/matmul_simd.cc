@@ -12,17 +12,16 @@ struct TileSums {
 
 // Sums in double. A float of b becomes a double once for all rows; a has doubles.
 FATHOM_INLINE TileSums<1> sum_in_double(const void* a, const void* b, int64_t steps) {
-  const auto* rows = (const PackedDouble*)a;
-  const auto* columns = (const PackedFloat*)b;
+  const auto* columns = (const char*)b;
   Wide low[kTileRows], high[kTileRows];
 #pragma GCC unroll 14
   for (int r = 0; r < kTileRows; ++r) low[r] = high[r] = Wide{};
   for (int64_t k = 0; k < steps; ++k) {
-    const Wide first = load_wide((const float*)(columns + k * kLanes));
-    const Wide second = load_wide((const float*)(columns + k * kLanes + kLanes / 2));
+    const Wide first = load_wide((const float*)(columns + k * (int64_t)sizeof(Vec)));
+    const Wide second = load_wide((const float*)(columns + k * (int64_t)sizeof(Vec) + sizeof(Vec) / 2));
 #pragma GCC unroll 14
     for (int r = 0; r < kTileRows; ++r) {
-      const Wide row = broadcast_wide(rows[k * kTileRows + r]);
+      const Wide row = broadcast_wide(element_at<double>(a, k * kTileRows + r));
       low[r] = fma(row, first, low[r]);
       high[r] = fma(row, second, high[r]);
     }
@@ -44,8 +43,7 @@ FATHOM_INLINE Vec multiply_add(IVec a, IVec b, Vec sum) {
 
 template <bool kPairs>
 FATHOM_INLINE TileSums<kTileVecs> sum_in_float(const void* a, const void* b, int64_t steps) {
-  const auto* rows = (const PackedWord*)a;
-  const auto* columns = (const PackedWord*)b;
+  const auto* columns = (const char*)b;
   TileSums<kTileVecs> sums;
 #pragma GCC unroll 14
   for (int r = 0; r < kTileRows; ++r) {
@@ -56,11 +54,11 @@ FATHOM_INLINE TileSums<kTileVecs> sum_in_float(const void* a, const void* b, int
     IVec column[kTileVecs];
 #pragma GCC unroll 2
     for (int v = 0; v < kTileVecs; ++v) {
-      column[v] = (IVec)load((const float*)(columns + (k * kTileVecs + v) * kLanes));
+      column[v] = (IVec)load((const float*)(columns + (k * kTileVecs + v) * (int64_t)sizeof(Vec)));
     }
 #pragma GCC unroll 14
     for (int r = 0; r < kTileRows; ++r) {
-      const IVec row = rows[k * kTileRows + r] - IVec{};
+      const IVec row = element_at<int32_t>(a, k * kTileRows + r) - IVec{};
 #pragma GCC unroll 2
       for (int v = 0; v < kTileVecs; ++v) sums.of[r][v] = multiply_add<kPairs>(row, column[v], sums.of[r][v]);
     }

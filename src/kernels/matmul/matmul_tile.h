@@ -41,9 +41,12 @@ constexpr MatmulLayout layout_of(MatmulPrecision precision) {
   return {kTileRows, wide, element, element};
 }
 
-// Elements of packed operands, at any address.
-typedef int32_t PackedWord __attribute__((may_alias, aligned(1)));
-typedef float PackedFloat __attribute__((may_alias, aligned(1)));
-typedef double PackedDouble __attribute__((may_alias, aligned(1)));
+// An element of a packed operand, at any address.
+template <typename Element>
+FATHOM_INLINE Element element_at(const void* packed, int64_t index) {
+  Element element;
+  __builtin_memcpy(&element, (const char*)packed + index * (int64_t)sizeof element, sizeof element);
+  return element;
+}
 
 }  // namespace fathom::kernels::FATHOM_SIMD_LEVEL
