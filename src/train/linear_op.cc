@@ -67,9 +67,10 @@ std::vector<Tensor> backward(const std::vector<Tensor>& grads, const std::vector
     }
   }
   if (std::ranges::none_of(weights, [](const auto& sink) { return sink.has_value(); })) return result;
-  for (int64_t row = 0, chunk = 0; row == 0 || row < x_sizes[0]; row += kRowsTogether, ++chunk) {
-    const PackedOperand x_columns = kept.packed.empty() ? packed_columns(kept.x, row, precision)
-                                                        : kept.packed[static_cast<size_t>(chunk)];
+  for (int64_t row = 0; row == 0 || row < x_sizes[0]; row += kRowsTogether) {
+    const PackedOperand x_columns = kept.packed.empty()
+                                        ? packed_columns(kept.x, row, precision)
+                                        : kept.packed[static_cast<size_t>(row / kRowsTogether)];
     for (size_t i = 0; i < layers.size(); ++i) {
       if (!weights[i]) continue;
       multiply(

@@ -16,9 +16,9 @@ using kernels::MatmulSide;
 inline MatmulPrecision product_precision(Precision precision) {
   switch (precision) {
     case Precision::kF32:
-      return MatmulPrecision::kF32Fast;
-    case Precision::kF32DoubleSums:
       return MatmulPrecision::kF32;
+    case Precision::kF32DoubleSums:
+      return MatmulPrecision::kF32DoubleSums;
     case Precision::kBF16:
       break;
   }
@@ -26,7 +26,7 @@ inline MatmulPrecision product_precision(Precision precision) {
 }
 // Of gradients of weights, where a rounding error ends.
 inline MatmulPrecision weight_gradient_precision(Precision precision) {
-  return precision == Precision::kBF16 ? MatmulPrecision::kBF16 : MatmulPrecision::kF32Fast;
+  return precision == Precision::kBF16 ? MatmulPrecision::kBF16 : MatmulPrecision::kF32;
 }
 
 // A float matrix with contiguous rows as an operand: its rows, or its columns, against the other dimension.
@@ -43,7 +43,7 @@ class PackedOperand {
   friend void multiply(const PackedOperand&, const PackedOperand&, float*, int64_t, bool);
   at::Tensor bytes_;
   int64_t count_ = 0, k_ = 0;
-  MatmulPrecision precision_ = MatmulPrecision::kF32;
+  MatmulPrecision precision_ = MatmulPrecision::kF32DoubleSums;
 };
 
 // c [a's count, b's count], rows c_stride apart, is overwritten or added to. a is packed for rows, b for

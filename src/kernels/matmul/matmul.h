@@ -11,13 +11,14 @@
 // Operands are packed first, into strips as wide as the level's tile of registers; a packed operand may serve
 // several products.
 //
-//   kF32      sums are double, and become float at every 512th element of k and at the end: the bits are the
-//             same at every level
-//   kF32Fast  sums are float: twice as fast
-//   kBF16     elements are rounded to bfloat16 when they are packed; sums are float
+//   kF32DoubleSums  sums are double, and become float at every 512th element of k and at the end: the bits
+//   are
+//                   the same at every level
+//   kF32            sums are float: twice as fast
+//   kBF16           elements are rounded to bfloat16 when they are packed; sums are float
 //
-// The order of the sum over k is a function of k and, but for kF32, the level: an output has the same bits
-// whatever the other extents and the threads.
+// The order of the sum over k is a function of k and, but for kF32DoubleSums, the level: an output has the
+// same bits whatever the other extents and the threads.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,7 @@
 
 namespace fathom::kernels {
 
-enum class MatmulPrecision : uint8_t { kF32, kF32Fast, kBF16 };
+enum class MatmulPrecision : uint8_t { kF32DoubleSums, kF32, kBF16 };
 
 // Which side of the product an operand is packed for: a gives the rows of c, b its columns.
 enum class MatmulSide : uint8_t { kRows, kColumns };
@@ -56,7 +57,7 @@ struct Matmul {
   int64_t c_stride = 0;  // elements; >= columns
   float scale = 1;
   bool accumulate = false;  // add to c instead of overwriting it
-  MatmulPrecision precision = MatmulPrecision::kF32;
+  MatmulPrecision precision = MatmulPrecision::kF32DoubleSums;
 };
 void matmul_cpu(const Matmul& args, Parallel& parallel);
 
@@ -67,7 +68,7 @@ struct MatmulRef {
   int64_t c_stride = 0;
   float scale = 1;
   bool accumulate = false;
-  MatmulPrecision precision = MatmulPrecision::kF32;
+  MatmulPrecision precision = MatmulPrecision::kF32DoubleSums;
 };
 void matmul_ref(const MatmulRef& args);
 

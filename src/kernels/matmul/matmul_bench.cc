@@ -1,5 +1,5 @@
-// Limit: arithmetic, two operations a multiply-add; kF32 sums in double, which is half as fast at best. The
-// shapes are those of training a model of width 576.
+// Limit: arithmetic, two operations a multiply-add; kF32DoubleSums sums in double, which is half as fast at
+// best. The shapes are those of training a model of width 576.
 #include <vector>
 
 #include "base/aligned_buffer.h"
@@ -9,8 +9,8 @@
 namespace fathom::kernels {
 namespace {
 
-// rows, columns, k; operands transposed as in y = x W^T (0), dx = dy W (1), dW = dy^T x (2); precision: kF32
-// (0), kF32Fast (1), kBF16 (2).
+// rows, columns, k; operands transposed as in y = x W^T (0), dx = dy W (1), dW = dy^T x (2); precision:
+// kF32DoubleSums (0), kF32 (1), kBF16 (2).
 void bm_matmul(benchmark::State& state) {
   const int64_t rows = state.range(0), columns = state.range(1), k = state.range(2), form = state.range(3);
   const auto precision = static_cast<MatmulPrecision>(state.range(4));

@@ -151,10 +151,10 @@ void pack_as(const MatmulPack& args, int64_t begin, int64_t end) {
 
 void matmul_pack(const MatmulPack& args, int64_t begin, int64_t end) {
   switch (args.precision) {
+    case MatmulPrecision::kF32DoubleSums:
+      return pack_as<MatmulPrecision::kF32DoubleSums>(args, begin, end);
     case MatmulPrecision::kF32:
       return pack_as<MatmulPrecision::kF32>(args, begin, end);
-    case MatmulPrecision::kF32Fast:
-      return pack_as<MatmulPrecision::kF32Fast>(args, begin, end);
     case MatmulPrecision::kBF16:
       return pack_as<MatmulPrecision::kBF16>(args, begin, end);
   }

@@ -133,10 +133,10 @@ MatmulLayout matmul_layout(MatmulPrecision precision) { return layout_of(precisi
 
 void matmul_block(const Matmul& args, const MatmulBlock& block) {
   switch (args.precision) {
+    case MatmulPrecision::kF32DoubleSums:
+      return multiply_block<MatmulPrecision::kF32DoubleSums>(args, block);
     case MatmulPrecision::kF32:
       return multiply_block<MatmulPrecision::kF32>(args, block);
-    case MatmulPrecision::kF32Fast:
-      return multiply_block<MatmulPrecision::kF32Fast>(args, block);
     case MatmulPrecision::kBF16:
       return multiply_block<MatmulPrecision::kBF16>(args, block);
   }

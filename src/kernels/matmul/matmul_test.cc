@@ -20,7 +20,7 @@ const Shape kShapes[] = {{1, 1, 1},     {1, 33, 9},  {2, 16, 8},    {14, 32, 64}
                          {5, 3, 0},     {28, 64, 2}, {13, 65, 37},  {101, 40, 66}, {3, 5, 1024},
                          {11, 6, 1101}, {4, 9, 513}, {300, 33, 450}};
 
-constexpr MatmulPrecision kPrecisions[] = {MatmulPrecision::kF32, MatmulPrecision::kF32Fast,
+constexpr MatmulPrecision kPrecisions[] = {MatmulPrecision::kF32DoubleSums, MatmulPrecision::kF32,
                                            MatmulPrecision::kBF16};
 
 struct Case {
@@ -79,7 +79,7 @@ TEST(Matmul, RefOfTheIdentityIsTheOtherOperand) {
   for (int64_t i = 0; i < 4; ++i) {
     for (int64_t k = 0; k < 4; ++k) c.a[i * 5 + k] = i == k ? 2.0F : 0.0F;
   }
-  c.run_ref(MatmulPrecision::kF32);
+  c.run_ref(MatmulPrecision::kF32DoubleSums);
   for (int64_t i = 0; i < 4; ++i) {
     for (int64_t j = 0; j < 5; ++j) EXPECT_EQ(c.c[i * 7 + j], 1.5F * c.b[i * 6 + j]);
   }
@@ -95,7 +95,7 @@ TEST(Matmul, CpuEqualsRef) {
           Case ref(shape, transpose_a, transpose_b, add), cpu(shape, transpose_a, transpose_b, add);
           ref.run_ref(precision);
           cpu.run(precision, pool);
-          const double limit = precision == MatmulPrecision::kF32 ? 3e-7 : 2e-6;
+          const double limit = precision == MatmulPrecision::kF32DoubleSums ? 3e-7 : 2e-6;
           EXPECT_LE(testing::relative_error(cpu.outputs(), ref.outputs()), limit)
               << shape.rows << "x" << shape.columns << "x" << shape.k << " form " << form << " precision "
               << static_cast<int>(precision);
@@ -115,7 +115,7 @@ TEST(Matmul, FloatProductsHaveTheSameBitsAtEveryLevel) {
     std::optional<Buffer> first;
     testing::for_each_level([&] {
       Case c(shape, true, false, true);
-      c.run(MatmulPrecision::kF32, serial);
+      c.run(MatmulPrecision::kF32DoubleSums, serial);
       if (!first) first = c.outputs();
       EXPECT_TRUE(testing::same_bits(c.outputs(), *first))
           << shape.rows << "x" << shape.columns << "x" << shape.k;

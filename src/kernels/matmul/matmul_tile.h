@@ -30,9 +30,9 @@ constexpr bool kHasPairs = false;
 constexpr MatmulLayout layout_of(MatmulPrecision precision) {
   constexpr int64_t wide = kTileVecs * kLanes;
   switch (precision) {
-    case MatmulPrecision::kF32:
+    case MatmulPrecision::kF32DoubleSums:
       return {kTileRows, kLanes, MatmulElement::kDouble, MatmulElement::kFloat};
-    case MatmulPrecision::kF32Fast:
+    case MatmulPrecision::kF32:
       return {kTileRows, wide, MatmulElement::kFloat, MatmulElement::kFloat};
     case MatmulPrecision::kBF16:
       break;
