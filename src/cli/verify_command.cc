@@ -1,4 +1,5 @@
 // fathom verify: recorded cases of the published code through the kernels, the engine and the trainer.
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -27,6 +28,25 @@ std::string case_name(const std::string& directory) {
   return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
+bool is_case(const std::string& directory) {
+  return std::filesystem::exists(directory + "/case.json") ||
+         verify::find_case_kind(case_name(directory)) != nullptr;
+}
+
+// `path` where it is a case, else the cases that lie in it, by name.
+Result<std::vector<std::string>> cases_of(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error)) return invalid(path + ": no such directory");
+  if (is_case(path)) return std::vector<std::string>{path};
+  std::vector<std::string> cases;
+  for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
+    if (entry.is_directory(error) && is_case(entry.path().string())) cases.push_back(entry.path().string());
+  }
+  if (cases.empty()) return invalid(path + ": neither a recorded case (no case.json) nor a folder of cases");
+  std::ranges::sort(cases);
+  return cases;
+}
+
 // The training half, as a process.
 Status verify_in_trainer(const std::string& directory, const Flags& flags, Report& report) {
   FATHOM_ASSIGN(const std::string trainer, find_trainer());
@@ -52,6 +72,7 @@ Status verify_model(const verify::CaseRequest& request, const Flags& flags, Repo
     return invalid(directory + ": recorded training steps are the trainer's; --only engine leaves nothing");
   if (flags.only != "train" && !c.training_steps()) {
     FATHOM_TRY(verify::verify_in_engine(c, report, parallel));
+    FATHOM_TRY(verify::verify_probe(c, report, parallel));
     for (const std::string& tensor : c.io.unseen()) {
       if (!verify::belongs_to_training(tensor)) {
         return invalid(directory + "/io.safetensors: unknown tensor " + tensor);
@@ -71,11 +92,16 @@ Status verify_case(const std::string& directory, const Flags& flags, Report& rep
 }
 
 Result<int> run(const Flags& flags) {
+  std::vector<std::string> directories;
+  for (const std::string& path : flags.directories) {
+    FATHOM_ASSIGN(const std::vector<std::string> cases, cases_of(path));
+    directories.insert(directories.end(), cases.begin(), cases.end());
+  }
   ThreadPool pool(available_cores());
   nlohmann::json all = nlohmann::json::array();
   int passed = 0, failed = 0, unsupported = 0;
   bool no_trainer = false;
-  for (const std::string& directory : flags.directories) {
+  for (const std::string& directory : directories) {
     Report report(case_name(directory), {});
     const Status status = verify_case(directory, flags, report, pool);
     const bool ok = status.ok() && report.ok();
@@ -109,7 +135,7 @@ Result<int> run(const Flags& flags) {
 
 Action declare_verify(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
-  app.add_option("DIR", flags->directories, "directories of recorded cases")->required();
+  app.add_option("DIR", flags->directories, "recorded cases, or folders of them")->required();
   app.add_option(
       "--tolerance", flags->tolerance,
       "X for every limit, or NAME=X for logits, losses, gradients, states, modules, parameters or gates");

@@ -34,13 +34,6 @@ std::string hidden_name(const ModelCase& c, const Watched& watched, int64_t i) {
   return i < modules ? watched.order[static_cast<size_t>(i)] : "";
 }
 
-double negative_log_likelihood(const float* logits, int64_t vocab, int32_t label) {
-  const double largest = *std::max_element(logits, logits + vocab);
-  double total = 0;
-  for (int64_t v = 0; v < vocab; ++v) total += std::exp(logits[v] - largest);
-  return largest + std::log(total) - logits[label];
-}
-
 // Collects comparisons of row tensors over the sequences of the batch.
 class RowTensors {
  public:
@@ -243,7 +236,7 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
     for (int64_t r = 0; r < static_cast<int64_t>(sequence.labels.size()); ++r) {
       const int32_t label = sequence.labels[static_cast<size_t>(r)];
       if (label < 0) continue;
-      nll += negative_log_likelihood(forward.logits + r * vocab, vocab, label);
+      nll += negative_log_likelihood({forward.logits + r * vocab, static_cast<size_t>(vocab)}, label);
       ++predicted;
     }
     const int64_t hidden_size = c.plan.dims.hidden_size;

@@ -1,6 +1,7 @@
 #include "cli/verify/model_case.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 
 #include "base/json.h"
@@ -200,6 +201,13 @@ std::vector<float> router_draws(ModelCase& c, const CaseSequence& sequence) {
     }
   }
   return draws;
+}
+
+double negative_log_likelihood(std::span<const float> logits, int32_t label) {
+  const double largest = *std::ranges::max_element(logits);
+  double total = 0;
+  for (const float logit : logits) total += std::exp(logit - largest);
+  return largest + std::log(total) - logits[static_cast<size_t>(label)];
 }
 
 void RowComparison::add(const CaseSequence& sequence, const float* got, int64_t rows, int64_t columns,

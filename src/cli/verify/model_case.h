@@ -67,6 +67,9 @@ std::vector<float> router_draws(ModelCase& c, const CaseSequence& sequence);
 // the shift takes one of each row away, and all micro-batches of a step.
 double items_in_batch(ModelCase& c, const std::vector<CaseSequence>& sequences);
 
+// Of one prediction, in nats.
+double negative_log_likelihood(std::span<const float> logits, int32_t label);
+
 // Compares rows of a recorded tensor [batch, length, ...]: gathers rows over sequences, then compares once.
 class RowComparison {
  public:
@@ -89,6 +92,11 @@ Status verify_states(ModelCase& c, Report& report, Executor& executor,
 // The engine's half: logits of one forward call and token by token, what the trace shows, caches, the mean
 // loss.
 Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel);
+
+// What the published code recorded of a trained model on rows of validation text (probe.safetensors), and the
+// loss there before training (curve.json, of init.safetensors); the text is ../data/val.bin, seen from the
+// case. Cases without a probe have none of it.
+Status verify_probe(const ModelCase& c, Report& report, Parallel& parallel);
 
 // The files of a checkpoint case, pytorch_model.bin and model.safetensors, as the published code saved them:
 // how many names and storages there are, which of them are tied, and the values against the case's own

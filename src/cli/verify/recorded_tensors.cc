@@ -27,6 +27,9 @@ Result<RecordedTensors> RecordedTensors::read(const std::string& path) {
     if (info.dtype == DType::kI64) {
       tensor.ids.resize(info.elements());
       std::memcpy(tensor.ids.data(), file.bytes(info).data(), info.bytes());
+    } else if (info.dtype == DType::kU8) {
+      const std::span<const uint8_t> bytes = file.bytes(info);
+      tensor.ids.assign(bytes.begin(), bytes.end());
     } else {
       tensor.values.resize(info.elements());
       FATHOM_TRY(copy_as_f32(file, info, tensor.values));

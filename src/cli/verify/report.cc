@@ -157,6 +157,7 @@ std::string Report::to_text() const {
                   word_of(f.measure), f.ok() ? "ok" : "FAILED");
     text += line;
   }
+  for (const std::string& sentence : notes_) text += "  note: " + sentence + "\n";
   return text;
 }
 
@@ -172,7 +173,9 @@ nlohmann::json Report::to_json() const {
                     {"limit", f.limit},
                     {"ok", f.ok()}});
   }
-  return {{"case", case_name_}, {"ok", ok()}, {"findings", list}};
+  nlohmann::json json = {{"case", case_name_}, {"ok", ok()}, {"findings", list}};
+  if (!notes_.empty()) json["notes"] = notes_;
+  return json;
 }
 
 Status Report::add_json(const nlohmann::json& json) {

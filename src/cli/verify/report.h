@@ -63,6 +63,8 @@ class Report {
   void compare(const std::string& executor, const std::string& tensor, Kind kind, double got,
                double expected);
   void add(Finding finding) { findings_.push_back(std::move(finding)); }
+  // What could not be compared, and why; printed, and no failure.
+  void note(std::string sentence) { notes_.push_back(std::move(sentence)); }
 
   const std::string& case_name() const { return case_name_; }
   const Limits& limits() const { return limits_; }
@@ -77,6 +79,7 @@ class Report {
   std::string case_name_;
   Limits limits_;
   std::vector<Finding> findings_;
+  std::vector<std::string> notes_;
 };
 
 }  // namespace fathom::cli::verify

@@ -1,6 +1,7 @@
 #include "cli/verify/train_half.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "plan/spec_words.h"
 #include "train/executor.h"
@@ -11,6 +12,26 @@
 namespace fathom::cli::verify {
 
 namespace {
+
+// Of large gradients a case may hold the norm alone. Where the record says by how much a norm in float misses
+// that in double, ten times that is allowed, if it is more.
+void compare_gradient_norms(const ModelCase& c, const std::vector<TensorView>& views, Report& report) {
+  const nlohmann::json norms = c.record.value("gradient_norms", nlohmann::json::object());
+  const nlohmann::json unsure = c.record.value("gradients_not_determined_in_fp32", nlohmann::json::object());
+  for (const TensorView& view : views) {
+    const std::string& name = view.spec.name;
+    if (c.io.has("grad." + name) || !norms.contains(name) || !norms[name].is_number()) continue;
+    const std::span got(reinterpret_cast<const float*>(view.bytes.data()), view.bytes.size() / sizeof(float));
+    double squares = 0;
+    for (const float value : got) squares += double{value} * value;
+    const auto recorded = norms[name].get<double>();
+    double limit = c.limits.gradients;
+    if (unsure.contains(name) && unsure[name].is_number())
+      limit = std::max(limit, 10 * unsure[name].get<double>());
+    report.add({"train", "norm of grad." + name, Measure::kRelativeL2,
+                std::abs(std::sqrt(squares) - recorded) / (recorded != 0 ? recorded : 1), limit});
+  }
+}
 
 // Recorded gradients are sums over all uses, as ours are: the name table tells which rows of which
 // parameters.
@@ -32,6 +53,7 @@ void compare_gradients(ModelCase& c, const train::Parameters& parameters, Report
     const Kind kind = name.ends_with(".adaption_gate") ? Kind::kGates : Kind::kGradients;
     report.compare("train", name, kind, got, c.io.at(name).values);
   }
+  compare_gradient_norms(c, views, report);
 }
 
 void compare_scalar(ModelCase& c, Report& report, const std::string& name, double got) {
