@@ -111,7 +111,8 @@ Status OutputFile::close() {
 }
 
 Result<MappedFile> MappedFile::open(const std::string& path) {
-  FATHOM_ASSIGN(int fd, open_file(path, O_RDONLY, FileOp::kRead, "open"));
+  // Without O_NONBLOCK the opening of a named pipe waits until somebody writes to it.
+  FATHOM_ASSIGN(int fd, open_file(path, O_RDONLY | O_NONBLOCK, FileOp::kRead, "open"));
   struct stat info;
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     ::close(fd);

@@ -56,7 +56,8 @@ class OutputFile {
   std::string path_;
 };
 
-// Read-only memory map of a whole file; an empty file maps to an empty span. Unmapped on destruction.
+// Read-only memory map of a whole file; an empty file maps to an empty span. Unmapped on destruction. What is
+// no regular file, a folder or a pipe, is refused at once.
 class MappedFile {
  public:
   static Result<MappedFile> open(const std::string& path);

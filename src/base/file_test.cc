@@ -2,6 +2,7 @@
 #include "base/file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -94,6 +95,17 @@ TEST_F(FileSeam, ADiskThatFillsInTheMiddleOfAWriteIsAFailure) {
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(writes, 2);
   EXPECT_EQ(entries(), 0);
+}
+
+TEST_F(FileSeam, OnlyRegularFilesAreMappedAndAPipeIsNotWaitedFor) {
+  ASSERT_EQ(::mkfifo(path("pipe").c_str(), 0600), 0);
+  for (const std::string& found : {path("pipe"), folder_}) {
+    const Result<MappedFile> file = MappedFile::open(found);
+    ASSERT_FALSE(file.ok());
+    EXPECT_EQ(file.error().message, found + ": not a regular file");
+  }
+  ASSERT_TRUE(write_file_atomic(path("file"), "xyz").ok());
+  EXPECT_EQ(MappedFile::open(path("file")).value().bytes().size(), 3U);
 }
 
 TEST_F(FileSeam, ATreeIsRemovedEntryByEntryAndLinksAreNotFollowed) {

@@ -8,6 +8,7 @@
 #include <exception>
 #include <fstream>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -50,10 +51,21 @@ struct ThreadPool::Impl {
   using Body = FunctionRef<void(int64_t, int64_t, int)>;
 
   explicit Impl(int threads) : num_threads(threads) {
-    for (int worker = 1; worker < threads; ++worker) workers.emplace_back([this, worker] { serve(worker); });
+    try {
+      for (int worker = 1; worker < threads; ++worker)
+        workers.emplace_back([this, worker] { serve(worker); });
+    } catch (const std::exception& error) {
+      // No destructor follows, and the threads that run wait on members that are about to go.
+      const std::string reason = error.what();
+      stop();
+      throw std::runtime_error("cannot start " + std::to_string(threads) + " threads, only " +
+                               std::to_string(workers.size() + 1) + ": " + reason);
+    }
   }
 
-  ~Impl() {
+  ~Impl() { stop(); }
+
+  void stop() {
     {
       std::lock_guard lock(mutex);
       stopping.store(true);

@@ -63,6 +63,7 @@ class SerialParallel final : public Parallel {
 // A pool of `threads` workers, the calling thread being one of them. Workers spin briefly, then sleep.
 class ThreadPool final : public Parallel {
  public:
+  // Throws std::runtime_error where the system gives fewer threads.
   explicit ThreadPool(int threads);
   ~ThreadPool() override;
   ThreadPool(const ThreadPool&) = delete;

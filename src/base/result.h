@@ -15,8 +15,9 @@
 namespace fathom {
 
 // Why an operation failed. `kNotSupported` is kept apart because the command line answers it with its own
-// exit code ("not supported yet: X"); `kCancelled` because an interrupted run is not a fault.
-enum class ErrorKind { kInvalid, kNotFound, kIo, kNotSupported, kCancelled };
+// exit code ("not supported yet: X"); `kUsage`, flags that contradict each other, for the same reason;
+// `kCancelled` because an interrupted run is not a fault.
+enum class ErrorKind { kInvalid, kNotFound, kIo, kNotSupported, kUsage, kCancelled };
 
 struct Error {
   std::string message;
@@ -31,6 +32,7 @@ inline Error io_error(std::string message) { return make_error(std::move(message
 inline Error not_supported(std::string message) {
   return make_error(std::move(message), ErrorKind::kNotSupported);
 }
+inline Error wrong_usage(std::string message) { return make_error(std::move(message), ErrorKind::kUsage); }
 
 // Puts the place in front of the sentence: at("config.json", e) -> "config.json: ...".
 inline Error at(const std::string& where, Error error) {

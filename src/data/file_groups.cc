@@ -25,11 +25,11 @@ Result<FileGroups> FileGroups::create(FileGroupSettings settings) {
 }
 
 int64_t FileGroups::row(int64_t epoch, int64_t position) {
-  FATHOM_CHECK(epoch >= 0 && position >= 0 && position < epoch_length(),
+  const auto groups = static_cast<int64_t>(group_begin_.size()) - 1;
+  FATHOM_CHECK(epoch >= 0 && epoch < INT64_MAX / groups && position >= 0 && position < epoch_length(),
                "position " + std::to_string(position) + " of epoch " + std::to_string(epoch));
   if (!settings_.shuffled) return position;
   const auto next = std::ranges::upper_bound(group_begin_, position);
-  const auto groups = static_cast<int64_t>(group_begin_.size()) - 1;
   const int64_t wanted = epoch * groups + (next - group_begin_.begin() - 1);
   if (wanted < drawn_) {
     generator_ = NumpyGenerator(settings_.seed);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 
 #include "base/file.h"
@@ -30,6 +31,7 @@ class PackedFileTest : public ::testing::Test {
 TEST_F(PackedFileTest, DocumentsGoOnInTheNextFileAndTheLastOneIsFilled) {
   constexpr int64_t kTokens = 64;
   for (int64_t vocab_size : {int64_t{300}, int64_t{65499}, int64_t{65500}, int64_t{100000}}) {
+    fs::remove_all(folder_);
     auto writer = PackedFileWriter::create(prefix(), {vocab_size, 2, kTokens});
     ASSERT_TRUE(writer.ok()) << writer.error().message;
     std::vector<int32_t> expected;
@@ -42,8 +44,8 @@ TEST_F(PackedFileTest, DocumentsGoOnInTheNextFileAndTheLastOneIsFilled) {
       expected.insert(expected.end(), document.begin(), document.end());
       expected.push_back(2);
     }
+    EXPECT_FALSE(fs::exists(path(0))) << "before all are there";
     ASSERT_TRUE(writer->finish().ok());
-    fs::remove(path(writer->files()));  // of the vocabulary before
     EXPECT_EQ(writer->documents(), 30);
     EXPECT_EQ(writer->tokens(), static_cast<int64_t>(expected.size()));
     std::vector<int32_t> got;
@@ -79,6 +81,54 @@ TEST_F(PackedFileTest, RowsWithinFilesShareNoTokenAndLeaveTheirEnds) {
   EXPECT_EQ(rows->row(5), (std::vector<int32_t>{24, 25, 26, 27}));
   EXPECT_EQ(PackedRows::create_in_files(stream, 11).error().message,
             "none of the token files holds a row of 11 tokens");
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
+  return names;
+}
+
+// Whatever operation fails, there is all of a packing or nothing that is taken for one.
+TEST_F(PackedFileTest, WhatFailsLeavesNoPacking) {
+  const auto pack = [&]() -> Status {
+    FATHOM_ASSIGN(PackedFileWriter writer, PackedFileWriter::create(prefix(), {10, 9, 4}));
+    FATHOM_TRY(writer.add_document(std::vector<int32_t>(10, 1)));
+    return writer.finish();
+  };
+  int64_t failures = 0;
+  for (int64_t failing = 0;; ++failing) {
+    int64_t number = 0;
+    bool last = false;  // the flush of the folder: the files have their names
+    set_file_fault([&](FileOp op, const std::string& at) -> FileOutcome {
+      // Without a lock another temporary is taken; what cannot be removed stays.
+      if (op == FileOp::kLock || op == FileOp::kUnlink || number++ != failing) return {};
+      last = op != FileOp::kMkdir && at == folder_.string();
+      return EIO;
+    });
+    const Status status = pack();
+    set_file_fault({});
+    if (status.ok()) break;
+    ++failures;
+    EXPECT_EQ(names_in(folder_).size(), last ? 3U : 0U) << failing << ": " << status.error().message;
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+  EXPECT_GE(failures, 12) << "three files, each opened, written, flushed, and renamed";
+  EXPECT_EQ(names_in(folder_).size(), 3U);
+}
+
+TEST_F(PackedFileTest, FilesOfAnEarlierPackingAreNotTouched) {
+  for (const int64_t left : {int64_t{0}, int64_t{7}}) {
+    ASSERT_TRUE(write_file_atomic(path(left), "before").ok());
+    EXPECT_EQ(PackedFileWriter::create(prefix(), {10, 9, 4}).error().message,
+              path(left) + " exists already; choose another name for the files");
+    EXPECT_EQ(*read_file(path(left)), "before");
+    fs::remove(path(left));
+  }
+  for (const char* other : {"part_1.bin", "part_0000000000.txt", "part_000000000x.bin", "art_0000000000.bin"})
+    ASSERT_TRUE(write_file_atomic((folder_ / other).string(), "other").ok());
+  EXPECT_TRUE(PackedFileWriter::create(prefix(), {10, 9, 4}).ok());
 }
 
 TEST_F(PackedFileTest, NothingOfADocumentWithAWrongIdIsWritten) {

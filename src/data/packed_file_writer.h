@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "io/atomic_directory.h"
 
 namespace fathom {
 
@@ -21,13 +22,16 @@ class PackedFileWriter {
  public:
   static constexpr int64_t kMostTokensPerFile = int64_t{1} << 28;
 
-  // Files are `prefix`_0000000000.bin and on; their folder must be there. Error if a number is out of range.
+  // Files are `prefix`_0000000000.bin and on. Errors: a number out of range, a file of such a name that is
+  // there already.
   static Result<PackedFileWriter> create(std::string prefix, const PackedFileSettings& settings);
 
   // One document. It may go on in the next file. An error if an id is outside [0, vocab_size); nothing of the
   // document is written then.
   Status add_document(std::span<const int32_t> ids);
-  // Writes the last file, filled with the end of a document.
+  // Writes the last file, filled with the end of a document, and gives all files their names; they lie in a
+  // temporary folder beside them until then, which goes with the writer. Number 0 comes last: without it none
+  // of the files is taken for a packing.
   Status finish();
 
   int64_t files() const { return files_; }
@@ -37,12 +41,14 @@ class PackedFileWriter {
   int64_t documents() const { return documents_; }
 
  private:
-  PackedFileWriter(std::string prefix, const PackedFileSettings& settings);
+  PackedFileWriter(std::string prefix, const PackedFileSettings& settings, AtomicDirectory temporary);
   Status put(int32_t id);
   Status write_file();
+  std::string temporary_name(int64_t file) const;
 
   std::string prefix_;
   PackedFileSettings settings_;
+  AtomicDirectory temporary_;
   std::vector<int32_t> pending_;  // of the file that is not full yet
   int64_t files_ = 0, tokens_ = 0, documents_ = 0;
 };

@@ -1,8 +1,10 @@
 #include "data/row_iterator.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/check.h"
+#include "base/extents.h"
 #include "base/json.h"
 #include "io/sha256.h"
 
@@ -143,6 +145,16 @@ Status RowIterator::restore(const IterationState& saved) {
   if (saved.epoch < 0 || saved.position < 0 || saved.position >= order_.epoch_length()) {
     return invalid("cannot resume: position " + std::to_string(saved.position) + " of an epoch of " +
                    std::to_string(order_.epoch_length()) + " rows");
+  }
+  // A group of files without rows is permuted too.
+  const auto files = static_cast<int64_t>(order_.settings().groups.file_rows.size());
+  const auto passed = checked_mul(static_cast<uint64_t>(saved.epoch),
+                                  static_cast<uint64_t>(std::max(order_.epoch_length(), files)));
+  const auto given = passed ? checked_add(*passed, static_cast<uint64_t>(saved.position)) : passed;
+  if (!given || *given > uint64_t{kMostRowsGiven}) {
+    return invalid("cannot resume: position " + std::to_string(saved.position) + " of epoch " +
+                   std::to_string(saved.epoch) + " is beyond the limit of " + std::to_string(kMostRowsGiven) +
+                   " rows");
   }
   epoch_ = saved.epoch;
   position_ = saved.position;

@@ -25,6 +25,11 @@ struct IterationState {
   friend bool operator==(const IterationState&, const IterationState&) = default;
 };
 
+// What an iteration, or a mixture of them, may have given. A saved state that says more is refused: in rows
+// of 2048 tokens it would be 9e12 tokens; the permutations of file groups, all of which are drawn again to go
+// on, would take minutes; and shares of a mixture would not be exact to the rounding that it allows for.
+constexpr int64_t kMostRowsGiven = int64_t{1} << 32;
+
 nlohmann::json to_json(const IterationState& state);
 Result<IterationState> iteration_state_from_json(const nlohmann::json& json);
 
@@ -43,7 +48,8 @@ class RowIterator {
   int64_t given() const { return epoch_ * order_.epoch_length() + position_; }
   IterationState state() const;
   // Continues exactly where `state` was taken. Refused, naming what differs, if it belongs to another order,
-  // another number of rows or other data.
+  // another number of rows or other data; and if it says that more than kMostRowsGiven rows were given, or
+  // that many groups of files permuted.
   Status restore(const IterationState& state);
 
  private:

@@ -88,6 +88,42 @@ TEST(RowIterator, AnotherRunIsNotResumed) {
   EXPECT_EQ(refusal(iterator(kinds[1]), beyond), "cannot resume: position 23 of an epoch of 23 rows");
 }
 
+// What is accepted can be counted, and gives its next row at once or after drawing what a run may have drawn.
+TEST(RowIterator, EpochsThatNoRunReachesAreRefused) {
+  std::vector<OrderSettings> kinds = every_kind();
+  kinds.push_back({.kind = OrderKind::kFileGroups, .seed = 4, .groups = {.file_rows = {11, 12}, .files = 1}});
+  for (const OrderSettings& settings : kinds) {
+    RowIterator run = iterator(settings);
+    IterationState saved = run.state();
+    saved.position = 1;
+    const auto length = static_cast<int64_t>(settings.kind == OrderKind::kExplicit ? 4 : 23);
+    for (int64_t epoch : {kMostRowsGiven / length + 1, INT64_MAX / length, INT64_MAX}) {
+      saved.epoch = epoch;
+      const Status status = run.restore(saved);
+      ASSERT_FALSE(status.ok()) << name_of(settings.kind) << " " << epoch;
+      EXPECT_EQ(status.error().message, "cannot resume: position 1 of epoch " + std::to_string(epoch) +
+                                            " is beyond the limit of 4294967296 rows");
+    }
+    saved.epoch = 1000;
+    ASSERT_TRUE(run.restore(saved).ok());
+    EXPECT_EQ(run.given(), 1000 * length + 1);
+    run.next();
+  }
+}
+
+// Files shorter than a row make groups without rows, and each is a permutation to draw.
+TEST(RowIterator, GroupsWithoutRowsCount) {
+  std::vector<int64_t> file_rows(1000, 0);
+  file_rows[0] = 1;
+  const OrderSettings settings = {.kind = OrderKind::kFileGroups, .groups = {.file_rows = file_rows}};
+  RowIterator run = iterator(settings, 1);
+  IterationState saved = run.state();
+  saved.epoch = kMostRowsGiven / 1000;
+  EXPECT_TRUE(run.restore(saved).ok());
+  ++saved.epoch;
+  EXPECT_FALSE(run.restore(saved).ok());
+}
+
 TEST(RowIterator, BrokenStatesAreRefusedByField) {
   const nlohmann::json good = to_json(iterator(every_kind()[1]).state());
   const auto message = [](const nlohmann::json& json) {

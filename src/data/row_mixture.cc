@@ -108,6 +108,7 @@ Status RowMixture::restore(const MixtureState& state) {
     return invalid("cannot resume: the saved data has " + std::to_string(state.sources.size()) +
                    " sources, this run's " + std::to_string(sources_.size()));
   }
+  int64_t given = 0;
   for (size_t i = 0; i < sources_.size(); ++i) {
     const std::string& name = sources_[i].name;
     if (state.shares[i] != shares_[i]) {
@@ -117,6 +118,11 @@ Status RowMixture::restore(const MixtureState& state) {
     if (Status status = sources_[i].rows.restore(state.sources[i]); !status.ok())
       return sources_.size() == 1 ? status : at(name, status.error());
     given_[i] = sources_[i].rows.given();
+    given += given_[i];
+    if (given > kMostRowsGiven) {
+      return invalid("cannot resume: the sources have given " + std::to_string(given) +
+                     " rows, beyond the limit of " + std::to_string(kMostRowsGiven));
+    }
   }
   return {};
 }

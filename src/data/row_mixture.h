@@ -51,7 +51,7 @@ class RowMixture {
 
   MixtureState state() const;
   // Continues exactly where `state` was taken. Refused, naming what differs, if sources, shares, orders or
-  // data are not the same.
+  // data are not the same; and if all sources together have given more than kMostRowsGiven rows.
   Status restore(const MixtureState& state);
 
  private:

@@ -119,6 +119,18 @@ TEST(RowMixture, IsNotResumedOnSomethingElse) {
   EXPECT_TRUE(mixture({2, 6}).restore(state).ok()) << "the same shares";
 }
 
+// Each source alone is within what a run may have given, together they are not.
+TEST(RowMixture, SourcesThatHaveGivenMoreThanARunCanAreRefused) {
+  MixtureState state = mixture({1, 3}).state();
+  for (IterationState& source : state.sources) source.epoch = kMostRowsGiven / 2 / source.rows + 1;
+  const Status status = mixture({1, 3}).restore(state);
+  ASSERT_FALSE(status.ok());
+  EXPECT_TRUE(status.error().message.starts_with("cannot resume: the sources have given 42949"))
+      << status.error().message;
+  state.sources[1].epoch = 0;
+  EXPECT_TRUE(mixture({1, 3}).restore(state).ok());
+}
+
 TEST(RowMixture, RefusesWeightsThatAreNone) {
   for (const double weight :
        {0.0, -1.0, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {

@@ -8,6 +8,7 @@
 #include "base/sentence.h"
 #include "io/pickle_bytes.h"
 #include "io/pickle_values.h"
+#include "io/tensor_file.h"
 
 namespace fathom {
 
@@ -167,6 +168,10 @@ class Interpreter {
     }
     if (!type.dtype) return not_supported("storage type " + in_quotes(type.name) + " is not supported");
     FATHOM_TRY(expect(parts[2], Kind::kText, "the key of a storage"));
+    if (text(parts[2]).size() > TensorFileLimits::kNameBytes) {
+      return invalid("the key of a storage has " + std::to_string(text(parts[2]).size()) +
+                     " bytes, more than the limit of " + std::to_string(TensorFileLimits::kNameBytes));
+    }
     FATHOM_TRY(expect(parts[3], Kind::kText, "the device of a storage"));
     FATHOM_ASSIGN(const uint64_t elements, count_of(parts[4], "the size of a storage"));
     return push_object(Kind::kStorage, storages_, Storage{text(parts[2]), *type.dtype, elements});
@@ -185,6 +190,11 @@ class Interpreter {
     if (tuple(arguments[2].data).size() != tuple(arguments[3].data).size()) {
       return invalid("a tensor has " + std::to_string(tuple(arguments[2].data).size()) + " extents and " +
                      std::to_string(tuple(arguments[3].data).size()) + " strides");
+    }
+    // Any number of tensors may have the same tuples, so they are bounded before each tensor reads them.
+    if (tuple(arguments[2].data).size() > TensorFileLimits::kRank) {
+      return invalid("a tensor has " + std::to_string(tuple(arguments[2].data).size()) +
+                     " dimensions, more than the limit of " + std::to_string(TensorFileLimits::kRank));
     }
     for (const Value& list : {arguments[2], arguments[3]}) {
       for (const Value& entry : tuple(list.data)) {
@@ -358,13 +368,8 @@ class Interpreter {
       }
       const Tensor& tensor = tensors_[static_cast<size_t>(dict[i + 1].data)];
       const Storage& storage = storages_[static_cast<size_t>(tensor.storage)];
-      PickledTensor& read = out.emplace_back(PickledTensor{std::string(name),
-                                                           std::string(storage.key),
-                                                           storage.dtype,
-                                                           storage.elements,
-                                                           tensor.offset,
-                                                           {},
-                                                           {}});
+      PickledTensor& read = out.emplace_back(PickledTensor{
+          std::string(name), storage.key, storage.dtype, storage.elements, tensor.offset, {}, {}});
       for (const Value& extent : tuple(tensor.shape)) read.shape.push_back(extent.data);
       for (const Value& stride : tuple(tensor.strides)) read.strides.push_back(stride.data);
     }

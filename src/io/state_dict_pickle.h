@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/dtype.h"
@@ -17,14 +18,14 @@
 
 namespace fathom {
 
-// A tensor as the pickle describes it; nothing here is checked against the data.
+// A tensor as the pickle describes it; nothing here is checked against the data. Refers into the pickle.
 struct PickledTensor {
   std::string name;
-  std::string storage;                  // key of the storage; tied tensors have the same
+  std::string_view storage;             // key of the storage, inside the pickle; tied tensors have the same
   DType dtype = DType::kF32;            // of the storage
   uint64_t storage_elements = 0;        // of the whole storage
   uint64_t offset = 0;                  // first element
-  std::vector<int64_t> shape, strides;  // of one length; strides in elements
+  std::vector<int64_t> shape, strides;  // of one length, at most kRank; strides in elements
 };
 
 // What a pickle may hold. One beyond these is refused.

@@ -63,11 +63,7 @@ Result<TensorInfo> locate(const PickledTensor& tensor, const Entries& entries) {
     return invalid("its name has " + std::to_string(tensor.name.size()) + " bytes, more than the limit of " +
                    std::to_string(TensorFileLimits::kNameBytes));
   }
-  if (tensor.shape.size() > TensorFileLimits::kRank) {
-    return invalid("has " + std::to_string(tensor.shape.size()) + " dimensions, more than the limit of " +
-                   std::to_string(TensorFileLimits::kRank));
-  }
-  const auto found = entries.find("data/" + tensor.storage);
+  const auto found = entries.find("data/" + std::string(tensor.storage));
   if (found == entries.end()) return invalid("its storage " + in_quotes(tensor.storage) + " is missing");
   const ZipEntry& storage = found->second;
   const auto width = static_cast<uint64_t>(size_of(tensor.dtype));

@@ -4,13 +4,13 @@
 #include <array>
 #include <cstring>
 #include <filesystem>
-#include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/extents.h"
-#include "base/json.h"
 #include "base/sentence.h"
 #include "io/safetensors.h"
+#include "io/shard_index.h"
 #include "io/torch_archive.h"
 
 namespace fathom {
@@ -31,34 +31,6 @@ constexpr const char* kIndex = kLayouts[0].index;
 bool exists(const std::string& path) {
   std::error_code code;
   return std::filesystem::exists(path, code);
-}
-
-// A name that cannot lead out of the directory.
-bool is_plain_name(const std::string& name) {
-  return !name.empty() && name != "." && name != ".." && name.find_first_of("/\\") == std::string::npos;
-}
-
-// tensor -> shard, as the index promises.
-Result<std::map<std::string, std::string>> read_index(const std::string& path) {
-  FATHOM_ASSIGN(const nlohmann::json index, read_json_file(path));
-  if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
-    return invalid(path + ": no object \"weight_map\"");
-  }
-  std::map<std::string, std::string> promised;
-  for (const auto& [tensor, shard] : index["weight_map"].items()) {
-    if (!shard.is_string()) {
-      return invalid(path + ": the shard of tensor " + in_quotes(tensor) + " is " + kind_of(shard) +
-                     ", expected a string");
-    }
-    const auto& name = shard.get_ref<const std::string&>();
-    if (!is_plain_name(name)) {
-      return invalid(path + ": tensor " + in_quotes(tensor) + " is in shard " + in_quotes(name) +
-                     ", expected a plain file name");
-    }
-    promised.emplace(tensor, name);
-  }
-  if (promised.empty()) return invalid(path + ": \"weight_map\" names no tensor");
-  return promised;
 }
 
 template <class File>
@@ -99,7 +71,7 @@ Status WeightFiles::add(const std::string& file_path) {
 }
 
 Status WeightFiles::add_shards(const std::string& index) {
-  FATHOM_ASSIGN(const auto promised, read_index(index));
+  FATHOM_ASSIGN(const ShardIndex promised, read_shard_index(index));
   std::set<std::string> shards;
   for (const auto& [tensor, shard] : promised) shards.insert(shard);
   for (const std::string& shard : shards) {

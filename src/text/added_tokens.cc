@@ -9,6 +9,9 @@ namespace fathom::text {
 AddedTokens::AddedTokens(const std::vector<AddedToken>& tokens, const Normalizer& normalizer)
     : tokens_(tokens) {
   MatchScratch scratch;
+  size_t bytes = 0;
+  for (const AddedToken& token : tokens_) bytes += token.content.size();
+  scratch.begin_text(bytes);
   for (size_t i = 0; i < tokens_.size(); ++i) {
     const AddedToken& token = tokens_[i];
     const std::string content = token.normalized ? normalizer.apply(token.content, scratch) : token.content;
@@ -67,6 +70,7 @@ std::vector<Segment> AddedTokens::split(std::string_view text, bool normalized, 
   const Finder& finder = finders_[normalized];
   std::vector<Segment> segments;
   size_t done = 0;
+  size_t space_end = 0;  // of the white space that was read last
   for (size_t at = 0; (at = next_start(finder, text, at)) < text.size();) {
     int32_t index = -1;
     const size_t size = match(finder, text.substr(at), index);
@@ -84,8 +88,14 @@ std::vector<Segment> AddedTokens::split(std::string_view text, bool normalized, 
       continue;
     }
     // The token before may have taken the white space already.
-    if (token.lstrip) begin = std::max(begin - trailing_white_space(text.substr(0, begin)), done);
-    if (token.rstrip) end += leading_white_space(text.substr(end));
+    if (token.lstrip) {
+      begin = begin > done ? begin - trailing_white_space(text.substr(done, begin - done)) : done;
+    }
+    if (token.rstrip) {
+      // Tokens may stand in white space that one before them took; nothing is read twice.
+      if (end > space_end) space_end = end + leading_white_space(text.substr(end));
+      end = space_end;
+    }
     if (done < begin) segments.push_back({text.substr(done, begin - done)});
     segments.push_back({text.substr(begin, end - begin), token.id});
     done = end;

@@ -33,7 +33,7 @@ class AddedTokens {
  public:
   AddedTokens() = default;
   // Tokens with empty content are never found. `normalizer` is applied to the contents that are looked for
-  // after normalisation.
+  // after normalisation; throws TextRefused if it cannot be.
   AddedTokens(const std::vector<AddedToken>& tokens, const Normalizer& normalizer);
 
   // Cuts `text` (valid UTF-8) at the tokens, leftmost first and the longest at one place. With `normalized`,

@@ -32,8 +32,8 @@ class CharacterClasses {
   static constexpr uint8_t kNone = 0;
   static constexpr size_t kMaxSets = 64;
 
-  // Null if there are more sets than kMaxSets, or the sets name every character of a general category that
-  // this could try.
+  // Null if there are more sets than kMaxSets, the sets name every character of a general category that this
+  // could try, or one of them is too long for a pattern of its own.
   static std::unique_ptr<const CharacterClasses> create(const std::vector<CharacterSet>& sets);
   ~CharacterClasses();
   CharacterClasses(const CharacterClasses&) = delete;

@@ -18,25 +18,16 @@ std::string list_of(const std::vector<std::string>& names) {
   return out;
 }
 
-// The model's Jinja template; empty if it has none. tokenizer_config.json holds a string, or a list of named
-// templates, of which "default" counts.
+// The model's Jinja template; empty if it has none.
 Result<std::string> jinja_of(const std::string& directory) {
   const std::string file = directory + "/chat_template.jinja";
   if (std::filesystem::exists(file)) return read_file(file, kMaxTemplate);
   const std::string config = directory + "/tokenizer_config.json";
   if (!std::filesystem::exists(config)) return std::string();
-  FATHOM_ASSIGN(const nlohmann::json json, read_json_file(config));
-  if (!json.is_object() || !json.contains("chat_template")) return std::string();
-  const nlohmann::json& stated = json["chat_template"];
-  if (stated.is_string()) return stated.get<std::string>();
-  if (stated.is_array()) {
-    for (const nlohmann::json& entry : stated) {
-      if (entry.is_object() && entry.value("name", nlohmann::json()) == "default" &&
-          entry.value("template", nlohmann::json()).is_string())
-        return entry["template"].get<std::string>();
-    }
-  }
-  return invalid(config + ": chat_template is neither a string nor a list with a template named \"default\"");
+  FATHOM_ASSIGN(const std::string text, read_file(config, JsonLimits().max_bytes));
+  Result<std::string> jinja = ChatTemplate::jinja_in(text);
+  if (!jinja.ok()) return at(config, std::move(jinja).error());
+  return jinja;
 }
 
 }  // namespace
@@ -66,6 +57,22 @@ Result<ChatTemplate> ChatTemplate::named(std::string_view name) {
   chat.name_ = name;
   chat.end_ = name == "phi" ? "<|end|>" : "<|im_end|>";
   return chat;
+}
+
+// A string, or a list of named templates, of which "default" counts.
+Result<std::string> ChatTemplate::jinja_in(std::string_view config) {
+  FATHOM_ASSIGN(const nlohmann::json json, parse_json(config));
+  if (!json.is_object() || !json.contains("chat_template")) return std::string();
+  const nlohmann::json& stated = json["chat_template"];
+  if (stated.is_string()) return stated.get<std::string>();
+  if (stated.is_array()) {
+    for (const nlohmann::json& entry : stated) {
+      if (entry.is_object() && entry.value("name", nlohmann::json()) == "default" &&
+          entry.value("template", nlohmann::json()).is_string())
+        return entry["template"].get<std::string>();
+    }
+  }
+  return invalid("chat_template is neither a string nor a list with a template named \"default\"");
 }
 
 Result<ChatTemplate> ChatTemplate::of_model(const std::string& directory) {

@@ -31,6 +31,9 @@ class ChatTemplate {
   // The format that the model's Jinja template (chat_template.jinja, or chat_template of
   // tokenizer_config.json) writes, told by its markers. Errors: there is none; it writes another format.
   static Result<ChatTemplate> of_model(const std::string& directory);
+  // The Jinja template in the content of a tokenizer_config.json; empty if it has none. Errors, without a
+  // path: it is no JSON, or chat_template is neither a string nor a list of named ones with a "default".
+  static Result<std::string> jinja_in(std::string_view config);
 
   const std::string& name() const { return name_; }
   // A whole message.

@@ -17,10 +17,11 @@ Result<Normalizer> read_normalizer(const Json& json, const std::string& where);
 Result<PreTokenizer> read_pre_tokenizer(const Json& json, const std::string& where);
 Result<DecoderSpec> read_decoder(const Json& json, const std::string& where);
 
-// The ids that post-processors put before and after a single text.
+// The ids that post-processors put before and after a single text, at most kMaxTemplateIds together.
 struct TemplateIds {
   std::vector<int32_t> prefix, suffix;
 };
+inline constexpr size_t kMaxTemplateIds = 1024;
 Result<TemplateIds> read_post_processor(const Json& json, const std::string& where);
 
 // {"String": "..."} or {"Regex": "..."}, as normalizers and Split have it.
@@ -39,5 +40,10 @@ Error unknown_type(const JsonFields& fields, const std::string& type, const std:
 
 // Components nested in a Sequence deeper than this are refused.
 inline constexpr int kMaxNesting = 8;
+
+// Every text goes through every step of a normalizer and of a pre-tokenizer, every token through every
+// replacement of a decoder: more than this many are refused. `where` is the component that made the last one.
+inline constexpr size_t kMaxSteps = 64;
+Status check_steps(size_t steps, const std::string& where);
 
 }  // namespace fathom::text

@@ -70,6 +70,7 @@ Status add(const Json& json, const std::string& where, int depth, bool& fused, D
     if (spec.byte_fallback || spec.byte_level)
       return not_supported(where + " is a " + type + " after bytes were made");
     FATHOM_TRY(type == "Replace" ? add_replace(fields, spec) : add_metaspace(fields, spec));
+    FATHOM_TRY(check_steps(spec.replacements.size(), where));
   } else if (type == "ByteFallback") {
     spec.byte_fallback = true;
   } else if (type == "ByteLevel") {

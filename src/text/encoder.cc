@@ -35,6 +35,7 @@ void Encoder::encode(std::string_view text, EncodeOptions options, std::vector<i
     text = repaired;
   }
   Lease scratch(*this);
+  (*scratch).match.begin_text(text.size());
   if (options.add_special_tokens) out.insert(out.end(), parts_.prefix_ids.begin(), parts_.prefix_ids.end());
   bool starts_text = true;
   for (const Segment& segment : added_.split(text, false, options.parse_special)) {

@@ -15,10 +15,11 @@ namespace fathom::text {
 
 class Encoder {
  public:
-  // `parts` must outlive this.
+  // `parts` must outlive this. Throws TextRefused if an added token cannot be normalised.
   explicit Encoder(const TokenizerParts& parts) : parts_(parts), added_(parts.added, parts.normalizer) {}
 
-  // Thread-safe: each call works in a scratch of its own.
+  // Thread-safe: each call works in a scratch of its own. Throws TextRefused, after it has put some ids into
+  // `out` perhaps.
   void encode(std::string_view text, EncodeOptions options, std::vector<int32_t>& out) const;
 
  private:

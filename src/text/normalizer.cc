@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "base/check.h"
+#include "text/text_refused.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
 
@@ -12,7 +13,20 @@ namespace fathom::text {
 
 namespace {
 
-std::string run(UnicodeForm form, const std::string& text, MatchScratch&) {
+// What the steps of one text have in common.
+struct Run {
+  MatchScratch& scratch;
+  size_t text_bytes, most_bytes;  // of the text as it was given, and of what is made of it
+};
+
+void check_growth(size_t bytes, const Run& shared) {
+  if (bytes <= shared.most_bytes) return;
+  throw TextRefused("the tokenizer's normalizer makes " + std::to_string(bytes) + " bytes of a text of " +
+                    std::to_string(shared.text_bytes) + ", expected at most " +
+                    std::to_string(shared.most_bytes));
+}
+
+std::string run(UnicodeForm form, const std::string& text, const Run&) {
   int options = UTF8PROC_STABLE;
   const bool composed = form == UnicodeForm::kNfc || form == UnicodeForm::kNfkc;
   options |= composed ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
@@ -27,7 +41,7 @@ std::string run(UnicodeForm form, const std::string& text, MatchScratch&) {
 }
 
 // Character by character, so without the context rule for a final sigma, as `tokenizers` does.
-std::string run(Lowercase, const std::string& text, MatchScratch&) {
+std::string run(Lowercase, const std::string& text, const Run&) {
   constexpr char32_t kCapitalIWithDot = 0x130;  // the only character whose lower case is two
   std::string out;
   out.reserve(text.size());
@@ -44,23 +58,24 @@ std::string run(Lowercase, const std::string& text, MatchScratch&) {
   return out;
 }
 
-std::string run(const Replace& step, const std::string& text, MatchScratch& scratch) {
+std::string run(const Replace& step, const std::string& text, const Run& shared) {
   std::string out;
   size_t done = 0;
-  for (const Range& match : step.pattern->find_all(text, scratch)) {
+  for (const Range& match : step.pattern->find_all(text, shared.scratch)) {
     out.append(text, done, match.begin - done);
     out += step.content;
+    check_growth(out.size(), shared);
     done = match.end;
   }
   out.append(text, done);
   return out;
 }
 
-std::string run(const Prepend& step, const std::string& text, MatchScratch&) {
+std::string run(const Prepend& step, const std::string& text, const Run&) {
   return text.empty() ? text : step.content + text;
 }
 
-std::string run(const StripSpace& step, const std::string& text, MatchScratch&) {
+std::string run(const StripSpace& step, const std::string& text, const Run&) {
   std::string_view rest = text;
   if (step.left) rest.remove_prefix(leading_white_space(rest));
   if (step.right) rest.remove_suffix(trailing_white_space(rest));
@@ -70,12 +85,11 @@ std::string run(const StripSpace& step, const std::string& text, MatchScratch&) 
 }  // namespace
 
 std::string Normalizer::apply(std::string_view text, MatchScratch& scratch) const {
-  const size_t limit = kMaxGrowth * (text.size() + 1024);
+  const Run shared = {scratch, text.size(), kMaxGrowth * (text.size() + 1024)};
   std::string out(text);
   for (const NormalizerStep& step : steps_) {
-    out = std::visit([&](const auto& chosen) { return run(chosen, out, scratch); }, step);
-    FATHOM_CHECK(out.size() <= limit, "the normalizer makes " + std::to_string(out.size()) +
-                                          " bytes of a text of " + std::to_string(text.size()));
+    out = std::visit([&](const auto& chosen) { return run(chosen, out, shared); }, step);
+    check_growth(out.size(), shared);
   }
   return out;
 }

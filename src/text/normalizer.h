@@ -32,7 +32,8 @@ class Normalizer {
   Normalizer() = default;
   explicit Normalizer(std::vector<NormalizerStep> steps) : steps_(std::move(steps)) {}
   bool is_identity() const { return steps_.empty(); }
-  // `text` must be valid UTF-8. Throws CheckFailure if the steps make it more than kMaxGrowth times as long.
+  // `text` must be valid UTF-8. Throws TextRefused if a step makes it more than kMaxGrowth times as long, or
+  // a pattern takes more steps than `scratch` has left.
   static constexpr size_t kMaxGrowth = 64;
   std::string apply(std::string_view text, MatchScratch& scratch) const;
 

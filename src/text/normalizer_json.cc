@@ -8,6 +8,11 @@ Error unknown_type(const JsonFields& fields, const std::string& type, const std:
   return not_supported(fields.path("type") + " is \"" + type + "\"; supported are " + supported);
 }
 
+Status check_steps(size_t steps, const std::string& where) {
+  if (steps <= kMaxSteps) return {};
+  return invalid(where + " is a step beyond the limit of " + std::to_string(kMaxSteps));
+}
+
 Result<Regex> read_pattern(JsonFields& fields, const std::string& key) {
   FATHOM_ASSIGN(const Json* json, fields.need(key));
   FATHOM_ASSIGN(JsonFields pattern, JsonFields::of(*json, fields.path(key)));
@@ -65,6 +70,7 @@ Status add_steps(const Json& json, const std::string& where, int depth, std::vec
     return unknown_type(fields, type,
                         "NFC, NFD, NFKC, NFKD, Lowercase, Replace, Prepend, Strip and Sequence");
   }
+  FATHOM_TRY(check_steps(steps.size(), where));
   return fields.finish();
 }
 

@@ -19,17 +19,19 @@ class PatternAutomaton {
   // pattern that compiles.
   static std::unique_ptr<const PatternAutomaton> create(std::string_view source);
 
-  // End of the match that starts at `from`; null if none does. [from, end) is valid UTF-8 and the whole rest
-  // of the text. Matches are never empty, and depend on nothing before `from`.
-  const char* match(const char* from, const char* end) const { return run(start_, from, end); }
-
-  // The first match in [from, end): its end, and in `begin` its start. Null if there is none.
-  const char* find(const char* from, const char* end, const char*& begin) const {
+  // The first match in [from, end), which is valid UTF-8 and the whole rest of the text: its end, and in
+  // `begin` its start. Null if there is none, or if the search has used up the steps of `scratch`: every
+  // place where a match may start reads on its own. Matches are never empty, and depend on nothing before
+  // them.
+  const char* find(const char* from, const char* end, const char*& begin, MatchScratch& scratch) const {
     while (from < end) {
       begin = from;
       const uint16_t entry = table_[start_ + class_at(from)];
       if (entry <= kMatches) continue;  // no match starts with this character
-      if (const char* matched = run(entry >> 1, from, end)) return matched;
+      const char* reached = nullptr;
+      const char* matched = run(entry >> 1, from, end, reached);
+      if (!scratch.spend(static_cast<uint64_t>(reached - begin))) return nullptr;
+      if (matched != nullptr) return matched;
     }
     return nullptr;
   }
@@ -43,8 +45,8 @@ class PatternAutomaton {
                    uint16_t start)
       : classes_(std::move(classes)), table_(std::move(table)), start_(start) {}
 
-  // End of the match that is in the state of that row at `at`.
-  const char* run(size_t row, const char* at, const char* end) const {
+  // End of the match that is in the state of that row at `at`, and where it was told.
+  const char* run(size_t row, const char* at, const char* end, const char*& reached) const {
     const uint16_t* const table = table_.data();
     const char* matched = nullptr;
     for (;;) {
@@ -52,7 +54,10 @@ class PatternAutomaton {
       const uint8_t character_class = at < end ? class_at(next) : CharacterClasses::kNone;
       const uint16_t entry = table[row + character_class];
       if ((entry & kMatches) != 0) matched = at;
-      if (entry <= kMatches) return matched;
+      if (entry <= kMatches) {
+        reached = at;
+        return matched;
+      }
       row = entry >> 1;
       at = next;
     }

@@ -6,6 +6,7 @@
 #include "text/pre_tokenizer.h"
 #include "text/split_pattern.h"
 #include "text/testing.h"
+#include "text/text_refused.h"
 
 namespace fathom::text {
 namespace {
@@ -179,12 +180,48 @@ TEST(PatternAutomaton, LeavesOtherPatternsToPcre2) {
   }
 }
 
+// A set that is longer than a pattern may be, once its shorthands are written out.
+TEST(PatternAutomaton, LeavesALongSetToPcre2) {
+  std::string set = "[";
+  for (int i = 0; i < 4200; ++i) set += "\\s";
+  const SplitPattern pattern(compile(set + "]"));
+  EXPECT_EQ(pattern.automaton(), nullptr);
+  MatchScratch scratch;
+  std::vector<Range> found;
+  pattern.for_each_match("ab \tc", scratch, [&](const Range& match) { found.push_back(match); });
+  EXPECT_EQ(found, (std::vector<Range>{{2, 3}, {3, 4}}));
+}
+
+TEST(PatternAutomaton, APatternThatReadsTheRestAtEveryPlaceRunsOutOfSteps) {
+  const SplitPattern pattern(compile("a+b"));
+  ASSERT_NE(pattern.automaton(), nullptr);
+  MatchScratch scratch;
+  const auto search = [&](const std::string& text) {
+    size_t matches = 0;
+    scratch.begin_text(text.size());
+    pattern.for_each_match(text, scratch, [&](const Range&) { ++matches; });
+    return matches;
+  };
+  EXPECT_EQ(search(std::string(2000, 'a')), 0U);
+  EXPECT_EQ(search(std::string(1 << 20, 'a') + "b"), 1U);
+  try {
+    search(std::string(1 << 20, 'a'));
+    ADD_FAILURE() << "the search came to an end";
+  } catch (const TextRefused& refused) {
+    EXPECT_STREQ(refused.what(),
+                 "the tokenizer's pattern \"a+b\" takes more than the 272629760 steps that a text of 1048576 "
+                 "bytes may take");
+  }
+  EXPECT_EQ(search("aab"), 1U) << "the next text has steps of its own";
+}
+
 TEST(PatternAutomaton, ReadsALongRunOnce) {
   const std::string text(3 << 20, 'x');
   for (const Published& known : published()) {
     const SplitPattern pattern(compile(known.pattern));
     size_t matches = 0;
     MatchScratch scratch;
+    scratch.begin_text(text.size());
     pattern.for_each_match(text, scratch, [&](const Range&) { ++matches; });
     EXPECT_LE(matches, 1U) << known.name;
   }

@@ -4,12 +4,21 @@ namespace fathom::text {
 
 namespace {
 
-// The ids of one special token of a template, from the table beside it.
-Status append_special(JsonFields& table, const std::string& name, std::vector<int32_t>& ids) {
+// A few bytes of a file can name the same long list again and again.
+Status check_room(const TemplateIds& held, size_t more, const std::string& where) {
+  if (held.prefix.size() + held.suffix.size() + more <= kMaxTemplateIds) return {};
+  return invalid(where + " puts more than " + std::to_string(kMaxTemplateIds) + " ids around a text");
+}
+
+// The ids of one special token of a template, from the table beside it. They go to the end of `ids`, which
+// are the prefix or the suffix of `out`; `where` is the token in the template.
+Status append_special(JsonFields& table, const std::string& name, const std::string& where,
+                      const TemplateIds& out, std::vector<int32_t>& ids) {
   FATHOM_ASSIGN(const Json* json, table.need(name));
   FATHOM_ASSIGN(JsonFields entry, JsonFields::of(*json, table.path(name)));
   FATHOM_ASSIGN(const Json* list, entry.need("ids"));
   if (!list->is_array()) return invalid(entry.path("ids") + " is " + kind_of(*list) + ", expected an array");
+  FATHOM_TRY(check_room(out, list->size(), where));
   for (const Json& id : *list) {
     if (!id.is_number_unsigned() || id.get<uint64_t>() > uint64_t{kMaxTokenId}) {
       return invalid(entry.path("ids") + " holds " + id.dump() + ", expected ids from 0 to " +
@@ -45,7 +54,7 @@ Result<TemplateIds> read_template(JsonFields& fields) {
       FATHOM_ASSIGN(const Json* token, item.need("SpecialToken"));
       FATHOM_ASSIGN(JsonFields special, JsonFields::of(*token, item.path("SpecialToken")));
       FATHOM_ASSIGN(const std::string name, special.text("id", std::nullopt));
-      FATHOM_TRY(append_special(table, name, seen_text ? out.suffix : out.prefix));
+      FATHOM_TRY(append_special(table, name, where, out, seen_text ? out.suffix : out.prefix));
     }
     FATHOM_TRY(item.finish());
   }
@@ -68,6 +77,7 @@ Status add(const Json& json, const std::string& where, int depth, TemplateIds& o
   } else if (type == "TemplateProcessing") {
     // A later template goes around what earlier ones made.
     FATHOM_ASSIGN(TemplateIds ids, read_template(fields));
+    FATHOM_TRY(check_room(out, ids.prefix.size() + ids.suffix.size(), where));
     out.prefix.insert(out.prefix.begin(), ids.prefix.begin(), ids.prefix.end());
     out.suffix.insert(out.suffix.end(), ids.suffix.begin(), ids.suffix.end());
   } else if (type == "ByteLevel") {

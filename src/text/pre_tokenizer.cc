@@ -4,6 +4,7 @@
 #include <set>
 
 #include "text/byte_alphabet.h"
+#include "text/find_text.h"
 
 namespace fathom::text {
 
@@ -121,7 +122,7 @@ class PreTokenizer::Walk {
     if (piece.find(step.from) == std::string_view::npos) return enter(number + 1, piece);
     std::string changed;
     size_t done = 0;
-    for (size_t at; (at = piece.find(step.from, done)) != std::string_view::npos;
+    for (size_t at; (at = find_text(piece, step.from, done)) != std::string_view::npos;
          done = at + step.from.size()) {
       (changed += piece.substr(done, at - done)) += step.to;
     }

@@ -54,7 +54,8 @@ class PreTokenizer {
   explicit PreTokenizer(std::vector<PreTokenizerStep> steps);
 
   // Cuts `text` (valid UTF-8) into pieces, none empty, and calls `visit` with each; it lives for the call.
-  // `starts_text`: `text` is the start of what the caller encodes.
+  // `starts_text`: `text` is the start of what the caller encodes. Throws TextRefused when that takes more
+  // steps than `scratch` has left. Steps are run inside each other: the stack grows with their number.
   using Visit = FunctionRef<void(std::string_view)>;
   void split(std::string_view text, bool starts_text, MatchScratch& scratch, Visit visit) const;
 

@@ -139,6 +139,7 @@ Status add_steps(const Json& json, const std::string& where, int depth, Steps& s
         "Sequence, Split, ByteLevel, Digits, Punctuation, Whitespace, WhitespaceSplit and Metaspace");
   }
   if (!status.ok()) return status;
+  FATHOM_TRY(check_steps(steps.size(), where));
   return fields.finish();
 }
 

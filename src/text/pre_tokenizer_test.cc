@@ -5,6 +5,7 @@
 
 #include "text/component_json.h"
 #include "text/pattern_dialect.h"
+#include "text/text_refused.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
 
@@ -129,6 +130,45 @@ TEST(PreTokenizer, LongRunsNeedNoLimit) {
   }
 }
 
+// What PCRE2 runs is counted too: what it tries, what it reads, and whatever is tried again.
+TEST(Regex, PatternsThatGoBackAndForthRunOutOfSteps) {
+  for (const char* pattern :
+       {"(a+)+[bc]", "(?:a|aa)++[bc]", "(?<!x)a++[bc]", "(?<!x)(?:a|aa)+[bc]", R"((?=(a+)[bc])a)"}) {
+    const Result<Regex> regex = Regex::compile(pattern);
+    ASSERT_TRUE(regex.ok()) << pattern;
+    MatchScratch scratch;
+    const std::string text(20'000, 'a');
+    scratch.begin_text(text.size());
+    EXPECT_THROW(regex->find_all(text, scratch), TextRefused) << pattern;
+    scratch.begin_text(3);
+    EXPECT_EQ(regex->find_all("aab", scratch).size(), std::string_view(pattern).starts_with("(?=") ? 2U : 1U)
+        << pattern;
+  }
+}
+
+TEST(Regex, AllSearchesOfATextShareItsSteps) {
+  const Result<Regex> regex = Regex::compile("(?<!x)a++[bc]");
+  ASSERT_TRUE(regex.ok());
+  MatchScratch scratch;
+  const std::string text(1000, 'a');  // half a million steps
+  scratch.begin_text(text.size());
+  const auto search = [&] { return regex->find_all(text, scratch).size(); };
+  EXPECT_EQ(search(), 0U);
+  EXPECT_EQ(search(), 0U);
+  EXPECT_THROW(for (int i = 0; i < 20; ++i) search(), TextRefused);
+}
+
+// No limit stands in the way of what is long and simple.
+TEST(Regex, LongMatchesNeedNoMoreStepsThanTheirText) {
+  const Result<Regex> regex = Regex::compile("^(?:ab)+$");
+  ASSERT_TRUE(regex.ok());
+  std::string text;
+  for (int i = 0; i < 1'000'000; ++i) text += "ab";
+  MatchScratch scratch;
+  scratch.begin_text(text.size());
+  EXPECT_THAT(regex->find_all(text, scratch), ElementsAre(Range{0, text.size()}));
+}
+
 TEST(PatternDialect, ClassesMeanWhatUnicodeSays) {
   MatchScratch scratch;
   const auto matches = [&](const char* pattern, char32_t character) {
@@ -173,6 +213,7 @@ TEST(PatternDialect, LiteralsMatchOnlyThemselves) {
   ASSERT_TRUE(regex.ok());
   EXPECT_THAT(regex->find_all("x" + text + "x", scratch), ElementsAre(Range{1, 1 + text.size()}));
   EXPECT_TRUE(regex->find_all(std::string(text.size(), 'a'), scratch).empty());
+  EXPECT_THAT(Regex::literal("aa")->find_all("aaaaa", scratch), ElementsAre(Range{0, 2}, Range{2, 4}));
 }
 
 TEST(Regex, EmptyMatchesNextToOthersArePassedOver) {

@@ -82,6 +82,7 @@ class Parser {
   bool sequence(PatternNode& node, bool caseless) {
     node.kind = Kind::kSequence;
     while (!rest_.empty() && rest_[0] != '|' && rest_[0] != ')') {
+      if (sets_.size() > CharacterClasses::kMaxSets) return false;
       PatternNode part;
       if (!atom(part, caseless) || !repetition(part)) return false;
       node.parts.push_back(std::move(part));

@@ -37,7 +37,8 @@ struct RegularPattern {
 
 // Nothing for patterns of another kind (anchors, back references, look-behind, possessive repetition,
 // scripts,
-// ...) and for those that match the empty text. `source` is a PCRE2 pattern that compiles.
+// ...), of more sets than CharacterClasses takes, and for those that match the empty text. `source` is a
+// PCRE2 pattern that compiles.
 std::optional<RegularPattern> parse_regular(std::string_view source);
 
 }  // namespace fathom::text

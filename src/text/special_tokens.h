@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -10,10 +11,15 @@
 
 namespace fathom::text {
 
+// The id of a token, if it is one.
+using IdOfToken = std::function<std::optional<int32_t>(std::string_view)>;
+
 // Reads `bos_token`, `eos_token`, `pad_token` and `unk_token` from tokenizer_config.json in `folder`; those
 // it lacks, from special_tokens_map.json. Either file may be absent. A value is the token, or an object with
 // its `content`, or null. Error: a token without id.
-Result<SpecialIds> read_special_ids(const std::string& folder,
-                                    const std::function<std::optional<int32_t>(std::string_view)>& id_of);
+Result<SpecialIds> read_special_ids(const std::string& folder, const IdOfToken& id_of);
+
+// Adds to `ids` the roles they lack and that the content of one of those files gives.
+Status add_special_ids(std::string_view config, const IdOfToken& id_of, SpecialIds& ids);
 
 }  // namespace fathom::text

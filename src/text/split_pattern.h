@@ -26,9 +26,10 @@ class SplitPattern {
     const char* const start = text.data();
     const char* const end = start + text.size();
     const char* begin = nullptr;
-    for (const char* at = start; (at = automaton_->find(at, end, begin)) != nullptr;) {
+    for (const char* at = start; (at = automaton_->find(at, end, begin, scratch)) != nullptr;) {
       visit(Range{static_cast<size_t>(begin - start), static_cast<size_t>(at - start)});
     }
+    if (scratch.is_spent()) regex_->refuse_text(scratch);
   }
 
   // Null if the pattern needs PCRE2.

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "text/byte_alphabet.h"
+#include "text/find_text.h"
 
 namespace fathom::text {
 
@@ -21,7 +22,7 @@ std::optional<char> fallback_byte(std::string_view token) {
 std::string replaced(std::string_view text, const std::string& from, const std::string& to) {
   std::string out;
   size_t done = 0;
-  for (size_t at; (at = text.find(from, done)) != std::string_view::npos; done = at + from.size()) {
+  for (size_t at; (at = find_text(text, from, done)) != std::string_view::npos; done = at + from.size()) {
     (out += text.substr(done, at - done)) += to;
   }
   return out += text.substr(done);

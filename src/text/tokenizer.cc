@@ -8,6 +8,7 @@
 #include "text/encoder.h"
 #include "text/incremental_decoder.h"
 #include "text/special_tokens.h"
+#include "text/text_refused.h"
 #include "text/tokenizer_json.h"
 #include "text/tokenizer_parts.h"
 
@@ -52,7 +53,11 @@ Tokenizer::~Tokenizer() = default;
 
 Result<Tokenizer> Tokenizer::from_json(std::string_view json) {
   FATHOM_ASSIGN(TokenizerParts parts, read_tokenizer_json(json));
-  return Tokenizer(std::make_unique<Impl>(std::move(parts)));
+  try {
+    return Tokenizer(std::make_unique<Impl>(std::move(parts)));
+  } catch (const TextRefused& refused) {
+    return invalid("added_tokens: " + std::string(refused.what()));
+  }
 }
 
 Result<Tokenizer> Tokenizer::load(const std::string& path) {

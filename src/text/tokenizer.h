@@ -41,10 +41,12 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
-  // Bytes that are not UTF-8 are read as U+FFFD. Throws CheckFailure if a pattern of the tokenizer needs more
-  // backtracking on this text than PCRE2 allows.
+  // Bytes that are not UTF-8 are read as U+FFFD. Throws TextRefused (text_refused.h), with one sentence, when
+  // the tokenizer cannot get through this text: its patterns take more steps than the text's length allows
+  // (MatchScratch::kStepsPerByte in regex.h), or its normalizer makes too much of it. A tokenizer whose
+  // patterns are those of published ones refuses no text.
   std::vector<int32_t> encode(std::string_view text, EncodeOptions options = {}) const;
-  // The same, appended to `out`.
+  // The same, appended to `out`, which holds a part of the ids when this throws.
   void encode_to(std::string_view text, EncodeOptions options, std::vector<int32_t>& out) const;
 
   // Always valid UTF-8: bytes that are not become U+FFFD. Ids that are no token are left out, special tokens

@@ -156,8 +156,7 @@ Result<std::vector<AddedToken>> read_added_tokens(const Json& json, const Vocabu
 Status check_template(const TokenizerParts& parts) {
   for (const auto* ids : {&parts.prefix_ids, &parts.suffix_ids}) {
     for (int32_t id : *ids) {
-      const bool added =
-          std::ranges::any_of(parts.added, [id](const AddedToken& token) { return token.id == id; });
+      const bool added = std::ranges::binary_search(parts.added, id, {}, &AddedToken::id);
       if (!added && !parts.bpe.vocabulary().token(id)) {
         return invalid("post_processor adds the id " + std::to_string(id) + ", which is no token");
       }

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "text/incremental_decoder.h"
 #include "text/testing.h"
+#include "text/text_refused.h"
 
 namespace fathom::text {
 namespace {
@@ -154,6 +155,43 @@ TEST(Tokenizer, AddedTokensTakeTheLongestAndTheSpaceTheyClaim) {
                           "cat")
                   .size(),
               5);
+}
+
+// Each stands in the white space that the one before it took.
+TEST(Tokenizer, TokensOfWhiteSpaceReadItOnce) {
+  Json json = with_added({{{"id", 301}, {"content", "_ "}, {"lstrip", true}, {"rstrip", true}},
+                          {{"id", 302}, {"content", "\n"}, {"rstrip", true}, {"normalized", false}},
+                          {{"id", 303}, {"content", "\t"}, {"lstrip", true}, {"normalized", false}}});
+  const Tokenizer tokenizer = make(json);
+  EXPECT_THAT(tokenizer.encode("a\n \n b"), ElementsAre('a', 302, 302, 'b'));
+  EXPECT_THAT(tokenizer.encode("a \t \tb"), ElementsAre('a', 303, 303, 'b'));
+  EXPECT_THAT(tokenizer.encode("a \n \t b"), ElementsAre('a', ' ', 302, 303, ' ', 'b'));
+  constexpr size_t kMany = 1'000'000;
+  EXPECT_EQ(tokenizer.encode(std::string(kMany, '\n')), std::vector<int32_t>(kMany, 302));
+  EXPECT_EQ(tokenizer.encode(std::string(kMany, '\t')), std::vector<int32_t>(kMany, 303));
+}
+
+TEST(Tokenizer, ATextThatItCannotGetThroughIsRefusedAndTheNextIsNot) {
+  Json json = small_json();
+  json["pre_tokenizer"] = {
+      {"type", "Split"}, {"pattern", {{"Regex", "(?<!x)(a+)+[bc]"}}}, {"behavior", "Isolated"}};
+  const Tokenizer splitting = make(json);
+  EXPECT_THROW(splitting.encode(std::string(100, 'a')), TextRefused);
+  EXPECT_EQ(splitting.encode("aab").size(), 3U);
+
+  json = small_json();
+  const Json replace = {
+      {"type", "Replace"}, {"pattern", {{"Regex", "."}}}, {"content", std::string(256, 'b')}};
+  json["normalizer"] = {{"type", "Sequence"}, {"normalizers", {replace, replace}}};
+  const Tokenizer growing = make(json);
+  try {
+    growing.encode(std::string(1000, 'a'));
+    ADD_FAILURE() << "the text was encoded";
+  } catch (const TextRefused& refused) {
+    EXPECT_STREQ(refused.what(),
+                 "the tokenizer's normalizer makes 129792 bytes of a text of 1000, expected at most 129536");
+  }
+  EXPECT_EQ(growing.encode("\n").size(), 1U);
 }
 
 TEST(Tokenizer, NormalizedTokensAreFoundAfterNormalisation) {

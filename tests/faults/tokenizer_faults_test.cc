@@ -153,6 +153,11 @@ std::vector<Fault> faults_of_model() {
 }
 
 std::vector<Fault> faults_of_components() {
+  const auto many = [](const char* list, const Json& one) {
+    return Json{{"type", "Sequence"}, {list, std::vector<Json>(65, one)}};
+  };
+  const Json dropped = {{"type", "Replace"}, {"pattern", {{"String", "x"}}}, {"content", ""}};
+  const Json split = {{"type", "Split"}, {"pattern", {{"Regex", "^"}}}, {"behavior", "Isolated"}};
   const Json replace = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", repeated("b", 16)}};
   const auto byte_levels = Json::array({{{"type", "ByteLevel"}}, {{"type", "ByteLevel"}}});
   const Json sequence = {{"Sequence", {{"id", "A"}}}}, special = {{"SpecialToken", {{"id", "<s>"}}}};
@@ -161,7 +166,29 @@ std::vector<Fault> faults_of_components() {
         "/post_processor",
         {{"type", "TemplateProcessing"}, {"single", single}, {"special_tokens", {{"<s>", {{"ids", ids}}}}}});
   };
+  const std::vector<int> ids(400, 0), more_ids(600, 0);
+  const Json around = {{"type", "TemplateProcessing"},
+                       {"single", Json::array({special, sequence})},
+                       {"special_tokens", {{"<s>", {{"ids", more_ids}}}}}};
+  Json slow = small_json();
+  slow["normalizer"] = {{"type", "Replace"}, {"pattern", {{"Regex", "(a+)+[bc]"}}}, {"content", ""}};
+  slow["added_tokens"].push_back({{"id", 301}, {"content", std::string(40, 'a')}});
   return {
+      {"65 normalizers", changed("/normalizer", many("normalizers", {{"type", "NFC"}})),
+       "normalizer.normalizers[64] is a step beyond the limit of 64"},
+      {"65 pre-tokenizers", changed("/pre_tokenizer", many("pretokenizers", split)),
+       "pre_tokenizer.pretokenizers[64] is a step beyond the limit of 64"},
+      {"65 replacements of a decoder", changed("/decoder", many("decoders", dropped)),
+       "decoder.decoders[64] is a step beyond the limit of 64"},
+      {"a template that names a long list thrice",
+       processing(Json::array({special, sequence, special, special}), ids),
+       "post_processor.single[3] puts more than 1024 ids around a text"},
+      {"templates around templates",
+       changed("/post_processor", {{"type", "Sequence"}, {"processors", Json::array({around, around})}}),
+       "post_processor.processors[1] puts more than 1024 ids around a text"},
+      {"an added token that cannot be normalised", slow.dump(),
+       "added_tokens: the tokenizer's pattern \"(a+)+[bc]\" takes more than the 4206336 steps that a text of "
+       "47 bytes may take"},
       {"an unknown normalizer", changed("/normalizer", {{"type", "Nmt"}}),
        "normalizer.type is \"Nmt\"; supported are NFC, NFD, NFKC, NFKD, Lowercase, Replace, Prepend, Strip "
        "and "
