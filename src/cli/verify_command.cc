@@ -1,8 +1,10 @@
 // fathom verify: recorded cases of the published code through the kernels, the engine and the trainer.
 #include <algorithm>
+#include <exception>
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <set>
 
 #include "base/json.h"
 #include "base/parallel.h"
@@ -68,8 +70,15 @@ Status verify_model(const verify::CaseRequest& request, const Flags& flags, Repo
   FATHOM_TRY(verify::apply_tolerance(flags.tolerance, c.limits));
   report = Report(request.name, c.limits);
   FATHOM_TRY(verify::verify_checkpoint_files(c, report));
+  // Decoding alone is recorded without losses and gradients.
+  const bool for_trainer =
+      c.training_steps() || c.warmup_calls() || !c.io.has("prefill.logits") ||
+      std::ranges::any_of(c.io.all(), [](const auto& t) { return verify::belongs_to_training(t.first); });
   if (flags.only == "engine" && c.training_steps())
-    return invalid(directory + ": recorded training steps are the trainer's; --only engine leaves nothing");
+    return wrong_usage(directory +
+                       ": recorded training steps are the trainer's; --only engine leaves nothing");
+  if (flags.only == "train" && !for_trainer)
+    return wrong_usage(directory + ": decoding is the engine's; --only train leaves nothing");
   if (flags.only != "train" && !c.training_steps()) {
     FATHOM_TRY(verify::verify_in_engine(c, report, parallel));
     FATHOM_TRY(verify::verify_probe(c, report, parallel));
@@ -79,37 +88,48 @@ Status verify_model(const verify::CaseRequest& request, const Flags& flags, Repo
       }
     }
   }
-  const bool decoding = c.io.has("prefill.logits");
-  if (flags.only != "engine" && !decoding) FATHOM_TRY(verify_in_trainer(directory, flags, report));
+  if (flags.only != "engine" && for_trainer) FATHOM_TRY(verify_in_trainer(directory, flags, report));
   return {};
 }
 
-Status verify_case(const std::string& directory, const Flags& flags, Report& report, Parallel& parallel) {
+// A record of another form than its kind has throws, in the JSON library or where a tensor is looked up: the
+// error of that case, and not the end of the others.
+Status verify_case(const std::string& directory, const Flags& flags, Report& report, Parallel& parallel) try {
   const verify::CaseRequest request{directory, case_name(directory), flags.tolerance};
   const verify::CaseKind* kind = verify::find_case_kind(request.name);
   if (kind == nullptr || kind->whole_model) FATHOM_TRY(verify_model(request, flags, report, parallel));
   return kind == nullptr ? Status() : kind->verify(request, report, parallel);
+} catch (const std::exception& error) {
+  return invalid(directory + ": " + error.what());
 }
 
 Result<int> run(const Flags& flags) {
+  verify::Limits unused;
+  FATHOM_TRY(verify::apply_tolerance(flags.tolerance, unused));
   std::vector<std::string> directories;
+  std::set<std::string> found_in_folders;
   for (const std::string& path : flags.directories) {
     FATHOM_ASSIGN(const std::vector<std::string> cases, cases_of(path));
     directories.insert(directories.end(), cases.begin(), cases.end());
+    if (!is_case(path)) found_in_folders.insert(cases.begin(), cases.end());
   }
   ThreadPool pool(available_cores());
   nlohmann::json all = nlohmann::json::array();
-  int passed = 0, failed = 0, unsupported = 0;
+  int passed = 0, failed = 0, unsupported = 0, left_out = 0;
   bool no_trainer = false;
   for (const std::string& directory : directories) {
     Report report(case_name(directory), {});
     const Status status = verify_case(directory, flags, report, pool);
     const bool ok = status.ok() && report.ok();
     const bool not_yet = !status.ok() && status.error().kind == ErrorKind::kNotSupported;
+    // Of a folder, cases that have nothing for the half that is asked for are none of those meant.
+    const bool not_meant =
+        !status.ok() && status.error().kind == ErrorKind::kUsage && found_in_folders.contains(directory);
     no_trainer |= !status.ok() && status.error().message.starts_with("fathom-train is not beside");
     passed += ok ? 1 : 0;
     unsupported += not_yet ? 1 : 0;
-    failed += ok || not_yet ? 0 : 1;
+    left_out += not_meant ? 1 : 0;
+    failed += ok || not_yet || not_meant ? 0 : 1;
     if (flags.json) {
       nlohmann::json entry = report.to_json();
       entry["ok"] = ok;
@@ -124,7 +144,9 @@ Result<int> run(const Flags& flags) {
   if (flags.json) {
     std::cout << all.dump(1) << "\n";
   } else {
-    std::cout << passed << " passed, " << failed << " failed, " << unsupported << " not supported yet\n";
+    std::cout << passed << " passed, " << failed << " failed, " << unsupported << " not supported yet";
+    if (left_out > 0) std::cout << ", " << left_out << " without anything for --only " << flags.only;
+    std::cout << "\n";
   }
   if (no_trainer) return kExitNoTrainer;
   if (failed > 0) return kExitFailure;

@@ -136,6 +136,9 @@ void RoutedSegment::run_expert_choice(const Call& call) {
     }
     const int64_t num_kept = choose(call, depth, num_active);
     watch_choice(call, depth, num_active, num_kept);
+    // The first pass writes keys of all rows where later ones read them; those not kept leave nothing else.
+    const bool all_run = depth == 0 && call.segment.kv != KvMode::kRecursionWise;
+    if (all_run) run_layers(call, depth, candidates_, active_, num_active);
     for (int64_t i = 0; i < num_kept; ++i) {
       const int32_t row = active_[kept_[i]];
       kept_rows_[i] = row;
@@ -145,7 +148,7 @@ void RoutedSegment::run_expert_choice(const Call& call) {
     }
     if (num_kept == 0) return;
     kernels::gather_rows_cpu({candidates_, kept_, routed_, num_kept, dim}, running(EngineOp::kGatherRows));
-    run_layers(call, depth, num_kept);
+    if (!all_run) run_layers(call, depth, routed_, kept_rows_, num_kept);
     join(call, routed_, kept_rows_, kept_weights_, num_kept);
     if (watched()) watch(("pass." + std::to_string(depth)).c_str(), call.hidden, call.rows.count, dim);
     std::swap(active_, kept_rows_);
@@ -163,7 +166,7 @@ void RoutedSegment::run_token_choice(const Call& call) {
   kernels::gather_rows_cpu({call.hidden, kept_rows_, routed_, num_active, dim},
                            running(EngineOp::kGatherRows));
   for (int32_t depth = 0; num_active > 0; ++depth) {
-    run_layers(call, depth, num_active);
+    run_layers(call, depth, routed_, kept_rows_, num_active);
     // Rows that end here: active_ are the rows of the call, kept_ their places in routed_.
     int64_t num_done = 0, num_left = 0;
     for (int64_t i = 0; i < num_active; ++i) {
@@ -298,16 +301,16 @@ void RoutedSegment::choose_depths(const Call& call) {
   watch("router.depth_index", numbers.data(), rows, 1);
 }
 
-void RoutedSegment::run_layers(const Call& call, int32_t depth, int64_t count) {
+void RoutedSegment::run_layers(const Call& call, int32_t depth, float* x, const int32_t* active,
+                               int64_t count) {
   int64_t keys = 0;
   for (int64_t i = 0; i < count; ++i) {
-    positions_[i] = call.rows.positions[kept_rows_[i]];
-    numbers_[i] = static_cast<int32_t>(call.rows.first) + kept_rows_[i];
-    keys += kept_rows_[i] < call.rows.keys ? 1 : 0;
+    positions_[i] = call.rows.positions[active[i]];
+    numbers_[i] = static_cast<int32_t>(call.rows.first) + active[i];
+    keys += active[i] < call.rows.keys ? 1 : 0;
   }
   const Rows rows{.count = count, .keys = keys, .positions = positions_, .numbers = numbers_};
-  for (const Layer& layer : call.segment.layers)
-    layers_.run(call.segment, layer, depth, routed_, rows, call.state);
+  for (const Layer& layer : call.segment.layers) layers_.run(call.segment, layer, depth, x, rows, call.state);
 }
 
 void RoutedSegment::join(const Call& call, const float* from, const int32_t* rows, const float* weights,

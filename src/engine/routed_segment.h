@@ -56,8 +56,8 @@ class RoutedSegment {
   int64_t choose(const Call& call, int32_t depth, int64_t num_active);
   // Sets the depth of each row and its weight under token choice.
   void choose_depths(const Call& call);
-  // One pass over `routed_`, whose rows of the call are `kept_rows_`.
-  void run_layers(const Call& call, int32_t depth, int64_t count);
+  // One pass over x, [count, hidden_size], which are the rows `active` of the call.
+  void run_layers(const Call& call, int32_t depth, float* x, const int32_t* active, int64_t count);
   // hidden[rows] += weight * from, for `count` rows of the call.
   void join(const Call& call, const float* from, const int32_t* rows, const float* weights, int64_t count);
   void watch(const char* name, const float* data, int64_t rows, int64_t columns) const;

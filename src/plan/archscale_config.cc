@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cmath>
+
 #include "plan/architecture.h"
 #include "plan/config_dialects.h"
 #include "plan/field_reader.h"
@@ -6,6 +9,9 @@
 namespace fathom {
 
 namespace {
+
+constexpr int64_t kNoWindow = -1, kWidestWindow = int64_t{1} << 30;
+constexpr int64_t kBaseHeadDim = 128;
 
 // "sambay_d16" -> "sambay".
 std::string architecture_name(const std::string& config_name) {
@@ -33,7 +39,6 @@ Status check_switches(FieldReader& reader, const Architecture& a) {
   FATHOM_TRY(check("use_da", a.differential));
   FATHOM_TRY(check("attn_bias", a.biases));
   FATHOM_TRY(check("attn_out_bias", a.biases));
-  if (a.self == SelfDecoder::kEveryFourthFull) FATHOM_TRY(check("full_per_layer", 4));
   if (a.layer_norm) FATHOM_TRY(check("_norm_class", "LayerNorm"));
   if (!a.layer_norm && reader.raw("_norm_class") != "RMSNorm")
     FATHOM_TRY(check("_norm_class", "FusedRMSNorm"));
@@ -46,6 +51,27 @@ Status check_switches(FieldReader& reader, const Architecture& a) {
                    std::to_string(expected) + " for " + std::string(a.name));
   const char* const types[] = {"mamba", "mamba2", "gdn"};  // by Recurrent
   return check("rnn_type", types[static_cast<size_t>(a.recurrent)]);
+}
+
+// Layer l has full attention, whatever its architecture says, where l % full_per_layer is the last remainder.
+Status check_full_layers(FieldReader& reader, const Architecture& a, const ModelSpec& spec) {
+  int64_t period = 0;
+  FATHOM_TRY(reader.integer("full_per_layer", period));
+  if (!reader.has("full_per_layer") || spec.sliding_window == kWidestWindow) return {};
+  if (period < 1) return invalid("full_per_layer: found " + std::to_string(period) + ", expected at least 1");
+  constexpr int64_t kMostLayers = 4096;  // check_spec() refuses more in its words
+  for (int64_t layer = 0; layer < std::min(spec.num_hidden_layers, kMostLayers); ++layer) {
+    const MixerKind kind = mixer_of(a, layer, spec.num_hidden_layers);
+    const bool windowed = spec.sliding_window > 0 && (kind == MixerKind::kWindowAttention ||
+                                                      (kind == MixerKind::kFullAttention && a.window == 0));
+    const bool full = layer % period == period - 1;
+    const bool by_period = a.self == SelfDecoder::kEveryFourthFull && kind == MixerKind::kFullAttention;
+    if ((windowed && full) || (by_period && !full)) {
+      return not_supported("not supported yet: full_per_layer = " + std::to_string(period) + ", with which " +
+                           std::string(a.name) + " has other layers of full attention");
+    }
+  }
+  return {};
 }
 
 // Sizes of Mamba-2 that the training code has as constants, where a configuration says them.
@@ -100,7 +126,6 @@ Status check_fixed(FieldReader& reader) {
   FATHOM_TRY(reader.only("_mlp_class", "LLaMAMLP"));
   FATHOM_TRY(reader.only("rotary_percentage", 1.0));
   FATHOM_TRY(reader.only("condense_ratio", 1));
-  FATHOM_TRY(reader.only("mup_hd0", 128));
   FATHOM_TRY(reader.only("w_init0", 1.0));
   FATHOM_TRY(reader.only("mlp", true));
   FATHOM_TRY(reader.only("rms_norm", true));
@@ -119,6 +144,18 @@ Status read_parametrisation(FieldReader& reader, ModelSpec& spec) {
   FATHOM_TRY(reader.boolean("original_mup", original));
   FATHOM_TRY(reader.integer("mup_d0", spec.mup_base_depth));
   if (mup) spec.parametrisation = original ? Parametrisation::kMuP : Parametrisation::kMuPPlusPlus;
+  // Of muP: the width of a head at which scores are divided by its root.
+  int64_t base_head_dim = kBaseHeadDim;
+  FATHOM_TRY(reader.integer("mup_hd0", base_head_dim));
+  if (mup && base_head_dim != kBaseHeadDim) {
+    if (base_head_dim < 1)
+      return invalid("mup_hd0: found " + std::to_string(base_head_dim) + ", expected at least 1");
+    const int64_t head_dim = spec.head_dim > 0 || spec.num_attention_heads < 1
+                                 ? spec.head_dim
+                                 : spec.hidden_size / spec.num_attention_heads;
+    if (head_dim > 0)
+      spec.attention_scale = std::sqrt(static_cast<double>(base_head_dim)) / static_cast<double>(head_dim);
+  }
   return reader.boolean("tied_embed", spec.tie_word_embeddings);
 }
 
@@ -138,18 +175,20 @@ Result<ModelSpec> read_archscale_config(const nlohmann::json& object) {
   FATHOM_TRY(reader.integer("n_embd", spec.hidden_size, Presence::kRequired));
   FATHOM_TRY(reader.integer("n_head", spec.num_attention_heads, Presence::kRequired));
   FATHOM_TRY(reader.integer("n_query_groups", spec.num_key_value_heads, Presence::kRequired));
-  FATHOM_TRY(reader.integer("head_dim", spec.head_dim, Presence::kRequired));
+  // Absent or null: the width over the number of heads.
+  if (!reader.raw("head_dim").is_null()) FATHOM_TRY(reader.integer("head_dim", spec.head_dim));
   FATHOM_TRY(reader.integer("intermediate_size", spec.intermediate_size, Presence::kRequired));
   FATHOM_TRY(reader.integer("block_size", spec.max_position_embeddings));
   FATHOM_TRY(reader.number("norm_eps", spec.norm_eps));
-  int64_t window = 0;
+  int64_t window = kNoWindow;
   FATHOM_TRY(reader.integer("local_window", window));
-  if (architecture.window > 0 || (architecture.may_be_windowed() && window > 0)) {
-    if (window < 1) {
-      return invalid("local_window: found " + std::to_string(window) + ", expected at least 1 for " +
+  if (architecture.window > 0 || (architecture.may_be_windowed() && window != kNoWindow)) {
+    if (window < 1 && window != kNoWindow) {
+      return invalid("local_window: found " + std::to_string(window) + ", expected at least 1, or -1, for " +
                      spec.architecture);
     }
-    spec.sliding_window = window;
+    // Without a window these layers see everything, as they do through one that no context fills.
+    spec.sliding_window = window == kNoWindow ? kWidestWindow : window;
   }
   double theta = 10000;
   FATHOM_TRY(reader.number("rope_base", theta));
@@ -159,10 +198,11 @@ Result<ModelSpec> read_archscale_config(const nlohmann::json& object) {
   }
   FATHOM_TRY(read_parametrisation(reader, spec));
   FATHOM_TRY(check_switches(reader, architecture));
+  FATHOM_TRY(check_full_layers(reader, architecture, spec));
   FATHOM_TRY(read_constants(reader, architecture, spec));
   FATHOM_TRY(check_fixed(reader));
   reader.ignore({"org", "source_config_name", "vocab_size", "padding_multiple", "ar", "mlp_expand",
-                 "use_cu_seqlen", "eos_token_id", "full_per_layer", "gmu_per_layer", "optimizer"});
+                 "use_cu_seqlen", "eos_token_id", "gmu_per_layer", "optimizer"});
   FATHOM_TRY(reader.finish());
   return spec;
 }

@@ -68,6 +68,35 @@ TEST(BuildPlan, StateIsPerDepthUnlessKeysAreShared) {
   EXPECT_EQ(must(spec).slots[1].copies, 1);
 }
 
+// Weights are those of a vanilla model, and start as they do: each layer has its own, whichever reads whose
+// keys.
+TEST(BuildPlan, KeysAloneAreSharedByEachStrategy) {
+  const auto sharing_keys = [](Sharing strategy, int64_t layers, int64_t num_recursion) {
+    ModelSpec spec = tiny();
+    spec.num_hidden_layers = layers;
+    spec.num_recursion = num_recursion;
+    spec.kv = KvMode::kShared;
+    spec.kv_sharing = strategy;
+    return must(spec);
+  };
+  const ModelPlan sequence = sharing_keys(Sharing::kSequence, 8, 2),
+                  middle = sharing_keys(Sharing::kMiddleCycle, 8, 3);
+  EXPECT_THAT(unrolled(sequence), ElementsAre(0, 0, 2, 2, 4, 4, 6, 6));
+  EXPECT_THAT(unrolled(middle), ElementsAre(0, 1, 2, 1, 2, 1, 2, 7));
+  EXPECT_THAT(unrolled(sharing_keys(Sharing::kCycle, 8, 2)), ElementsAre(0, 1, 2, 3, 0, 1, 2, 3));
+  EXPECT_EQ(sequence.slots.size(), 4U);
+  EXPECT_EQ(middle.slots.size(), 4U);
+  EXPECT_EQ(key_source(middle.segments[2], middle.segments[2].layers[0], 0), KeySource::kOwn);
+  for (const ModelPlan* plan : {&sequence, &middle}) {
+    EXPECT_EQ(count_parameters(*plan).unique, count_parameters(must(tiny())).unique);
+    for (const Param& param : plan->params) {
+      if (param.role == ParamRole::kMatrix) {
+        EXPECT_EQ(param.init.kind, InitKind::kNormal) << param.name;
+      }
+    }
+  }
+}
+
 TEST(BuildPlan, OwnNormsAndOwnAttentionHaveOneParameterPerDepth) {
   ModelSpec spec = tiny_recursive(Sharing::kMiddleCycle, 3);
   spec.share_norms = false;

@@ -17,8 +17,8 @@ int64_t norm_elements(const ModelPlan& plan, const Norm& norm) {
   return elements_of(plan, norm.weight) + elements_of(plan, norm.bias);
 }
 
-// Share of the tokens that run depth `depth` of a segment.
-double share_of(const Segment& segment, int32_t depth) {
+// Share of all tokens that the router keeps at a depth of a segment.
+double kept_share(const Segment& segment, int32_t depth) {
   return segment.router ? segment.router->spec.capacity[static_cast<size_t>(depth)] : 1.0;
 }
 
@@ -183,7 +183,7 @@ ParameterCount count_parameters(const ModelPlan& plan) {
 FlopCount count_layer_flops(const ModelPlan& plan, const Segment& segment, const Layer& layer, int32_t depth,
                             int64_t context) {
   FlopCount count;
-  const double share = share_of(segment, depth);
+  const double share = running_share(segment, depth);
   // An own list of keys holds the tokens that came this far, every other one all tokens.
   const bool own =
       key_source(segment, layer, depth) == KeySource::kOwn && segment.kv == KvMode::kRecursionWise;
@@ -195,6 +195,7 @@ FlopCount count_layer_flops(const ModelPlan& plan, const Segment& segment, const
   }
   count.linear += share * mlp_flops(plan, layer.mlp);
   for (const AdaptedMatrix& matrix : adapted_matrices(layer)) {
+    if (is_of_keys(matrix.projection) && !makes_keys(segment, layer, depth)) continue;
     count.linear += share * (matrix_flops(plan, matrix.adapter->a) + matrix_flops(plan, matrix.adapter->b));
   }
   return count;
@@ -217,7 +218,7 @@ double count_router_flops(const ModelPlan& plan, const Segment& segment, int32_t
   const Router& router = *segment.router;
   const bool expert = router.spec.kind == RouterKind::kExpertChoice;
   if (!expert && depth > 0) return 0;
-  const double asked = depth == 0 ? 1.0 : share_of(segment, depth - 1);
+  const double asked = depth == 0 ? 1.0 : kept_share(segment, depth - 1);
   double one = 0;
   for (const ParamRef& ref : {router.weight, router.hidden, router.aux_weight, router.aux_hidden})
     one += matrix_flops(plan, ref);
@@ -256,7 +257,7 @@ double paper_flops(const ModelPlan& plan, int64_t context) {
   double total = 0;
   FATHOM_CHECK(paper_flops_apply(plan), "the paper's formula covers layers of self-attention only");
   for_each_unrolled_layer(plan, [&](const Segment& segment, const Layer& layer, int32_t depth) {
-    const double share = share_of(segment, depth);
+    const double share = kept_share(segment, depth);
     const KeySource source = key_source(segment, layer, depth);
     const double projections = (source == KeySource::kFirstDepth ? 2 : 4) * d * d;
     const double mlp = 3 * d * static_cast<double>(layer.mlp.inner);
@@ -273,7 +274,7 @@ StateBytes count_layer_state(const ModelPlan& plan, const Segment& segment, cons
     const Slot& slot = plan.slots[static_cast<size_t>(id)];
     double share = 0;
     for (int32_t copy = 0; copy < slot.copies; ++copy)
-      share += segment.kv == KvMode::kRecursionWise ? share_of(segment, copy) : 1.0;
+      share += segment.kv == KvMode::kRecursionWise ? kept_share(segment, copy) : 1.0;
     const StateBytes bytes = count_slot(slot, share, kv_type);
     total.per_token += bytes.per_token;
     total.per_token_most += bytes.per_token_most;

@@ -268,6 +268,39 @@ TEST(CountState, EqualsThePublishedBytes) {
   EXPECT_EQ(phi.per_sequence, 20971520 + 2949120 + 2 * 276480);  // windows, SSM and convolution in float
 }
 
+// Its router keeps three quarters, and its layers run on all tokens for the keys of later depths.
+TEST(CountFlops, FirstRecursionsThatOthersReadRunOnAllTokens) {
+  ModelSpec spec = tiny_mor(Sharing::kMiddleCycle, 3);
+  const auto of_depth = [&](KvMode kv, std::vector<double> capacity, int32_t depth) {
+    spec.kv = kv;
+    spec.router->capacity = std::move(capacity);
+    const ModelPlan plan = *build_plan(spec);
+    const Segment& routed = plan.segments.at(1);
+    return count_layer_flops(plan, routed, routed.layers.front(), depth, 64).total();
+  };
+  EXPECT_EQ(of_depth(KvMode::kShared, {0.75, 0.5, 0.25}, 0), of_depth(KvMode::kShared, {1, 0.5, 0.25}, 0));
+  EXPECT_EQ(of_depth(KvMode::kHybrid, {0.75, 0.5, 0.25}, 0), of_depth(KvMode::kHybrid, {1, 0.5, 0.25}, 0));
+  EXPECT_LT(of_depth(KvMode::kRecursionWise, {0.75, 0.5, 0.25}, 0),
+            of_depth(KvMode::kRecursionWise, {1, 0.5, 0.25}, 0));
+  EXPECT_LT(of_depth(KvMode::kShared, {0.75, 0.5, 0.25}, 1),
+            of_depth(KvMode::kShared, {0.75, 0.75, 0.25}, 1));
+}
+
+TEST(CountFlops, AdaptersOfKeysThatNobodyMakesCostNothing) {
+  ModelSpec spec = tiny_recursive(Sharing::kMiddleCycle, 3);
+  spec.kv = KvMode::kShared;
+  const auto of_depth = [&](std::vector<Projection> targets, int32_t depth) {
+    spec.relaxation = RelaxationSpec{};
+    spec.relaxation->targets = std::move(targets);
+    const ModelPlan plan = *build_plan(spec);
+    const Segment& shared = plan.segments.at(1);
+    return count_layer_flops(plan, shared, shared.layers.front(), depth, 64).total();
+  };
+  using enum Projection;
+  EXPECT_GT(of_depth({kQ, kK, kV}, 0), of_depth({kQ}, 0));
+  EXPECT_EQ(of_depth({kQ, kK, kV}, 1), of_depth({kQ}, 1));
+}
+
 TEST(CountState, OfRecurrentMixersIsWhatTheyKeep) {
   ModelSpec spec = hybrid("mambay2", 4);
   const auto of_layer_0 = [&] {

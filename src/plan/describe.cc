@@ -156,7 +156,7 @@ std::string describe_json(const ModelPlan& plan, int64_t context, DType kv_type)
   } else {
     out["prefill_shortcut"] = nullptr;
   }
-  return out.dump(2) + "\n";
+  return out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 namespace {

@@ -113,6 +113,7 @@ Result<ModelSpec> read_fathom_config(const nlohmann::json& object) {
   FATHOM_TRY(reader.boolean("share_norms", spec.share_norms));
   FATHOM_TRY(reader.boolean("share_attention", spec.share_attention));
   FATHOM_TRY(reader.word("kv", spec.kv));
+  FATHOM_TRY(reader.word("kv_sharing", spec.kv_sharing));
   if (reader.has("initialization")) {
     spec.initialization = Initialization::kRandom;
     FATHOM_TRY(reader.word("initialization", *spec.initialization));
@@ -162,6 +163,7 @@ nlohmann::ordered_json write_fathom_config(const ModelSpec& spec) {
   out["share_norms"] = spec.share_norms;
   out["share_attention"] = spec.share_attention;
   out["kv"] = word_of(spec.kv);
+  if (spec.kv_sharing != ModelSpec().kv_sharing) out["kv_sharing"] = word_of(spec.kv_sharing);
   if (spec.initialization) out["initialization"] = word_of(*spec.initialization);
   if (spec.base_depth > 0) out["base_depth"] = spec.base_depth;
   out["parametrisation"] = word_of(spec.parametrisation);

@@ -16,7 +16,8 @@ Status read_rope_parameters(const nlohmann::json& object, double& theta) {
 }
 
 // What the published recursive models leave in their configuration when recursions share keys and values: the
-// only word there about their recursion.
+// only word there about their recursion. Only the cache of middle_cycle looks at `update_cache`, and only the
+// class of routed models, whose router another file describes, writes it.
 Status read_kv_sharing(const nlohmann::json& object, ModelSpec& spec) {
   if (!object.is_object()) return invalid("kv_sharing: expected an object");
   FieldReader reader(object, "kv_sharing.");
@@ -27,7 +28,7 @@ Status read_kv_sharing(const nlohmann::json& object, ModelSpec& spec) {
   FATHOM_TRY(reader.word("sharing", spec.sharing));
   FATHOM_TRY(reader.integer("num_recursion", spec.num_recursion, Presence::kRequired));
   reader.ignore({"base_depth"});  // follows from the others
-  spec.kv = update ? KvMode::kHybrid : KvMode::kShared;
+  spec.kv = update && spec.sharing == Sharing::kMiddleCycle ? KvMode::kHybrid : KvMode::kShared;
   return reader.finish();
 }
 

@@ -67,16 +67,22 @@ Segment make_segment(PlanBuilder& builder, int32_t first, int32_t count, int32_t
 }
 
 // The repeated part: `count` different layers from `first` on, each run `repeat` times.
-void add_recursion(PlanBuilder& builder, int32_t first, int32_t count, int32_t repeat) {
+void add_recursion(PlanBuilder& builder, Sharing strategy, int32_t first, int32_t count, int32_t repeat) {
   const ModelSpec& spec = builder.spec();
   std::vector<Segment>& segments = builder.plan().segments;
-  if (spec.sharing == Sharing::kSequence || spec.sharing == Sharing::kMiddleSequence) {
+  if (strategy == Sharing::kSequence || strategy == Sharing::kMiddleSequence) {
     for (int32_t l = 0; l < count; ++l)
       segments.push_back(make_segment(builder, first + l * repeat, 1, repeat));
     return;
   }
   segments.push_back(make_segment(builder, first, count, repeat));
   if (spec.router) builder.route(segments.back());
+}
+
+// Which layers share weights, or keys and values alone.
+Sharing strategy_of(const ModelSpec& spec) {
+  if (spec.sharing != Sharing::kNone) return spec.sharing;
+  return spec.kv == KvMode::kShared ? spec.kv_sharing : Sharing::kNone;
 }
 
 }  // namespace
@@ -90,18 +96,18 @@ Result<ModelPlan> llama_plan(const ModelSpec& spec) {
   const Init normal{.kind = InitKind::kNormal, .a = spec.initializer_range};
   builder.embedding_and_head(normal, normal);
   const auto layers = static_cast<int32_t>(spec.num_hidden_layers);
-  if (spec.sharing == Sharing::kNone) {
-    const auto repeat = static_cast<int32_t>(spec.num_recursion);
-    builder.plan().segments.push_back(make_segment(builder, 0, layers / repeat, repeat));
+  const Sharing strategy = strategy_of(spec);
+  if (strategy == Sharing::kNone) {
+    builder.plan().segments.push_back(make_segment(builder, 0, layers, 1));
   } else if (spec.base_depth > 0) {
     builder.plan().segments.push_back(make_segment(builder, 0, static_cast<int32_t>(spec.base_depth), 1));
   } else {
     // Layers that do not fill a recursion are dropped, as the published construction does.
     const auto repeat = static_cast<int32_t>(spec.num_recursion);
-    const bool middle = spec.sharing == Sharing::kMiddleCycle || spec.sharing == Sharing::kMiddleSequence;
+    const bool middle = strategy == Sharing::kMiddleCycle || strategy == Sharing::kMiddleSequence;
     const int32_t count = (layers - (middle ? 2 : 0)) / repeat;
     if (middle) builder.plan().segments.push_back(make_segment(builder, 0, 1, 1));
-    add_recursion(builder, middle ? 1 : 0, count, repeat);
+    add_recursion(builder, strategy, middle ? 1 : 0, count, repeat);
     if (middle) builder.plan().segments.push_back(make_segment(builder, 1 + count * repeat, 1, 1));
   }
   builder.plan().final_norm = builder.final_norm(NormKind::kRmsNorm);

@@ -25,6 +25,16 @@ KeySource key_source(const Segment& segment, const Layer& layer, int32_t depth) 
   return segment.kv == KvMode::kShared ? KeySource::kFirstDepth : KeySource::kMerged;
 }
 
+bool makes_keys(const Segment& segment, const Layer& layer, int32_t depth) {
+  const KeySource source = key_source(segment, layer, depth);
+  return layer.kind() == BlockKind::kAttention && (source == KeySource::kOwn || source == KeySource::kMerged);
+}
+
+double running_share(const Segment& segment, int32_t depth) {
+  if (!segment.router || (depth == 0 && segment.kv != KvMode::kRecursionWise)) return 1;
+  return segment.router->spec.capacity[static_cast<size_t>(depth)];
+}
+
 bool is_routed(const ModelPlan& plan) {
   return std::ranges::any_of(plan.segments, [](const Segment& s) { return s.router.has_value(); });
 }

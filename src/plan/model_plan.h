@@ -330,6 +330,13 @@ enum class KeySource : uint8_t {
 };
 KeySource key_source(const Segment& segment, const Layer& layer, int32_t depth);
 
+// Whether this use of an attention layer projects keys and values, and so reads what adapts them.
+bool makes_keys(const Segment& segment, const Layer& layer, int32_t depth);
+
+// The share of all tokens that the layers of a segment run on at a depth, by the router's capacities. Depth 0
+// runs on all where later ones read its keys, whichever its router keeps.
+double running_share(const Segment& segment, int32_t depth);
+
 // Whether the slots of a segment's keys have one copy for each depth. A copy of KvMode::kHybrid holds an
 // entry for every token, one of KvMode::kRecursionWise those of the tokens that came to its depth.
 inline bool keys_per_depth(KvMode kv) { return kv != KvMode::kShared; }

@@ -80,6 +80,9 @@ enum class RelaxationMethod : uint8_t { kLora, kDora, kAdaptionPrompt, kRecursio
 // that the model applies `scaling` times as much; kExact has scaling * B A equal to it.
 enum class SvdInit : uint8_t { kNone, kPublished, kExact };
 enum class Projection : uint8_t { kQ, kK, kV, kO, kGate, kUp, kDown };
+constexpr bool is_of_keys(Projection projection) {
+  return projection == Projection::kK || projection == Projection::kV;
+}
 
 struct RelaxationSpec {
   RelaxationMethod method = RelaxationMethod::kLora;
@@ -88,6 +91,9 @@ struct RelaxationSpec {
   double alpha = 0;   // B A is scaled by alpha / rank; 0: twice the rank, as published
   double dropout = 0.1;
   std::vector<Projection> targets = {Projection::kQ, Projection::kV};
+  // Of q_proj, k_proj and v_proj, and of the projections of the MLP; 0: `rank`.
+  int64_t attention_rank = 0, mlp_rank = 0;
+  bool own_rank_scaling = false;  // B A is scaled by alpha over the rank that it has, instead of alpha / rank
   SvdInit svd_init = SvdInit::kNone;
   // Adaption prompts.
   int64_t prompt_length = 16;
@@ -137,6 +143,8 @@ struct ModelSpec {
   bool share_norms = true;
   bool share_attention = true;  // false: the first public release of MoR, attention untied per recursion
   KvMode kv = KvMode::kRecursionWise;
+  // Which layers share keys and values, as `sharing` says it of weights, where kShared is all that recurs.
+  Sharing kv_sharing = Sharing::kCycle;
   std::optional<Initialization> initialization;  // unset: fresh, and no start from a vanilla model
   // The baseline "reduced depth" (Mixture-of-Recursions 2.1): with num_recursion = 1, this many of
   // num_hidden_layers stay, each run once. 0: the model is recursive.

@@ -1,9 +1,17 @@
+#include <algorithm>
+
+#include "base/extents.h"
 #include "plan/config_dialects.h"
 #include "plan/field_reader.h"
 
 namespace fathom {
 
 namespace {
+
+// Null stands for an absent number.
+Status integer_or_null(FieldReader& reader, const std::string& key, int64_t& value) {
+  return reader.raw(key).is_null() ? Status() : reader.integer(key, value);
+}
 
 Status read_token_choice(FieldReader& reader, RouterSpec& router) {
   std::string balancing = "loss";
@@ -17,19 +25,59 @@ Status read_token_choice(FieldReader& reader, RouterSpec& router) {
   }
   FATHOM_TRY(reader.number("balancing_coeff", router.loss_coefficient));
   FATHOM_TRY(reader.number("bias_update", router.bias_update));
-  return reader.integer("bal_warmup_step", router.balance_warmup_steps);
+  return integer_or_null(reader, "bal_warmup_step", router.balance_warmup_steps);
 }
 
 Status read_expert_choice(FieldReader& reader, RouterSpec& router) {
   FATHOM_TRY(reader.word("sampling", router.loss));
   FATHOM_TRY(reader.number("aux_coeff", router.loss_coefficient));
-  FATHOM_TRY(reader.integer("cap_warmup_step", router.capacity_warmup_steps));
+  FATHOM_TRY(integer_or_null(reader, "cap_warmup_step", router.capacity_warmup_steps));
   FATHOM_TRY(reader.numbers("capacity", router.capacity));
   reader.ignore({"capacity_string"});  // the same numbers as text
   return {};
 }
 
-Result<RouterSpec> read_mor(const nlohmann::json& object) {
+Result<int64_t> calls_of(const char* key, int64_t steps, int64_t accumulation) {
+  const auto calls = steps >= 0 && accumulation >= 1
+                         ? checked_mul(static_cast<uint64_t>(steps), static_cast<uint64_t>(accumulation))
+                         : std::nullopt;
+  if (calls && *calls <= static_cast<uint64_t>(INT64_MAX)) return static_cast<int64_t>(*calls);
+  return invalid("authors_config." + std::string(key) + ": found " + std::to_string(steps) +
+                 " steps of gradient_accumulation_steps = " + std::to_string(accumulation) +
+                 ", expected a number of forward calls");
+}
+
+// The authors' own keys say how many forward calls a warm-up takes: that of token choice is counted in steps,
+// and expert choice without one has the learning rate's. They win over `plain`, which has the bare number.
+Status read_warmup(const nlohmann::json& authors, RouterSpec& router) {
+  const bool expert = router.kind == RouterKind::kExpertChoice;
+  const std::string kind = expert ? "expert" : "token";
+  if (!authors.is_object() || !authors.contains("mor") || !authors["mor"].is_object() ||
+      !authors["mor"].contains(kind))
+    return {};
+  const nlohmann::json& options = authors["mor"][kind];
+  if (!options.is_object()) return invalid("authors_config.mor." + kind + ": expected an object");
+  FieldReader training(authors, "authors_config."), reader(options, "authors_config.mor." + kind + ".");
+  int64_t accumulation = 1, steps = 0;
+  FATHOM_TRY(integer_or_null(training, "gradient_accumulation_steps", accumulation));
+  if (!expert) {
+    FATHOM_TRY(integer_or_null(reader, "bal_warmup_step", steps));
+    FATHOM_ASSIGN(router.balance_warmup_steps, calls_of("mor.token.bal_warmup_step", steps, accumulation));
+    return {};
+  }
+  if (!reader.raw("cap_warmup_step").is_null())
+    return reader.integer("cap_warmup_step", router.capacity_warmup_steps);
+  if (training.raw("num_warmup_steps").is_null()) {
+    FATHOM_TRY(integer_or_null(training, "num_train_steps", steps));
+    steps = static_cast<int64_t>(0.05 * static_cast<double>(steps));
+  } else {
+    FATHOM_TRY(training.integer("num_warmup_steps", steps));
+  }
+  FATHOM_ASSIGN(router.capacity_warmup_steps, calls_of("num_warmup_steps", steps, accumulation));
+  return {};
+}
+
+Result<RouterSpec> read_mor(const nlohmann::json& object, const nlohmann::json& authors) {
   if (!object.is_object()) return invalid("plain.mor: expected an object");
   RouterSpec router;
   FieldReader reader(object, "plain.mor.");
@@ -51,7 +99,15 @@ Result<RouterSpec> read_mor(const nlohmann::json& object) {
   FATHOM_TRY(router.kind == RouterKind::kTokenChoice ? read_token_choice(reader, router)
                                                      : read_expert_choice(reader, router));
   FATHOM_TRY(reader.finish());
+  FATHOM_TRY(read_warmup(authors, router));
   return router;
+}
+
+// The published cache replaces entries of the first recursion by those of later ones for expert choice over
+// middle_cycle; no other model looks at the flag.
+KvMode kv_mode_of(const ModelSpec& spec, bool update) {
+  const bool expert = spec.router && spec.router->kind == RouterKind::kExpertChoice;
+  return update && expert && spec.sharing == Sharing::kMiddleCycle ? KvMode::kHybrid : KvMode::kShared;
 }
 
 Status read_kv_sharing(const nlohmann::json& object, ModelSpec& spec) {
@@ -63,14 +119,31 @@ Status read_kv_sharing(const nlohmann::json& object, ModelSpec& spec) {
   reader.ignore({"base_depth"});
   if (spec.sharing == Sharing::kNone && enabled) {
     // Vanilla weights: the recursion is that of the keys and values alone.
-    FATHOM_TRY(reader.only("sharing", "cycle"));
+    Sharing strategy = spec.kv_sharing;
+    FATHOM_TRY(reader.word("sharing", strategy));
     FATHOM_TRY(reader.integer("num_recursion", spec.num_recursion, Presence::kRequired));
+    if (spec.num_recursion != 1) spec.kv_sharing = strategy;
     spec.tie_word_embeddings = false;  // the class of plain recursive models
   } else {
     reader.ignore({"num_recursion", "sharing"});  // those of the weights
   }
-  if (enabled) spec.kv = update ? KvMode::kHybrid : KvMode::kShared;
+  // One recursion shares with itself.
+  if (enabled) spec.kv = spec.num_recursion == 1 ? KvMode::kRecursionWise : kv_mode_of(spec, update);
   return reader.finish();
+}
+
+// The baseline of reduced depth, in which nothing is shared: how many layers it keeps, in the authors' keys
+// or beside the others.
+Status read_base_depth(FieldReader& plain, const nlohmann::json& authors, ModelSpec& spec) {
+  FATHOM_TRY(integer_or_null(plain, "base_depth", spec.base_depth));
+  if (authors.is_object() && authors.contains("recursive") && authors["recursive"].is_object()) {
+    FieldReader recursive(authors["recursive"], "authors_config.recursive.");
+    FATHOM_TRY(integer_or_null(recursive, "base_depth", spec.base_depth));
+  }
+  spec.share_norms = true;
+  if (spec.base_depth > 0) return {};
+  return invalid("plain.base_depth: found " + std::to_string(spec.base_depth) +
+                 ", expected the layers that num_recursion = 1 keeps");
 }
 
 // The rule that made the weights of a recursive model: only the authors' own keys say it.
@@ -84,8 +157,7 @@ Status read_initialization(const nlohmann::json& authors, ModelSpec& spec) {
   return reader.word("initialization", *spec.initialization);
 }
 
-Status same(const char* key, int64_t plain, int64_t llama) {
-  if (plain == llama) return {};
+Error says_two(const char* key, int64_t plain, int64_t llama) {
   return invalid(std::string(key) + ": plain says " + std::to_string(plain) + ", llama_config " +
                  std::to_string(llama));
 }
@@ -95,16 +167,34 @@ Status read_sizes(FieldReader& reader, const ModelSpec& spec) {
   const auto check = [&](const char* key, int64_t expected) -> Status {
     int64_t value = expected;
     FATHOM_TRY(reader.integer(key, value));
-    return same(key, value, expected);
+    return value == expected ? Status() : Status(says_two(key, value, expected));
   };
   FATHOM_TRY(check("vocab_size", spec.vocab_size));
   FATHOM_TRY(check("hidden_size", spec.hidden_size));
   FATHOM_TRY(check("intermediate_size", spec.intermediate_size));
-  FATHOM_TRY(check("num_layers_unrolled", spec.num_hidden_layers));
   FATHOM_TRY(check("num_attention_heads", spec.num_attention_heads));
   FATHOM_TRY(check("num_key_value_heads", spec.num_key_value_heads));
   FATHOM_TRY(check("head_dim", spec.head_dim));
   return check("max_position_embeddings", spec.max_position_embeddings);
+}
+
+// How many of `layers` run: those that fill no recursion are dropped.
+int64_t layers_left(const ModelSpec& spec, int64_t layers) {
+  if (spec.sharing == Sharing::kNone || spec.num_recursion < 1) return layers;
+  if (spec.base_depth > 0) return std::min(spec.base_depth, layers);
+  const bool middle = spec.sharing == Sharing::kMiddleCycle || spec.sharing == Sharing::kMiddleSequence;
+  const int64_t ends = middle ? 2 : 0;
+  return (layers - ends) / spec.num_recursion * spec.num_recursion + ends;
+}
+
+// Either number of layers may be that before or after some are dropped; the spec has the one before.
+Status read_layers(FieldReader& reader, ModelSpec& spec) {
+  int64_t unrolled = spec.num_hidden_layers;
+  FATHOM_TRY(reader.integer("num_layers_unrolled", unrolled));
+  if (layers_left(spec, unrolled) != layers_left(spec, spec.num_hidden_layers))
+    return says_two("num_layers_unrolled", unrolled, spec.num_hidden_layers);
+  spec.num_hidden_layers = std::max(spec.num_hidden_layers, unrolled);
+  return {};
 }
 
 }  // namespace
@@ -123,14 +213,17 @@ Result<ModelSpec> read_mor_case_config(const nlohmann::json& object) {
   FATHOM_TRY(reader.number("rope_theta", *spec.rope_theta));
   FATHOM_TRY(reader.number("rms_norm_eps", spec.norm_eps));
   FATHOM_TRY(reader.boolean("tie_word_embeddings_flag", spec.tie_word_embeddings));
-  reader.ignore({"attention_scale", "base_depth"});  // follow from the sizes
+  reader.ignore({"attention_scale", "base_depth"});  // follow from the sizes, but for one recursion
   FATHOM_TRY(reader.word("sharing", spec.sharing));
   if (spec.sharing != Sharing::kNone)
     FATHOM_TRY(reader.integer("num_recursion", spec.num_recursion, Presence::kRequired));
   FATHOM_TRY(reader.boolean("share_norm_weights", spec.share_norms));
+  if (spec.sharing != Sharing::kNone && spec.num_recursion == 1)
+    FATHOM_TRY(read_base_depth(reader, authors, spec));
+  FATHOM_TRY(read_layers(reader, spec));
   FATHOM_TRY(read_initialization(authors, spec));
   if (reader.has("mor")) {
-    FATHOM_ASSIGN(spec.router, read_mor(reader.raw("mor")));
+    FATHOM_ASSIGN(spec.router, read_mor(reader.raw("mor"), authors));
   }
   if (reader.has("kv_sharing")) FATHOM_TRY(read_kv_sharing(reader.raw("kv_sharing"), spec));
   if (reader.has("relaxation")) {

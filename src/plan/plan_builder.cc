@@ -12,6 +12,23 @@ namespace {
 
 Init constant(double value) { return {.kind = InitKind::kConstant, .a = value}; }
 
+// The rank that the change of a projection is to have.
+int64_t rank_of(const RelaxationSpec& spec, Projection projection) {
+  switch (projection) {
+    case Projection::kQ:
+    case Projection::kK:
+    case Projection::kV:
+      return spec.attention_rank > 0 ? spec.attention_rank : spec.rank;
+    case Projection::kGate:
+    case Projection::kUp:
+    case Projection::kDown:
+      return spec.mlp_rank > 0 ? spec.mlp_rank : spec.rank;
+    case Projection::kO:
+      break;
+  }
+  return spec.rank;
+}
+
 }  // namespace
 
 Init InitRule::matrix(int64_t fan_in) const {
@@ -103,7 +120,7 @@ Attention PlanBuilder::attention(const LayerPlace& place, bool cross, bool biase
   const InitRule init = init_.averaged(place.mean_of);
   // Attention that each recursion has for itself was made anew by the published code, with its library's
   // default for linear layers (Mixture-of-Recursions 9.1).
-  const bool anew = own && place.repeat > 1;
+  const bool anew = own && place.repeat > 1 && !s.share_attention;
   const auto init_of = [&](const Init& given, int64_t fan_in) {
     return anew ? Init{.kind = InitKind::kUniform, .a = 1 / std::sqrt(static_cast<double>(fan_in))} : given;
   };
@@ -129,13 +146,14 @@ Attention PlanBuilder::attention(const LayerPlace& place, bool cross, bool biase
   return attention;
 }
 
-Adapter PlanBuilder::adapter(const LayerPlace& place, const std::string& name, const ParamRef& matrix) {
+Adapter PlanBuilder::adapter(const LayerPlace& place, const std::string& name, const ParamRef& matrix,
+                             int64_t rank) {
   const RelaxationSpec& spec = *plan_.spec.relaxation;
   const std::vector<int64_t> shape = plan_.params[static_cast<size_t>(matrix.first)].shape;
   const int64_t out = shape[0], in = shape[1];
   Adapter adapter;
-  adapter.rank = std::min({spec.rank, in, out});
-  adapter.scaling = spec.alpha / static_cast<double>(spec.rank);
+  adapter.rank = std::min({rank, in, out});
+  adapter.scaling = spec.alpha / static_cast<double>(spec.own_rank_scaling ? adapter.rank : spec.rank);
   adapter.dropout = spec.dropout;
   // The published default of A (Kaiming's uniform rule with a = sqrt(5)); B starts from zero, and so W alone
   // is what the model starts from.
@@ -168,7 +186,8 @@ void PlanBuilder::relax(const LayerPlace& place, Layer& layer) {
     return;
   }
   const auto adapt = [&](Projection target, const char* name, const ParamRef& matrix, Adapter& to) {
-    if (std::ranges::find(spec.targets, target) != spec.targets.end()) to = adapter(place, name, matrix);
+    if (std::ranges::find(spec.targets, target) == spec.targets.end()) return;
+    to = adapter(place, name, matrix, rank_of(spec, target));
   };
   adapt(Projection::kQ, "attention.q", attention.q, attention.q_adapter);
   adapt(Projection::kK, "attention.k", attention.k, attention.k_adapter);

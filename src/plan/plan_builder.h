@@ -75,7 +75,7 @@ class PlanBuilder {
  private:
   SlotId add_slot(Slot slot);
   Router router(int32_t repeat);
-  Adapter adapter(const LayerPlace& place, const std::string& name, const ParamRef& matrix);
+  Adapter adapter(const LayerPlace& place, const std::string& name, const ParamRef& matrix, int64_t rank);
 
   ModelPlan plan_;
   InitRule init_;

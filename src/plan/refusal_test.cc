@@ -183,6 +183,33 @@ TEST(Refusal, OfRecursion) {
         [](auto& s) { s.parametrisation = Parametrisation::kMuP; }}});
 }
 
+TEST(Refusal, OfStrategiesOfKeysAlone) {
+  ModelSpec good = tiny();
+  good.kv = KvMode::kShared;
+  good.num_recursion = 3;
+  good.kv_sharing = Sharing::kMiddleCycle;
+  const char* alike =
+      "kv_sharing: found \"middle_cycle\", which is defined for kv = \"shared\" without shared weights: "
+      "layers "
+      "that share these share keys and values alike";
+  expect_refusals(
+      good,
+      {{alike, [](auto& s) { s.sharing = Sharing::kMiddleCycle; }},
+       {alike,
+        [](auto& s) {
+          s.kv = KvMode::kRecursionWise;
+          s.num_recursion = 1;
+        }},
+       {"kv_sharing: found \"none\", expected a strategy; kv = \"recursion_wise\" is to share none",
+        [](auto& s) { s.kv_sharing = Sharing::kNone; }},
+       {"num_hidden_layers: 8 repeated layers are not a multiple of num_recursion = 3, and shared keys and "
+        "values are undefined for layers that are dropped",
+        [](auto& s) { s.kv_sharing = Sharing::kSequence; }},
+       {"num_hidden_layers: 0 repeated layers are not a multiple of num_recursion = 3, and shared keys and "
+        "values are undefined for layers that are dropped",
+        [](auto& s) { s.num_hidden_layers = 2; }}});
+}
+
 TEST(Refusal, OfReducedDepth) {
   ModelSpec good = tiny_recursive(Sharing::kSequence, 1);
   good.base_depth = 3;
@@ -227,12 +254,6 @@ TEST(Refusal, OfRouters) {
           s.router->capacity = {1, 0.5, 0.25};
           s.router->capacity_low = {1, 0.75, 0.25};
         }},
-       {"router.capacity_low: entry 0 is 0.75, expected 1: the first recursion writes the keys and values of "
-        "all tokens for the others",
-        [](auto& s) {
-          s.router->capacity_low = {0.75, 0.5, 0.25};
-          s.kv = KvMode::kShared;
-        }},
        {"router.threshold: found 1 entries, expected 3, one per recursion",
         [](auto& s) { s.router->threshold = {0}; }},
        {"router.alpha: found 0, expected a positive number", [](auto& s) { s.router->alpha = 0; }},
@@ -247,12 +268,6 @@ TEST(Refusal, OfRouters) {
        {"router.balance_warmup_steps: defined for token choice only, expected 0",
         [](auto& s) { s.router->balance_warmup_steps = 3; }},
        {"router.mlp_ratio: found 0, expected 1 to 64", [](auto& s) { s.router->mlp_ratio = 0; }},
-       {"router.capacity: entry 0 is 0.75, expected 1: the first recursion writes the keys and values of all "
-        "tokens for the others",
-        [](auto& s) {
-          s.router->capacity = {0.75, 0.5, 0.25};
-          s.kv = KvMode::kShared;
-        }},
        {"router.loss: an auxiliary router cannot learn random scores", [](auto& s) {
           s.router->random = true;
           s.router->loss = RouterLoss::kAuxRouter;

@@ -119,6 +119,36 @@ TEST(Relaxation, AdaptersStartAsPublishedAndKeepToTheSmallerSide) {
   EXPECT_EQ(init(down.magnitude).kind, InitKind::kRowNorms);
 }
 
+// Query, key and value projections and those of the MLP may have ranks of their own; all are at most the
+// smaller side of a matrix, which the scaling by the own rank goes by.
+TEST(Relaxation, RanksMayDifferFromMatrixToMatrix) {
+  ModelSpec spec = relaxed(tiny_recursive(Sharing::kCycle, 2), RelaxationMethod::kLora);
+  spec.relaxation->attention_rank = 20;  // values are 16 wide
+  spec.relaxation->mlp_rank = 3;
+  spec.relaxation->alpha = 15;
+  spec.relaxation->targets = {Projection::kQ, Projection::kV, Projection::kO, Projection::kDown};
+  for (const bool own : {false, true}) {
+    spec.relaxation->own_rank_scaling = own;
+    const ModelPlan plan = must(spec);
+    std::vector<int64_t> ranks;
+    std::vector<double> scalings;
+    for (const AdaptedMatrix& matrix : adapted_matrices(plan.segments[0].layers[0])) {
+      ranks.push_back(matrix.adapter->rank);
+      scalings.push_back(matrix.adapter->scaling);
+    }
+    EXPECT_THAT(ranks, ElementsAre(20, 16, 5, 3));
+    EXPECT_EQ(scalings, own ? (std::vector<double>{15.0 / 20, 15.0 / 16, 3, 5}) : std::vector<double>(4, 3));
+  }
+}
+
+// The published code has them, though nobody reads those of later depths.
+TEST(Relaxation, ProjectionsOfSharedKeysHaveAdaptersAtEveryDepth) {
+  ModelSpec spec = relaxed(tiny_recursive(Sharing::kCycle, 2), RelaxationMethod::kLora);
+  const int64_t alone = count_parameters(must(spec)).relaxation;
+  spec.kv = KvMode::kShared;
+  EXPECT_EQ(count_parameters(must(spec)).relaxation, alone);
+}
+
 // Of a projection [32, 32] with rank 5; three depths of two layers.
 TEST(Relaxation, WorkGrowsByTheProductsOfAdaptersAndTheKeysOfPrompts) {
   const ModelSpec plain = tiny_recursive(Sharing::kMiddleCycle, 3);
@@ -166,6 +196,9 @@ TEST(Relaxation, SurvivesConfigJson) {
                           .alpha = 5,
                           .dropout = 0.25,
                           .targets = {Projection::kGate, Projection::kO, Projection::kUp},
+                          .attention_rank = 6,
+                          .mlp_rank = 7,
+                          .own_rank_scaling = true,
                           .svd_init = SvdInit::kExact};
     }
     if (method == RelaxationMethod::kAdaptionPrompt) spec.relaxation->prompt_length = 7;
@@ -198,9 +231,10 @@ TEST(Relaxation, WhatIsUndefinedIsRefused) {
        [](auto& s) {
          s.relaxation->targets = {Projection::kO, Projection::kUp, Projection::kO};
        }},
-      {"relaxation.targets: found \"v_proj\", but with kv = \"shared\" later recursions compute no keys and "
-       "values",
-       [](auto& s) { s.kv = KvMode::kShared; }},
+      {"relaxation.attention_rank: found -1, expected 0 to 1048576",
+       [](auto& s) { s.relaxation->attention_rank = -1; }},
+      {"relaxation.mlp_rank: found 1048577, expected 0 to 1048576",
+       [](auto& s) { s.relaxation->mlp_rank = 1048577; }},
       {"relaxation.prompt_length: found 0, expected 1 to 1048576",
        [](auto& s) { s.relaxation = {.method = RelaxationMethod::kAdaptionPrompt, .prompt_length = 0}; }}};
   const ModelSpec good = relaxed(tiny_recursive(Sharing::kCycle, 2), RelaxationMethod::kLora);

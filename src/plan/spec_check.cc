@@ -92,25 +92,26 @@ bool is_middle(Sharing sharing) {
   return sharing == Sharing::kMiddleCycle || sharing == Sharing::kMiddleSequence;
 }
 
-Status check_first_is_whole(const char* field, const std::vector<double>& shares) {
-  if (shares.empty() || shares.front() == 1) return {};
-  return invalid(std::string(field) + ": entry 0 is " + text(shares.front()) +
-                 ", expected 1: the first recursion writes the keys and values of all tokens for the others");
-}
-
 // `outside` layers are not repeated.
 Status check_shared_keys(const ModelSpec& spec, int64_t outside) {
   FATHOM_TRY(in_range("num_recursion", spec.num_recursion, 2, kMaxRecursion));
   const int64_t repeated = spec.num_hidden_layers - outside;
-  if (repeated % spec.num_recursion != 0) {
-    return invalid(
-        "num_hidden_layers: " + std::to_string(repeated) +
-        " repeated layers are not a multiple of num_recursion = " + std::to_string(spec.num_recursion) +
-        ", and shared keys and values are undefined for layers that are dropped");
-  }
-  if (!spec.router) return {};
-  FATHOM_TRY(check_first_is_whole("router.capacity", spec.router->capacity));
-  return check_first_is_whole("router.capacity_low", spec.router->capacity_low);
+  if (repeated >= spec.num_recursion && repeated % spec.num_recursion == 0) return {};
+  return invalid(
+      "num_hidden_layers: " + std::to_string(repeated) +
+      " repeated layers are not a multiple of num_recursion = " + std::to_string(spec.num_recursion) +
+      ", and shared keys and values are undefined for layers that are dropped");
+}
+
+// Layers that share keys and values and no weights.
+Status check_strategy_of_keys(const ModelSpec& spec) {
+  const std::string found = "kv_sharing: found \"" + std::string(word_of(spec.kv_sharing)) + "\"";
+  if (spec.kv_sharing == Sharing::kNone)
+    return invalid(found + ", expected a strategy; kv = \"recursion_wise\" is to share none");
+  if (spec.kv_sharing == ModelSpec().kv_sharing) return {};
+  if (spec.sharing == Sharing::kNone && spec.kv == KvMode::kShared) return {};
+  return invalid(found + ", which is defined for kv = \"shared\" without shared weights: layers that share " +
+                 "these share keys and values alike");
 }
 
 // num_recursion = 1 with base_depth: fewer layers, and nothing that only recursions have.
@@ -134,6 +135,7 @@ Status check_reduced_depth(const ModelSpec& spec) {
 }
 
 Status check_recursion(const ModelSpec& spec) {
+  FATHOM_TRY(check_strategy_of_keys(spec));
   if (spec.sharing == Sharing::kNone) {
     if (spec.base_depth != 0) {
       return invalid("base_depth: found " + std::to_string(spec.base_depth) +
@@ -154,7 +156,8 @@ Status check_recursion(const ModelSpec& spec) {
                      ": found false without a sharing strategy, expected true");
     }
     if (spec.router) return invalid("router: a routed model needs sharing = \"cycle\" or \"middle_cycle\"");
-    return spec.kv == KvMode::kShared ? check_shared_keys(spec, 0) : Status();
+    return spec.kv == KvMode::kShared ? check_shared_keys(spec, is_middle(spec.kv_sharing) ? 2 : 0)
+                                      : Status();
   }
   if (spec.base_depth != 0) return check_reduced_depth(spec);
   FATHOM_TRY(in_range("num_recursion", spec.num_recursion, 2, kMaxRecursion));
@@ -274,7 +277,7 @@ bool has_targets(const RelaxationSpec& relaxation) {
   return relaxation.method == RelaxationMethod::kLora || relaxation.method == RelaxationMethod::kDora;
 }
 
-Status check_targets(const RelaxationSpec& relaxation, const ModelSpec& spec) {
+Status check_targets(const RelaxationSpec& relaxation) {
   if (relaxation.targets.empty())
     return invalid("relaxation.targets: empty, expected projections such as \"q_proj\", \"v_proj\"");
   for (size_t i = 0; i < relaxation.targets.size(); ++i) {
@@ -282,10 +285,6 @@ Status check_targets(const RelaxationSpec& relaxation, const ModelSpec& spec) {
     const std::string name(word_of(target));
     for (size_t j = 0; j < i; ++j) {
       if (relaxation.targets[j] == target) return invalid("relaxation.targets: \"" + name + "\" twice");
-    }
-    if (spec.kv == KvMode::kShared && (target == Projection::kK || target == Projection::kV)) {
-      return invalid("relaxation.targets: found \"" + name +
-                     "\", but with kv = \"shared\" later recursions compute no keys and values");
     }
   }
   return {};
@@ -298,13 +297,15 @@ Status check_relaxation(RelaxationSpec& relaxation, const ModelSpec& spec) {
     return in_range("relaxation.prompt_length", relaxation.prompt_length, 1, kMaxWidth);
   if (!has_targets(relaxation)) return {};
   FATHOM_TRY(in_range("relaxation.rank", relaxation.rank, 1, kMaxWidth));
+  FATHOM_TRY(in_range("relaxation.attention_rank", relaxation.attention_rank, 0, kMaxWidth));
+  FATHOM_TRY(in_range("relaxation.mlp_rank", relaxation.mlp_rank, 0, kMaxWidth));
   if (relaxation.alpha == 0) relaxation.alpha = 2 * static_cast<double>(relaxation.rank);
   FATHOM_TRY(positive("relaxation.alpha", relaxation.alpha));
   if (!(relaxation.dropout >= 0 && relaxation.dropout < 1)) {
     return invalid("relaxation.dropout: found " + text(relaxation.dropout) +
                    ", expected at least 0 and below 1");
   }
-  return check_targets(relaxation, spec);
+  return check_targets(relaxation);
 }
 
 }  // namespace

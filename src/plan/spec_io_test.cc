@@ -73,6 +73,7 @@ TEST(SpecIo, EveryFieldSurvivesConfigJson) {
   spec.share_norms = false;
   spec.share_attention = false;
   spec.kv = KvMode::kHybrid;
+  spec.kv_sharing = Sharing::kSequence;
   spec.initialization = Initialization::kUpper;
   spec.base_depth = 5;
   spec.parametrisation = Parametrisation::kMuP;
@@ -138,6 +139,11 @@ TEST(SpecIo, AllThatAPublishedConfigurationSaysOfARecursionIsItsSharedKeys) {
   EXPECT_EQ(on->sharing, Sharing::kMiddleCycle);
   EXPECT_EQ(on->num_recursion, 3);
   EXPECT_EQ(on->kv, KvMode::kHybrid);
+  const Result<ModelSpec> cycle = parse_config_json(
+      head + R"({"enable": true, "num_recursion": 2, "sharing": "cycle", "update_cache": true}})",
+      "config.json");
+  ASSERT_TRUE(cycle.ok()) << cycle.error().message;
+  EXPECT_EQ(cycle->kv, KvMode::kShared) << "only the cache of middle_cycle looks at update_cache";
   EXPECT_EQ(parse_config_json(head + R"({"enable": true}})", "config.json").error().message,
             "config.json: kv_sharing.num_recursion: absent, expected an integer");
 }

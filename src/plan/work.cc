@@ -38,10 +38,9 @@ class DecodeCounter {
 
  private:
   void add_depth(const Segment& segment, int32_t depth) {
-    double share = 1;
+    const double share = running_share(segment, depth);
     if (segment.router) {
       const std::vector<double>& capacity = segment.router->spec.capacity;
-      share = capacity[static_cast<size_t>(depth)];
       const double asked = depth == 0 ? 1.0 : capacity[static_cast<size_t>(depth) - 1];
       add(segment.router->weight, depth, asked, total_.small);
       add(segment.router->hidden, depth, asked, total_.small);
@@ -53,6 +52,7 @@ class DecodeCounter {
       for (const ParamRef& ref : {layer.mlp.gate, layer.mlp.up, layer.mlp.down})
         add(ref, depth, share, total_.products);
       for (const AdaptedMatrix& matrix : adapted_matrices(layer)) {
+        if (is_of_keys(matrix.projection) && !makes_keys(segment, layer, depth)) continue;
         add(matrix.adapter->a, depth, share, total_.products);
         add(matrix.adapter->b, depth, share, total_.products);
         add(matrix.adapter->magnitude, depth, share, total_.small);

@@ -36,13 +36,14 @@ int64_t count_in(const std::string& text) {
 
 bool is_cache(const Slot& slot) { return slot.kind != SlotKind::kSsmState; }
 
-// Reads a file, every tensor of which must be one that the plan's slots ask for.
+// Reads a file, every tensor of which must be one that the plan's slots ask for: all of it is checked before
+// the state is touched.
 class Reader {
  public:
   Reader(const SafetensorsFile& file, const ModelPlan& plan, SequenceState& state)
       : file_(file), plan_(plan), state_(state) {}
 
-  Result<StateFileContent> read(const std::string& model) {
+  Result<StateFileContent> check(const std::string& model) {
     StateFileContent content;
     FATHOM_ASSIGN(const std::string version, metadata("fathom_state"));
     if (version != kVersion)
@@ -51,25 +52,50 @@ class Reader {
     if (content.model != model) return wrong("it belongs to another model");
     content.note = file_.metadata().contains("note") ? file_.metadata().at("note") : "";
     FATHOM_ASSIGN(const std::string position, metadata("position"));
-    const int64_t tokens = count_in(position);
-    if (tokens < 0) return wrong("position is \"" + position + "\", expected a number of tokens");
-    if (tokens > state_.context()) {
-      return wrong("it holds " + std::to_string(tokens) + " tokens, more than the context of " +
+    position_ = count_in(position);
+    if (position_ < 0) return wrong("position is \"" + position + "\", expected a number of tokens");
+    if (position_ > state_.context()) {
+      return wrong("it holds " + std::to_string(position_) + " tokens, more than the context of " +
                    std::to_string(state_.context()));
     }
     FATHOM_ASSIGN(content.tokens, read_tokens());
-    if (tokens > static_cast<int64_t>(content.tokens.size()))
+    if (position_ > static_cast<int64_t>(content.tokens.size()))
       return wrong("position " + position + " is behind its last token");
-    state_.reset();
     FATHOM_TRY(for_each_state(plan_, [&](const Slot& slot, SlotId id, int32_t copy) {
-      return is_cache(slot) ? read_cache(slot, id, copy, tokens) : read_recurrence(slot, id, copy);
+      return is_cache(slot) ? check_cache(slot, id, copy) : check_recurrence(slot, id, copy);
     }));
     if (seen_ != file_.tensors().size()) return wrong("it holds tensors that belong to no slot of the model");
-    state_.advance(tokens);
     return content;
   }
 
+  // Behind a check() without error.
+  void fill() {
+    state_.reset();
+    for (const Cache& cache : caches_) {
+      state_.kv(cache.slot, cache.copy)
+          .restore(cache.length, file_.bytes(*cache.keys).data(), file_.bytes(*cache.values).data());
+    }
+    for (const Recurrence& recurrence : recurrences_) {
+      std::memcpy(state_.ssm(recurrence.slot, recurrence.copy).values().data(),
+                  file_.bytes(*recurrence.state).data(), recurrence.state->bytes());
+    }
+    state_.advance(position_);
+  }
+
  private:
+  // What the file has of a copy of a slot.
+  struct Cache {
+    SlotId slot;
+    int32_t copy;
+    int64_t length;
+    const TensorInfo *keys, *values;
+  };
+  struct Recurrence {
+    SlotId slot;
+    int32_t copy;
+    const TensorInfo* state;
+  };
+
   Error wrong(const std::string& what) const { return invalid(file_.path() + ": " + what); }
 
   Result<std::string> metadata(const char* key) const {
@@ -99,25 +125,24 @@ class Reader {
     return tokens;
   }
 
-  Status read_recurrence(const Slot& slot, SlotId id, int32_t copy) {
+  Status check_recurrence(const Slot& slot, SlotId id, int32_t copy) {
     const std::string name = name_of(slot, copy, "state");
     FATHOM_ASSIGN(const TensorInfo* info, tensor(name));
-    const std::span<float> values = state_.ssm(id, copy).values();
-    if (info->dtype != DType::kF32 || info->elements() != values.size())
+    if (info->dtype != DType::kF32 || info->elements() != state_.ssm(id, copy).values().size())
       return wrong("tensor " + name + " has another type or shape than the model's slot");
-    std::memcpy(values.data(), file_.bytes(*info).data(), info->bytes());
+    recurrences_.push_back({id, copy, info});
     return {};
   }
 
-  Status read_cache(const Slot& slot, SlotId id, int32_t copy, int64_t tokens) {
+  Status check_cache(const Slot& slot, SlotId id, int32_t copy) {
     FATHOM_ASSIGN(const TensorInfo* k, tensor(name_of(slot, copy, "keys")));
     FATHOM_ASSIGN(const TensorInfo* v, tensor(name_of(slot, copy, "values")));
     FATHOM_ASSIGN(const std::string stated, metadata(name_of(slot, copy, "length").c_str()));
     const int64_t length = count_in(stated);
-    if (length < 0 || length > tokens)
-      return wrong("slot " + slot.name + " has " + stated + " entries after " + std::to_string(tokens) +
+    if (length < 0 || length > position_)
+      return wrong("slot " + slot.name + " has " + stated + " entries after " + std::to_string(position_) +
                    " tokens");
-    KvState& kv = state_.kv(id, copy);
+    const KvState& kv = state_.kv(id, copy);
     const int64_t entry = slot.num_kv_heads * slot.head_dim, held = kv.needed(length);
     for (const TensorInfo* info : {k, v}) {
       if (info->dtype != kv.type())
@@ -127,14 +152,17 @@ class Reader {
         return wrong("tensor " + info->name + " has shape " + shape_to_string(info->shape) + ", expected " +
                      shape_to_string(std::vector<int64_t>{held, entry}));
     }
-    kv.restore(length, file_.bytes(*k).data(), file_.bytes(*v).data());
+    caches_.push_back({id, copy, length, k, v});
     return {};
   }
 
   const SafetensorsFile& file_;
   const ModelPlan& plan_;
   SequenceState& state_;
+  int64_t position_ = 0;
   size_t seen_ = 0;
+  std::vector<Cache> caches_;
+  std::vector<Recurrence> recurrences_;
 };
 
 }  // namespace
@@ -170,15 +198,18 @@ Status write_state(const std::string& path, const ModelPlan& plan, const Sequenc
 }
 
 Result<StateFileContent> read_state(const std::string& path, const ModelPlan& plan, const std::string& model,
-                                    SequenceState& state) {
+                                    SequenceState& state, const AcceptContent& accept) {
   FATHOM_ASSIGN(const SafetensorsFile file, SafetensorsFile::open(path));
-  return read_state(file, plan, model, state);
+  return read_state(file, plan, model, state, accept);
 }
 
 Result<StateFileContent> read_state(const SafetensorsFile& file, const ModelPlan& plan,
-                                    const std::string& model, SequenceState& state) {
-  Result<StateFileContent> content = Reader(file, plan, state).read(model);
-  if (!content.ok()) state.reset();
+                                    const std::string& model, SequenceState& state,
+                                    const AcceptContent& accept) {
+  Reader reader(file, plan, state);
+  FATHOM_ASSIGN(StateFileContent content, reader.check(model));
+  if (accept) FATHOM_TRY(accept(content));
+  reader.fill();
   return content;
 }
 

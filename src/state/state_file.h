@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,13 +23,17 @@ struct StateFileContent {
 Status write_state(const std::string& path, const ModelPlan& plan, const SequenceState& state,
                    const StateFileContent& content);
 
-// Fills `state`, made for the plan, and gives the rest of the content. Errors, which leave the state empty:
-// what the file says, where it is wrong or not of this plan and type; another model; more tokens than the
-// state's context; tokens beyond the vocabulary.
+// May refuse what a file holds before any of it is taken.
+using AcceptContent = std::function<Status(const StateFileContent&)>;
+
+// Fills `state`, made for the plan, and gives the rest of the content. Errors, which leave the state as it
+// was: what the file says, where it is wrong or not of this plan and type; another model; more tokens than
+// the state's context; tokens beyond the vocabulary; what `accept` says.
 Result<StateFileContent> read_state(const std::string& path, const ModelPlan& plan, const std::string& model,
-                                    SequenceState& state);
+                                    SequenceState& state, const AcceptContent& accept = {});
 // The same of a file that is open.
 Result<StateFileContent> read_state(const SafetensorsFile& file, const ModelPlan& plan,
-                                    const std::string& model, SequenceState& state);
+                                    const std::string& model, SequenceState& state,
+                                    const AcceptContent& accept = {});
 
 }  // namespace fathom

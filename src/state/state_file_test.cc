@@ -166,11 +166,11 @@ TEST_F(StateFile, EndsInOneSentenceWhereItIsWrong) {
       tensors.push_back({{info.name, info.dtype, info.shape}, file->bytes(info)});
     spoiled.spoil(metadata, tensors);
     ASSERT_TRUE(write_safetensors(path_, tensors, metadata).ok());
-    SequenceState other(plan, 100, 7, DType::kF32);
+    SequenceState other = filled(plan, 20, 100, 7, DType::kF32);
     const Result<StateFileContent> content = read_state(path_, plan, "m", other);
     ASSERT_FALSE(content.ok());
     EXPECT_EQ(content.error().message, path_ + ": " + spoiled.what);
-    expect_same(plan, other, SequenceState(plan, 100, 7, DType::kF32));
+    expect_same(plan, other, filled(plan, 20, 100, 7, DType::kF32));
   }
   SequenceState narrow(plan, 100, 7, DType::kBF16);
   EXPECT_EQ(read_state(good, plan, "m", narrow).error().message,
@@ -184,10 +184,29 @@ TEST_F(StateFile, OfPartOfAFileIsRefused) {
   const auto size = fs::file_size(path_);
   for (const auto cut : {size - 1, size / 2, uintmax_t{7}, uintmax_t{0}}) {
     fs::resize_file(path_, cut);
-    SequenceState other(plan, 100, 7, DType::kF32);
+    SequenceState other = filled(plan, 20, 100, 7, DType::kF32);
     EXPECT_FALSE(read_state(path_, plan, "m", other).ok()) << cut;
-    expect_same(plan, other, SequenceState(plan, 100, 7, DType::kF32));
+    expect_same(plan, other, filled(plan, 20, 100, 7, DType::kF32));
   }
+}
+
+TEST_F(StateFile, ThatIsMissingOrNotWantedLeavesTheStateAsItWas) {
+  const ModelPlan plan = *build_plan(hybrid("sambay", 8));
+  SequenceState other = filled(plan, 20, 100, 7, DType::kF32);
+  EXPECT_FALSE(read_state(path_, plan, "m", other).ok());
+  expect_same(plan, other, filled(plan, 20, 100, 7, DType::kF32));
+  const SequenceState state = filled(plan, 30, 100, 7, DType::kF32);
+  ASSERT_TRUE(write_state(path_, plan, state, {std::vector<int32_t>(30, 5), "m", "a poem"}).ok());
+  const auto no_poems = [](const StateFileContent& content) -> Status {
+    return content.note == "a poem" ? invalid("no poems") : Status();
+  };
+  const Result<StateFileContent> refused = read_state(path_, plan, "m", other, no_poems);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().message, "no poems");
+  expect_same(plan, other, filled(plan, 20, 100, 7, DType::kF32));
+  // The same state takes a file that is right.
+  ASSERT_TRUE(read_state(path_, plan, "m", other).ok());
+  expect_same(plan, other, state);
 }
 
 }  // namespace

@@ -44,9 +44,12 @@ std::vector<TensorView> optimizer_views(const ModelPlan& plan, const OptimizerSt
   return views;
 }
 
+// More than any run reaches, and little enough that a run that goes on adds to it without overflow.
+constexpr uint64_t kMostCounted = uint64_t{1} << 60;
+
 Result<int64_t> count(const nlohmann::json& json, const char* key) {
   const auto found = json.find(key);
-  if (found == json.end() || !found->is_number_unsigned() || found->get<uint64_t>() > INT64_MAX) {
+  if (found == json.end() || !found->is_number_unsigned() || found->get<uint64_t>() > kMostCounted) {
     return invalid(std::string(key) + " is missing or no count");
   }
   return found->get<int64_t>();
@@ -103,7 +106,8 @@ Status write_checkpoint(const std::string& path, const ModelPlan& plan, const Pa
   std::vector<std::vector<uint8_t>> storage;
   ModelDirectoryContent content;
   content.config = nlohmann::ordered_json::parse(write_config_json(plan.spec));
-  content.generation_config = nlohmann::ordered_json{{"eos_token_id", data.end_of_document}};
+  if (data.end_of_document)
+    content.generation_config = nlohmann::ordered_json{{"eos_token_id", *data.end_of_document}};
   content.files = data.tokenizer_files;
   content.tensors = checkpoint_views(
       plan, naming_of(plan), DType::kF32, [&](int32_t param) { return parameters.values(param); }, storage);

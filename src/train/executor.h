@@ -37,8 +37,10 @@ struct ForwardOptions {
   std::vector<uint8_t> replay_depths;  // kReplay: passes that each row of the batch makes
   double loss_scale = 1;               // multiplies the sum of negative log-likelihoods
   double label_smoothing = 0;
-  int64_t accumulation = 1;  // micro-batches whose losses a step adds up: divides the router's losses, see
-                             // RouterSpec::loss_per_step
+  // Divides the router's losses, see RouterSpec::loss_per_step: the micro-batches whose losses a step adds
+  // up. The published code takes the labels that count in a step over the places of one micro-batch, which is
+  // the same where every place has a label.
+  double accumulation = 1;
   std::optional<DropoutCall> dropout;        // in training; nothing: nothing is dropped
   AttentionDropoutShares attention_dropout;  // with `dropout`
   double capacity_warmup = 1;  // part of the capacity warm-up done, 0..1 (1: the plan's capacities)

@@ -250,15 +250,16 @@ class Run {
       const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
       // Also when stopped: a run that goes on does not come back to this step.
       if (data_.valid && (last || due(train.eval_every))) FATHOM_TRY(evaluate(last));
-      if (due(train.sample_every) && !stopped) {
-        for (TrainObserver* observer : request_.observers)
-          observer->on_sample(state_.step, plan_, parameters_);
-      }
       if (last || stopped || due(train.save_every)) FATHOM_TRY(save());
       if (stopped) {
         return Error{"stopped after step " + std::to_string(state_.step) + "; --resume continues from " +
                          request_.directory + "/" + checkpoint_name(state_.step),
                      ErrorKind::kCancelled};
+      }
+      // Last: what goes wrong in a sample costs no step that a checkpoint was due for.
+      if (due(train.sample_every)) {
+        for (TrainObserver* observer : request_.observers)
+          observer->on_sample(state_.step, plan_, parameters_);
       }
     }
     return {};

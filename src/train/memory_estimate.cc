@@ -139,7 +139,7 @@ int64_t activation_bytes(const ModelPlan& plan, const MemoryShape& shape) {
       4.0 * 3 * static_cast<double>(hidden);  // embedding, final norm, gradient of the head's input
   double most_backward = 0;                   // of one layer, which with checkpointing runs again first
   for_each_unrolled_layer(plan, [&](const Segment& segment, const Layer& layer, int32_t depth) {
-    const double share = segment.router ? segment.router->spec.capacity[static_cast<size_t>(depth)] : 1.0;
+    const double share = running_share(segment, depth);
     const KeySource source = key_source(segment, layer, depth);
     const bool reads_first = source == KeySource::kFirstDepth || source == KeySource::kMerged;
     const int64_t keys = key_bytes(layer);

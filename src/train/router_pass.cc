@@ -112,11 +112,14 @@ Tensor RouterPass::run_expert_choice(const Segment& segment, Tensor hidden, cons
     note_pass(spec, std::move(pass), scores, deciding, kept);
     if (kept.empty()) break;
     const bool all_kept = static_cast<int64_t>(kept.size()) == candidates.rows.count();
+    // The first pass writes keys of all rows where later ones read them; those not kept leave nothing else.
+    const bool all_run = all_kept || (depth == 0 && segment.kv != KvMode::kRecursionWise);
     // A node of its own: gradients of what the layers read are added up here, then to those of other
     // readers.
-    Tensor y = all_kept ? x.view_as(x) : gather_rows(x, kept);
+    Tensor y = all_run ? x.view_as(x) : gather_rows(x, kept);
     Rows rows = subset(candidates.rows, kept);
-    y = run_layers_(segment, depth, y, rows);
+    y = run_layers_(segment, depth, y, all_run ? candidates.rows : rows);
+    if (all_run && !all_kept) y = gather_rows(y, kept);
     Tensor weights;
     if (segment.combine == Combine::kWeighted)
       weights = all_kept ? scores.weights.view({-1}) : picked(scores.weights, kept);
@@ -271,8 +274,7 @@ void RouterPass::note_pass(const RouterSpec& spec, RoutedPass pass, const Router
     if (spec.loss == RouterLoss::kAuxRouter) {
       add(aux_loss_, bce);
     } else {
-      const double calls = spec.loss_per_step ? static_cast<double>(options_.accumulation) : 1.0;
-      add(loss_, bce * (spec.loss_coefficient / calls));
+      add(loss_, bce * (spec.loss_coefficient / (spec.loss_per_step ? options_.accumulation : 1.0)));
     }
   }
   if (spec.z_coefficient > 0 && !spec.random) {

@@ -135,7 +135,7 @@ Result<RunData> open_run_data(const DataConfig& config, int64_t vocab_size, cons
                    " tokens, the model's vocab_size is " + std::to_string(vocab_size));
   }
   RunData data;
-  data.end_of_document = encoder.end_of_document.value_or(0);
+  data.end_of_document = encoder.end_of_document;
   data.tokenizer_files = encoder.files;
   const Opener opener{config, encoder, directory, scratch};
   const auto rows_of = [&](const std::shared_ptr<const TokenStream>& stream) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,7 +23,7 @@ struct TrainSource {
 struct RunData {
   std::vector<TrainSource> sources;         // of the training data, in the order of the configuration
   std::shared_ptr<const PackedRows> valid;  // null without validation data
-  int32_t end_of_document = 0;
+  std::optional<int32_t> end_of_document;   // none: the tokenizer has no token that ends a text
   // Files that make a checkpoint readable as text: name, content.
   std::vector<std::pair<std::string, std::string>> tokenizer_files;
 

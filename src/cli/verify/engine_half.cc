@@ -197,6 +197,24 @@ Status verify_decoding(ModelCase& c, Report& report, Executor& executor,
   return {};
 }
 
+// What was recorded of a forward pass in training mode that evaluation does not repeat. The training half
+// compares logits and what the routers did; nobody the rest.
+void leave_to_training(ModelCase& c, Report& report) {
+  std::string untouched;
+  for (const std::string& tensor : c.io.unseen()) {
+    const bool hidden = tensor.starts_with("hidden."), cache = tensor.starts_with("cache.");
+    if (tensor != "logits" && !tensor.starts_with("router.") && !hidden && !cache) continue;
+    c.io.mark(tensor);
+    if (hidden || cache) untouched += (untouched.empty() ? "" : ", ") + tensor;
+  }
+  if (untouched.empty()) return;
+  report.note("not compared, being of a training call that differs from evaluation: " + untouched);
+}
+
+bool has_memory(const ModelPlan& plan) {
+  return std::ranges::any_of(plan.slots, [](const Slot& slot) { return slot.kind == SlotKind::kGmuMemory; });
+}
+
 }  // namespace
 
 Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
@@ -210,6 +228,12 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
   if (c.io.has("prefill.logits")) FATHOM_TRY(verify_states(c, report, executor, sequences));
   // What the published code makes of a batch whose sequences it mixes up: recorded, and not to be equalled.
   c.io.mark("as_released.logits");
+  if (c.io.has("gmu_memory") && !has_memory(c.plan)) {
+    c.io.mark("gmu_memory");
+    report.note("gmu_memory is not compared: no layer of this model reads it, so none leaves it");
+  }
+  const bool evaluated = !c.training_differs();
+  const std::string logits_name = evaluated ? "logits" : "eval.logits";
 
   const int64_t vocab = c.plan.dims.vocab_size;
   RowTensors whole(c), token_by_token(c);
@@ -230,8 +254,7 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
     states.back()->begin_at(sequence.first_position);
     const ForwardResult forward = executor.forward(*states.back(), sequence.tokens, options);
     const std::vector<uint8_t> depths(forward.depths.begin(), forward.depths.end());
-    whole.add("logits", Kind::kLogits, sequence, forward.logits, vocab);
-    whole.add("eval.logits", Kind::kLogits, sequence, forward.logits, vocab);
+    whole.add(logits_name, Kind::kLogits, sequence, forward.logits, vocab);
     whole.add("per_sample.logits", Kind::kLogits, sequence, forward.logits, vocab);
     for (int64_t r = 0; r < static_cast<int64_t>(sequence.labels.size()); ++r) {
       const int32_t label = sequence.labels[static_cast<size_t>(r)];
@@ -240,7 +263,7 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
       ++predicted;
     }
     const int64_t hidden_size = c.plan.dims.hidden_size;
-    for (int64_t i = 0; c.io.has("hidden." + std::to_string(i)); ++i) {
+    for (int64_t i = 0; evaluated && c.io.has("hidden." + std::to_string(i)); ++i) {
       const std::string name = hidden_name(c, watched, i);
       if (!watched.values.contains(name))
         return invalid(c.path + ": the model has no hidden." + std::to_string(i));
@@ -255,7 +278,7 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
     }
     add_shared_keys(c, *states.back(), sequence, whole);
     for (const Segment& segment : c.plan.segments) {
-      if (!segment.router) continue;
+      if (!segment.router || !evaluated) continue;
       if (segment.router->spec.kind == RouterKind::kExpertChoice) {
         router.add(watched, sequence, segment.repeat);
       } else {
@@ -281,12 +304,13 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
       const float* row = executor.forward(state, std::span(sequence.tokens).subspan(t, 1), one).logits;
       logits.insert(logits.end(), row, row + vocab);
     }
-    token_by_token.add("logits", Kind::kLogits, sequence, logits.data(), vocab);
+    token_by_token.add(logits_name, Kind::kLogits, sequence, logits.data(), vocab);
   }
   whole.report(report);
   token_by_token.report(report, " (token by token)");
   router.report(c, report);
-  compare_caches(c, states, sequences, report);
+  if (evaluated) compare_caches(c, states, sequences, report);
+  if (!evaluated) leave_to_training(c, report);
   if (c.io.has("scalar.eval.loss_mean") && predicted > 0) {
     report.compare("engine", "scalar.eval.loss_mean", Kind::kLosses, nll / static_cast<double>(predicted),
                    c.io.at("scalar.eval.loss_mean").values.front());

@@ -1,6 +1,8 @@
 // Cases of initialisation: the table of rules, and weights that a rule made from those of a vanilla model.
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <functional>
 #include <map>
 #include <numeric>
 #include <random>
@@ -98,13 +100,146 @@ Status compare_reduced_row(const json& row, std::map<std::string, Tally>& tallie
   return {};
 }
 
-// Whether values look like Normal(0, deviation): a published recursive class does not find its head in the
-// file of a tied vanilla model, and takes it for untrained. Ours starts as a copy of the embedding.
-bool is_drawn(const std::vector<float>& values, double deviation) {
+// Values of every parameter of a model.
+using Values = std::vector<std::vector<float>>;
+
+Values values_of(const ModelPlan& plan, float value) {
+  Values values;
+  for (const Param& param : plan.params) values.emplace_back(static_cast<size_t>(elements_of(param)), value);
+  return values;
+}
+
+std::function<std::span<float>(int32_t)> into(Values& values) {
+  return [&values](int32_t param) { return std::span<float>(values[static_cast<size_t>(param)]); };
+}
+
+// Layers of a file of a vanilla model.
+int64_t layers_in(const WeightFiles& files) {
+  const std::string prefix = "model.layers.";
+  int64_t layers = 0;
+  for (const StoredTensor& stored : files.tensors()) {
+    const std::string& name = stored.info->name;
+    if (name.starts_with(prefix))
+      layers = std::max<int64_t>(layers, std::atoll(name.c_str() + prefix.size()) + 1);
+  }
+  return layers;
+}
+
+// Whether the root of the mean square is `deviation`, as far as that many draws tell.
+bool has_deviation(const std::vector<float>& values, double deviation) {
   double squares = 0;
   for (float value : values) squares += double{value} * value;
   const auto count = static_cast<double>(values.size());
   return std::fabs(std::sqrt(squares / count) / deviation - 1) < 4 / std::sqrt(2 * count);
+}
+
+// Whether values look like fresh ones of this kind.
+bool is_drawn(const std::vector<float>& values, const Init& init) {
+  switch (init.kind) {
+    case InitKind::kNormal:
+      return has_deviation(values, init.a);
+    case InitKind::kUniform:
+      return has_deviation(values, init.a / std::sqrt(3.0)) && std::ranges::all_of(values, [&](float value) {
+               return std::fabs(value) <= init.a * (1 + 1e-6);
+             });
+    case InitKind::kConstant:
+      return std::ranges::all_of(values, [&](float value) { return value == static_cast<float>(init.a); });
+    default:
+      return false;  // of no layer that is shared
+  }
+}
+
+// Whether a parameter is of the attention of a layer under expert choice, which the published class makes
+// anew, with its library's default for linear layers, after the rule has filled it (9.1).
+bool made_anew(const ModelPlan& plan, size_t param) {
+  if (plan.params[param].role != ParamRole::kMatrix) return false;
+  const std::string& name = plan.params[param].name;
+  for (const Segment& segment : plan.segments) {
+    if (!segment.router || segment.router->spec.kind != RouterKind::kExpertChoice) continue;
+    for (const Layer& layer : segment.layers) {
+      if (name.starts_with("layers." + std::to_string(layer.index) + ".attention.")) return true;
+    }
+  }
+  return false;
+}
+
+// What a case compares: the models, the recorded weights, and those that the rule makes.
+struct Uptraining {
+  ModelPlan plan;
+  WeightFiles source;
+  bool tied = false;  // the vanilla model's head
+  Values recorded;
+
+  // NaN where the vanilla model has nothing to fill a parameter with.
+  Result<Values> made(const DrawPlaces& draw) const {
+    Values values = values_of(plan, std::nanf(""));
+    FATHOM_TRY(read_uptrained(plan, source, tied, draw, into(values)));
+    return values;
+  }
+};
+
+// The places that the rule random drew, read off the recorded weights: for each shared layer the first whose
+// tensors are equal to the last bit. Error: a layer has none, or none that ascends.
+Result<std::vector<int32_t>> places_drawn(const Uptraining& c) {
+  int32_t first = 0, places = 0, count = 0;
+  const auto ask = [&](int32_t from, int32_t of, int32_t drawn) {
+    first = from;
+    places = of;
+    count = drawn;
+    return std::vector<int32_t>(static_cast<size_t>(drawn), from);
+  };
+  FATHOM_TRY(c.made(ask));
+  std::vector<std::string> layers;  // the shared ones, in order
+  for (const Segment& segment : c.plan.segments) {
+    for (const Layer& layer : segment.layers) layers.push_back("layers." + std::to_string(layer.index) + ".");
+  }
+  if (static_cast<int32_t>(layers.size()) > count) layers = {layers.begin() + 1, layers.end() - 1};
+  std::vector<int32_t> drawn;
+  for (int32_t place = first; place < first + places && drawn.size() < layers.size(); ++place) {
+    FATHOM_ASSIGN(const Values all, c.made([&](int32_t, int32_t, int32_t) {
+      return std::vector<int32_t>(static_cast<size_t>(count), place);
+    }));
+    const std::string& layer = layers[drawn.size()];
+    bool equal = true;
+    for (size_t p = 0; p < all.size(); ++p) {
+      const bool counts = c.plan.params[p].name.starts_with(layer) && !std::isnan(all[p].front());
+      if (counts && !made_anew(c.plan, p)) equal &= all[p] == c.recorded[p];
+    }
+    if (equal) drawn.push_back(place);
+  }
+  if (drawn.size() < layers.size()) {
+    return invalid("rule random: of " + std::to_string(layers.size()) + " shared layers " +
+                   std::to_string(drawn.size()) +
+                   " are found among the vanilla model's, each behind the one before");
+  }
+  return drawn;
+}
+
+// DoRA's magnitudes start as the norms of the rows of their matrices, before anything else fills an adapter.
+void compare_magnitudes(const Uptraining& c, Report& report) {
+  for_each_unrolled_layer(c.plan, [&](const Segment&, const Layer& layer, int32_t depth) {
+    for (const AdaptedMatrix& matrix : adapted_matrices(layer)) {
+      const ParamRef& magnitude = matrix.adapter->magnitude;
+      if (!magnitude.present()) continue;
+      const std::vector<float>& weight = c.recorded[static_cast<size_t>(matrix.weight.at(depth))];
+      const std::vector<float>& recorded = c.recorded[static_cast<size_t>(magnitude.at(depth))];
+      const size_t columns = weight.size() / recorded.size();
+      std::vector<double> squares(recorded.size());
+      for (size_t i = 0; i < weight.size(); ++i) squares[i / columns] += double{weight[i]} * weight[i];
+      std::vector<float> norms;
+      for (double sum : squares) norms.push_back(static_cast<float>(std::sqrt(sum)));
+      report.compare("weights", c.plan.params[static_cast<size_t>(magnitude.at(depth))].name,
+                     Kind::kParameters, norms, recorded);
+    }
+  });
+}
+
+// A parameter that the vanilla model has not, or that the published code did not take from it.
+void compare_drawn(const Uptraining& c, const std::string& what, size_t param, const Init& init,
+                   Report& report) {
+  Tally tally;
+  tally.expect(is_drawn(c.recorded[param], init), true);
+  tally.report(report, "weights", what + ": drawn anew by the published code");
 }
 
 }  // namespace
@@ -130,34 +265,45 @@ Status verify_init_rules(const CaseRequest& request, Report& report, Parallel& /
 }
 
 Status verify_uptrained_weights(const CaseRequest& request, Report& report, Parallel& /*parallel*/) {
-  FATHOM_ASSIGN(const ModelSpec spec, load_spec(request.directory));
+  FATHOM_ASSIGN(ModelSpec spec, load_spec(request.directory));
   if (!spec.initialization)
     return invalid(request.directory + "/config.json: authors_config.recursive.initialization is missing");
-  FATHOM_ASSIGN(const ModelPlan plan, build_plan(spec));
-  FATHOM_ASSIGN(const WeightFiles source, WeightFiles::open(request.directory + "/source.safetensors"));
+  Uptraining c;
+  FATHOM_ASSIGN(c.source, WeightFiles::open(request.directory + "/source.safetensors"));
   FATHOM_ASSIGN(const WeightFiles recorded, WeightFiles::open(request.directory + "/weights.safetensors"));
-  std::vector<std::vector<float>> got, expected;
-  for (const Param& param : plan.params) {
-    got.emplace_back(static_cast<size_t>(elements_of(param)));
-    expected.emplace_back(static_cast<size_t>(elements_of(param)));
+  // The configuration may say how many layers are left.
+  spec.num_hidden_layers = std::max(spec.num_hidden_layers, layers_in(c.source));
+  FATHOM_ASSIGN(c.plan, build_plan(spec));
+  // The published class of recursive models finds no head in the file of a tied one, and draws it.
+  c.tied = c.source.find("lm_head.weight") == nullptr;
+  c.recorded = values_of(c.plan, 0);
+  FATHOM_TRY(read_parameters(c.plan, naming_of(c.plan), recorded, into(c.recorded)));
+
+  DrawPlaces draw = draw_with(0);
+  if (spec.initialization == Initialization::kRandom) {
+    FATHOM_ASSIGN(const std::vector<int32_t> drawn, places_drawn(c));
+    draw = [drawn](int32_t, int32_t, int32_t) { return drawn; };
   }
-  const auto into = [](std::vector<std::vector<float>>& values) {
-    return [&values](int32_t param) { return std::span<float>(values[static_cast<size_t>(param)]); };
-  };
-  // The vanilla models of these cases are tied: the file has no head.
-  const bool tied = source.find("lm_head.weight") == nullptr;
-  FATHOM_TRY(read_uptrained(plan, source, tied, draw_with(0), into(got)));
-  FATHOM_TRY(read_parameters(plan, naming_of(plan), recorded, into(expected)));
-  for (size_t p = 0; p < got.size(); ++p) {
-    const Param& param = plan.params[p];
-    if (param.role == ParamRole::kHead) {
-      Tally tally;
-      tally.expect(is_drawn(expected[p], param.init.a), true);
-      tally.report(report, "weights", "head: drawn anew by the published code");
-      continue;
+  FATHOM_ASSIGN(const Values made, c.made(draw));
+  const bool by_products = spec.relaxation && spec.relaxation->svd_init != SvdInit::kNone;
+  for (size_t p = 0; p < made.size(); ++p) {
+    const Param& param = c.plan.params[p];
+    if (param.role == ParamRole::kHead && c.tied) {
+      compare_drawn(c, "head", p, param.init, report);
+    } else if (!std::isnan(made[p].front())) {
+      const Init anew{.kind = InitKind::kUniform,
+                      .a = 1 / std::sqrt(static_cast<double>(param.shape.back()))};
+      if (made_anew(c.plan, p) && made[p] != c.recorded[p] && is_drawn(c.recorded[p], anew)) {
+        compare_drawn(c, param.name, p, anew, report);
+      } else {
+        report.compare("weights", param.name, Kind::kSelections, made[p], c.recorded[p]);
+      }
+    } else if (param.init.kind != InitKind::kRowNorms &&
+               !(by_products && param.role == ParamRole::kAdapterMatrix)) {
+      compare_drawn(c, param.name, p, param.init, report);  // the training half compares products
     }
-    report.compare("weights", param.name, Kind::kSelections, got[p], expected[p]);
   }
+  compare_magnitudes(c, report);
   return {};
 }
 

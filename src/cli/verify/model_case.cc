@@ -23,8 +23,8 @@ void take_suggestion(const nlohmann::json& suggested, const std::string& word, d
 
 // Ten times what float arithmetic cost the recording itself, where that is more than the limit: another float
 // program cannot be expected nearer.
-void allow_for_float(const nlohmann::json& record, const char* measured, double& limit) {
-  const auto found = record.find("fp32_vs_fp64");
+void allow_for_float(const nlohmann::json& record, const char* group, const char* measured, double& limit) {
+  const auto found = record.find(group);
   if (found == record.end() || !found->is_object()) return;
   if (const auto error = found->find(measured); error != found->end() && error->is_number())
     limit = std::max(limit, std::min(10 * error->get<double>(), 10 * limit));
@@ -38,9 +38,11 @@ Limits limits_of(Family family, const nlohmann::json& record) {
     limits.states = 1e-4;
     limits.gradients = 1e-4;
     limits.gradient_measure = Measure::kOfLargest;
-    allow_for_float(record, "max_abs_logits", limits.logits);
-    allow_for_float(record, "max_abs_hidden_or_memory", limits.states);
-    allow_for_float(record, "max_grad_error_relative_to_tensor_max", limits.gradients);
+    allow_for_float(record, "fp32_vs_fp64", "max_abs_logits", limits.logits);
+    allow_for_float(record, "fp32_vs_fp64", "max_abs_hidden_or_memory", limits.states);
+    allow_for_float(record, "fp32_vs_fp64", "max_grad_error_relative_to_tensor_max", limits.gradients);
+    for (double* limit : {&limits.logits, &limits.states})
+      allow_for_float(record, "max_abs_difference", "logits_fp32_vs_fp64", *limit);
   }
   if (record.contains("suggested_tolerance") && record["suggested_tolerance"].is_object()) {
     const nlohmann::json& suggested = record["suggested_tolerance"];
@@ -59,6 +61,14 @@ std::string weights_file(const std::string& directory) {
 }
 
 }  // namespace
+
+bool ModelCase::training_differs() const {
+  if (io.has("eval.logits")) return true;
+  return std::ranges::any_of(plan.segments, [](const Segment& segment) {
+    return segment.router &&
+           (segment.router->spec.capacity_warmup_steps > 1 || segment.router->spec.balance_warmup_steps > 1);
+  });
+}
 
 Result<ModelCase> open_model_case(const std::string& directory, const std::string& name) {
   ModelCase c;
@@ -158,16 +168,24 @@ Result<std::vector<CaseSequence>> sequences_of(ModelCase& c, const std::string& 
       }
       sequence.labels.push_back(static_cast<int32_t>(label));
     }
+    // The published positions of this family count the padding before a row.
+    if (c.family == Family::kRecursions && !sequence.places.empty())
+      sequence.first_position = sequence.places.front();
     sequences.push_back(std::move(sequence));
   }
   return sequences;
 }
 
+namespace {
+
+// Micro-batches of the step that the case is one of.
 int64_t accumulation_of(const ModelCase& c) {
   const auto found = c.record.find("accumulation_A");
   const bool given = found != c.record.end() && found->is_number_integer() && *found > 0;
   return given ? found->get<int64_t>() : 1;
 }
+
+}  // namespace
 
 double items_in_batch(ModelCase& c, const std::vector<CaseSequence>& sequences) {
   int64_t counted = 0;
@@ -176,6 +194,12 @@ double items_in_batch(ModelCase& c, const std::vector<CaseSequence>& sequences) 
   if (c.family == Family::kHybrid || !c.io.has("labels")) return static_cast<double>(counted);
   counted = std::ranges::count_if(c.io.at("labels").ids, [](int64_t label) { return label != kIgnored; });
   return static_cast<double>(counted) * static_cast<double>(accumulation_of(c));
+}
+
+double router_divisor(ModelCase& c, const std::vector<CaseSequence>& sequences) {
+  const double items = items_in_batch(c, sequences);
+  const auto places = static_cast<double>(c.io.at("input_ids").ids.size());
+  return items > 0 && places > 0 ? items / places : 1;
 }
 
 std::vector<float> router_draws(ModelCase& c, const CaseSequence& sequence) {

@@ -34,14 +34,15 @@ struct ModelCase {
   bool training_steps() const { return record.contains("micro_batches") || optimizer_steps(); }
   bool optimizer_steps() const { return record.contains("log_fp32"); }  // of the hybrids
   bool warmup_calls() const { return record.contains("calls"); }
+
+  // Whether the recorded forward pass, which is in training mode and the first call, computes something else
+  // than evaluation does: a warm-up is on, or the case has logits of both.
+  bool training_differs() const;
 };
 
 // Reads a case. kNotSupported ("not supported yet: X") for what has no plan. Limits are those of the family's
 // README, or the case's own `suggested_tolerance`.
 Result<ModelCase> open_model_case(const std::string& directory, const std::string& name);
-
-// Micro-batches of the step that the case is one of.
-int64_t accumulation_of(const ModelCase& c);
 
 // One sequence of a case's batch, padding taken out where it can be; of a row of several documents, one of
 // them.
@@ -66,6 +67,10 @@ std::vector<float> router_draws(ModelCase& c, const CaseSequence& sequence);
 // What the sum of losses is divided by. The recursion family counts all labels that are not ignored, before
 // the shift takes one of each row away, and all micro-batches of a step.
 double items_in_batch(ModelCase& c, const std::vector<CaseSequence>& sequences);
+
+// What the published code divides the losses of a router by: those items over the places of `input_ids`,
+// padding among them. 1 without labels.
+double router_divisor(ModelCase& c, const std::vector<CaseSequence>& sequences);
 
 // Of one prediction, in nats.
 double negative_log_likelihood(std::span<const float> logits, int32_t label);

@@ -27,7 +27,16 @@ Status ModuleCase::known_keys(std::initializer_list<const char*> keys) const {
 }
 
 void ModuleCase::check_gradient(const std::string& tensor, std::span<const float> got) {
-  report.compare("kernels", tensor, Kind::kGradients, got, io.at(tensor).values);
+  if (io.has(tensor)) report.compare("kernels", tensor, Kind::kGradients, got, io.at(tensor).values);
+}
+
+void ModuleCase::check_states(const std::string& prefix, std::span<const float> conv,
+                              std::span<const float> ssm) {
+  if (io.has(prefix + ".conv")) {
+    report.compare("kernels", prefix + ".conv", Kind::kModules, conv,
+                   last_conv_inputs(io.at(prefix + ".conv")));
+  }
+  check(prefix + ".ssm", ssm);
 }
 
 namespace {
@@ -90,6 +99,15 @@ Values last_conv_inputs(const RecordedTensor& recorded) {
             recorded.values[static_cast<size_t>((b * channels + i) * conv + k)];
       }
     }
+  }
+  return out;
+}
+
+Values first_positions(const RecordedTensor& tensor, int64_t count) {
+  Values out;
+  for (int64_t b = 0; b < tensor.extent(0); ++b) {
+    const std::span<const float> part = tensor.part(b).first(static_cast<size_t>(count * tensor.extent(2)));
+    out.insert(out.end(), part.begin(), part.end());
   }
   return out;
 }

@@ -27,11 +27,15 @@ struct ModuleCase {
   // Error if config.json has a key besides these.
   Status known_keys(std::initializer_list<const char*> keys) const;
 
+  // Compares where the case has recorded the tensor. (One that it has and nobody compares is an error.)
   void check(const std::string& tensor, std::span<const float> got) {
-    report.compare("kernels", tensor, Kind::kModules, got, io.at(tensor).values);
+    if (io.has(tensor)) report.compare("kernels", tensor, Kind::kModules, got, io.at(tensor).values);
   }
-  // Gradients with respect to inputs and parameters, relative to the tensor's largest value.
+  // Likewise gradients with respect to inputs and parameters, relative to the tensor's largest value.
   void check_gradient(const std::string& tensor, std::span<const float> got);
+  // <prefix>.conv and <prefix>.ssm of a recurrent mixer, where they are recorded. `conv` is as kernels keep
+  // it, see last_conv_inputs().
+  void check_states(const std::string& prefix, std::span<const float> conv, std::span<const float> ssm);
 };
 
 // Compares every tensor of the case, whose module its name says: "module_rmsnorm", "module_mamba1", ...;
@@ -58,6 +62,9 @@ void add_into(Values& sum, std::span<const float> more);
 // The last inputs of a convolution, recorded as [B, channels, conv] with one value more than is kept, as
 // kernels keep them: [B, conv - 1, channels], oldest first.
 Values last_conv_inputs(const RecordedTensor& recorded);
+
+// The first positions of every sequence of [B, T, dim], T at least `count`.
+Values first_positions(const RecordedTensor& tensor, int64_t count);
 
 // Dense products for backward, in double: y = x w^T is kernels::linear.
 std::vector<float> linear(std::span<const float> x, std::span<const float> weight,

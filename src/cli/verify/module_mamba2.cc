@@ -211,17 +211,19 @@ Status run_mamba2(ModuleCase& c) {
     c.check("out.memory", run.y);
     FATHOM_TRY(c.io.expect("grad_out.memory", {batch, length, inner}));
   }
-  if (c.io.has("state.ssm")) {
-    FATHOM_TRY(c.io.expect("state.conv", {batch, s.channels(), s.conv}));
-    c.report.compare("kernels", "state.conv", Kind::kModules, conv_state,
-                     last_conv_inputs(c.io.at("state.conv")));
-    c.check("state.ssm", ssm_state);
-  }
+  c.check_states("state", conv_state, ssm_state);
   // Token by token from there on.
   for (int64_t step = 0; c.io.has("decode." + std::to_string(step) + ".x"); ++step) {
     const std::string name = "decode." + std::to_string(step);
     FATHOM_TRY(c.io.expect(name + ".x", {batch, 1, s.dim}));
     c.check(name + ".y", forward(c, s, c.io.at(name + ".x").values, batch, 1, conv_state, ssm_state, a).out);
+  }
+  c.check_states("decode_end", conv_state, ssm_state);
+  if (length >= 2) {
+    std::ranges::fill(conv_state, 0.0F);
+    std::ranges::fill(ssm_state, 0.0F);
+    forward(c, s, first_positions(*in, 2), batch, 2, conv_state, ssm_state, a);
+    c.check_states("state_after_2_tokens", conv_state, ssm_state);
   }
   backward(c, s, run, in->values, batch, length, a);
   return {};

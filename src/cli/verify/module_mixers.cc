@@ -85,24 +85,28 @@ Status run_attention(ModuleCase& c, bool cross) {
   Projections bias = fused_bias.empty() ? Projections{} : split(layout, fused_bias, head_dim);
 
   Values q = linear(x->values, weight.q, bias.q, rows, dim, q_dim, c.parallel), k, v;
+  int64_t keys = length;  // of which the queries are the last positions
   if (cross) {
-    FATHOM_ASSIGN(const RecordedTensor* in_k, c.io.require("in.k"));
-    FATHOM_ASSIGN(const RecordedTensor* in_v, c.io.require("in.v"));
-    k = in_k->values;
-    v = in_v->values;
+    FATHOM_TRY(c.io.expect("in.k", {batch, -1, kv_heads, head_dim}));
+    const RecordedTensor& in_k = c.io.at("in.k");
+    FATHOM_TRY(c.io.expect("in.v", in_k.shape));
+    keys = in_k.extent(1);
+    if (keys < length) return invalid(c.path + "/io.safetensors: more queries than keys");
+    k = in_k.values;
+    v = c.io.at("in.v").values;
   } else {
     k = linear(x->values, weight.k, bias.k, rows, dim, kv_dim, c.parallel);
     v = linear(x->values, weight.v, bias.v, rows, dim, kv_dim, c.parallel);
   }
 
   std::vector<int32_t> positions;
-  for (int64_t r = 0; r < rows; ++r) positions.push_back(static_cast<int32_t>(r % length));
-  Values cos = values(length * head_dim / 2), sin = values(length * head_dim / 2);
+  for (int64_t r = 0; r < rows; ++r) positions.push_back(static_cast<int32_t>(keys - length + r % length));
+  Values cos = values(keys * head_dim / 2), sin = values(keys * head_dim / 2);
   if (rotary)
-    kernels::rope_table(cos.data(), sin.data(), length, head_dim, c.config.value("rope_base", 10000.0), true);
+    kernels::rope_table(cos.data(), sin.data(), keys, head_dim, c.config.value("rope_base", 10000.0), true);
   const auto rotate = [&](Values& array, int64_t array_heads, bool inverse) {
     if (!rotary) return;
-    kernels::rope_fwd_cpu({array.data(), positions.data(), cos.data(), sin.data(), length, rows, array_heads,
+    kernels::rope_fwd_cpu({array.data(), positions.data(), cos.data(), sin.data(), keys, rows, array_heads,
                            head_dim, array_heads * head_dim, inverse},
                           c.parallel);
   };
@@ -117,7 +121,7 @@ Status run_attention(ModuleCase& c, bool cross) {
       c.config.value("softmax_scale", static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim))));
   AttentionCore core({.batch = batch,
                       .queries = length,
-                      .keys = length,
+                      .keys = keys,
                       .window = window,
                       .heads = heads,
                       .kv_heads = kv_heads,
@@ -143,8 +147,8 @@ Status run_attention(ModuleCase& c, bool cross) {
     c.check_gradient("grad_in.k", grad.k);
     c.check_gradient("grad_in.v", grad.v);
   } else {
-    add_into(grad.k, c.io.at("grad_out.k").values);
-    add_into(grad.v, c.io.at("grad_out.v").values);
+    if (c.io.has("grad_out.k")) add_into(grad.k, c.io.at("grad_out.k").values);
+    if (c.io.has("grad_out.v")) add_into(grad.v, c.io.at("grad_out.v").values);
     rotate(grad.k, kv_heads, true);
     through(1, kv_dim);
     through(2, kv_dim);

@@ -17,10 +17,14 @@ namespace {
 
 using nlohmann::json;
 
-// The family's README: parameters 3e-4, losses 1e-3, both absolute.
-Limits limits_of(Limits limits) {
+// The family's README: parameters 3e-4, losses 1e-3, both absolute; or ten times what float cost the
+// recording, where that is more.
+Limits limits_of(Limits limits, const json& record) {
   limits.parameters = 3e-4;
   limits.losses = 1e-3;
+  const auto cost = record.find("max_abs_parameter_difference_fp32_vs_fp64");
+  if (cost != record.end() && cost->is_number())
+    limits.parameters = std::max(limits.parameters, std::min(10 * cost->get<double>(), 3e-3));
   return limits;
 }
 
@@ -136,7 +140,7 @@ Result<train::Batch> batch_of(ModelCase& c, int64_t index) {
 }  // namespace
 
 Status verify_optimizer_steps(ModelCase& c, Report& report) {
-  report = Report(c.name, limits_of(c.limits));
+  report = Report(c.name, limits_of(c.limits, c.record));
   FATHOM_ASSIGN(const Recording recording, read_recording(c));
   compare_groups(c, recording, report);
   train::Parameters parameters(c.plan);

@@ -103,7 +103,7 @@ Status apply_tolerance(const std::vector<std::string>& flags, Limits& limits) {
     char* end = nullptr;
     const double value = std::strtod(number.c_str(), &end);
     if (number.empty() || *end != '\0' || !(value >= 0)) {
-      return invalid("--tolerance " + flag + ": \"" + number + "\" is not a number of at least 0");
+      return wrong_usage("--tolerance " + flag + ": \"" + number + "\" is not a number of at least 0");
     }
     bool known = name.empty();
     const auto set = [&](const char* word, double& limit) {
@@ -119,8 +119,8 @@ Status apply_tolerance(const std::vector<std::string>& flags, Limits& limits) {
     set("parameters", limits.parameters);
     set("gates", limits.gates);
     if (!known) {
-      return invalid("--tolerance " + flag + ": unknown name \"" + name +
-                     "\", expected logits, losses, gradients, states, modules, parameters or gates");
+      return wrong_usage("--tolerance " + flag + ": unknown name \"" + name +
+                         "\", expected logits, losses, gradients, states, modules, parameters or gates");
     }
   }
   return {};

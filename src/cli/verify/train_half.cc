@@ -5,6 +5,7 @@
 
 #include "plan/spec_words.h"
 #include "train/executor.h"
+#include "train/router_schedule.h"
 #include "train/svd_start.h"
 #include "weights/checkpoint.h"
 #include "weights/uptraining.h"
@@ -65,8 +66,20 @@ std::span<const float> values_of(const at::Tensor& tensor) {
   return {tensor.const_data_ptr<float>(), static_cast<size_t>(tensor.numel())};
 }
 
-// Rows of token choice are all rows of the batch, in their order.
-void compare_choice(ModelCase& c, Report& report, const train::TokenChoice& choice) {
+// The biases of load balancing, empty without any.
+std::vector<float> biases_of(const ModelPlan& plan, const train::Parameters& parameters) {
+  for (const Segment& segment : plan.segments) {
+    if (!segment.router || !segment.router->bias.present()) continue;
+    const std::span<const float> bias = parameters.values(segment.router->bias.at(0));
+    return {bias.begin(), bias.end()};
+  }
+  return {};
+}
+
+// Rows of token choice are all rows of the batch, in their order. `biases` are those that the call began
+// with: a forced one takes them away after its scores were made.
+void compare_choice(ModelCase& c, Report& report, const train::TokenChoice& choice,
+                    const std::vector<float>& biases) {
   compare_scalar(c, report, "router.balancing_loss", choice.balancing_loss);
   compare_scalar(c, report, "scalar.balancing_loss", choice.balancing_loss);
   const auto compare = [&](const std::string& name, Kind kind, const std::vector<float>& got) {
@@ -79,11 +92,16 @@ void compare_choice(ModelCase& c, Report& report, const train::TokenChoice& choi
   const std::span<const float> logits = values_of(choice.logits);
   compare("router.balancing_ratio", Kind::kLosses, {choice.load.begin(), choice.load.end()});
   compare("router.logits", Kind::kLogits, {logits.begin(), logits.end()});
+  const std::span<const float> weights = values_of(choice.weights);
+  std::vector<float> deciding(weights.begin(), weights.end());
+  for (size_t i = 0; i < deciding.size() && !biases.empty(); ++i) deciding[i] += biases[i % biases.size()];
+  compare("router.scores_for_argmax", Kind::kLogits, deciding);
   compare("router.depth_index", Kind::kSelections, {choice.chosen.begin(), choice.chosen.end()});
 }
 
 void compare_router(ModelCase& c, Report& report, const std::vector<CaseSequence>& sequences,
-                    const train::Batch& batch, const train::ForwardResult& result) {
+                    const train::Batch& batch, const train::ForwardResult& result,
+                    const std::vector<float>& biases) {
   const auto place = [&](int32_t row) {
     for (size_t s = 0; s < batch.sequences.size(); ++s) {
       if (row < batch.sequences[s].end) {
@@ -93,7 +111,7 @@ void compare_router(ModelCase& c, Report& report, const std::vector<CaseSequence
     return -1.0F;
   };
   if (result.choice) {
-    compare_choice(c, report, *result.choice);
+    compare_choice(c, report, *result.choice, biases);
     return;
   }
   double accuracy = 0, overlap = 0;
@@ -106,13 +124,23 @@ void compare_router(ModelCase& c, Report& report, const std::vector<CaseSequence
     compare_scalar(c, report, name + ".sampling_topk_acc", pass.overlap);
     compare_scalar(c, report, name + ".router_z_loss", pass.z_loss);
     overlap += pass.overlap / static_cast<double>(result.passes.size());
-    std::vector<float> kept;
-    for (int32_t row : pass.kept) kept.push_back(place(row));
-    if (c.io.has(name + ".selected")) {
-      const std::vector<int64_t>& ids = c.io.at(name + ".selected").ids;
-      report.compare("train", name + ".selected", Kind::kSelections, kept,
-                     std::vector<float>(ids.begin(), ids.end()));
+    std::vector<float> kept, candidates, weights;
+    const std::span<const float> all = values_of(pass.weights);
+    for (size_t i = 0; i < pass.candidates.size(); ++i) {
+      candidates.push_back(place(pass.candidates[i]));
+      if (kept.size() == pass.kept.size() || pass.kept[kept.size()] != pass.candidates[i]) continue;
+      kept.push_back(candidates.back());
+      weights.push_back(all[i]);
     }
+    const auto compare_places = [&](const std::string& tensor, const std::vector<float>& got) {
+      if (!c.io.has(tensor)) return;
+      const std::vector<int64_t>& ids = c.io.at(tensor).ids;
+      report.compare("train", tensor, Kind::kSelections, got, std::vector<float>(ids.begin(), ids.end()));
+    };
+    compare_places(name + ".candidates", candidates);
+    compare_places(name + ".selected", kept);
+    if (c.io.has(name + ".weights"))
+      report.compare("train", name + ".weights", Kind::kLogits, weights, c.io.at(name + ".weights").values);
     if (c.io.has(name + ".logits")) {
       report.compare("train", name + ".logits", Kind::kLogits, values_of(pass.logits),
                      c.io.at(name + ".logits").values);
@@ -185,7 +213,10 @@ Status verify_in_trainer(ModelCase& c, Report& report) {
   options.precision = train::Precision::kF32DoubleSums;
   options.loss_scale = 1.0 / items_in_batch(c, sequences);
   options.want_logits = true;
-  options.accumulation = accumulation_of(c);
+  options.accumulation = router_divisor(c, sequences);
+  train::set_warmups(c.plan, /*call=*/1, options);
+  const std::vector<float> biases = biases_of(c.plan, parameters);
+  train::LoadBalancer(c.plan, parameters).begin_call(options);
   for (const CaseSequence& sequence : sequences) {
     // [depth, rows of all sequences]
     const std::vector<float> draws = router_draws(c, sequence);
@@ -215,12 +246,13 @@ Status verify_in_trainer(ModelCase& c, Report& report) {
   compare_scalar(c, report, "scalar.sampling_loss", result.sampling_loss);
   compare_scalar(c, report, "scalar.router_z_loss", result.z_loss);
   compare_scalar(c, report, "router.router_z_loss", result.z_loss);
-  compare_router(c, report, sequences, batch, result);
+  compare_router(c, report, sequences, batch, result, biases);
   compare_gradients(c, parameters, report);
   if (c.plan.spec.relaxation && c.plan.spec.relaxation->svd_init != SvdInit::kNone)
     FATHOM_TRY(compare_svd_start(c, parameters, report));
   for (const std::string& tensor : c.io.unseen()) {
-    if (belongs_to_training(tensor)) {
+    const bool left_to_us = c.training_differs() && (tensor == "logits" || tensor.starts_with("router."));
+    if (belongs_to_training(tensor) || left_to_us) {
       return invalid(c.path + "/io.safetensors: nothing here answers for tensor " + tensor);
     }
   }

@@ -243,7 +243,7 @@ Status verify_training_steps(ModelCase& c, Report& report) {
       train::ForwardOptions options;
       options.precision = train::Precision::kF32DoubleSums;
       options.loss_scale = 1.0 / recipe.items[static_cast<size_t>(micro)];
-      options.accumulation = recipe.accumulation;
+      options.accumulation = recipe.items[static_cast<size_t>(micro)] / static_cast<double>(batch.rows());
       train::set_warmups(c.plan, micro + 1, options);
       balancer.begin_call(options);
       const train::ForwardResult result = executor.forward(batch, options);
@@ -289,6 +289,7 @@ Status verify_warmup_calls(ModelCase& c, Report& report) {
     options.precision = train::Precision::kF32DoubleSums;
     options.loss_scale = 1.0 / items_in_batch(c, sequences);
     options.want_logits = true;
+    options.accumulation = router_divisor(c, sequences);
     train::set_warmups(c.plan, call, options);
     balancer.begin_call(options);
     const train::ForwardResult result = executor.forward(batch, options);
