@@ -1,6 +1,5 @@
 // fathom bench: how fast a model runs here, and how near that is to what the machine can do.
 #include <ctime>
-#include <fstream>
 #include <iostream>
 #include <memory>
 
@@ -11,6 +10,9 @@
 #include "cli/bench/output.h"
 #include "cli/bench/runner.h"
 #include "cli/commands.h"
+#include "cli/flag_checks.h"
+#include "cli/output_folder.h"
+#include "cli/run_memory.h"
 
 #if !defined(FATHOM_VERSION) || !defined(FATHOM_COMMIT)
 #error "the build defines FATHOM_VERSION and FATHOM_COMMIT"
@@ -42,17 +44,6 @@ std::string now() {
 }
 
 // Bytes that the system could still give this process, about; nothing where it does not say.
-std::optional<int64_t> available_memory() {
-  std::ifstream file("/proc/meminfo");
-  std::string key;
-  int64_t kibibytes = 0;
-  while (file >> key >> kibibytes) {
-    if (key == "MemAvailable:") return kibibytes << 10;
-    file.ignore(1 << 10, '\n');
-  }
-  return std::nullopt;
-}
-
 Status check_memory(const BenchModel& model, int64_t bytes) {
   const std::optional<int64_t> available = available_memory();
   if (!available || bytes <= *available) return {};
@@ -112,14 +103,7 @@ Status run_model(const Flags& flags, const std::vector<Workload>& work, const st
   return {};
 }
 
-Result<int> run(const Flags& flags) {
-  const std::vector<Workload> work = workloads(flags.prompts, flags.generations, flags.depths);
-  if (work.empty()) return invalid("bench: -p 0 and -n 0 leave nothing to measure");
-  if (flags.fill_given && std::ranges::all_of(flags.depths, [](int64_t depth) { return depth == 0; }))
-    return invalid("bench: --fill says how the state of a depth is made, but no -d above 0 was given");
-  if (!flags.plot.empty() && std::ranges::none_of(work, &Workload::decodes))
-    return invalid("bench: --plot draws decoding, expected -n above 0");
-  std::vector<Json> rows;
+Status run_models(const Flags& flags, const std::vector<Workload>& work, std::vector<Json>& rows) {
   for (const std::string& model : flags.models) {
     for (const std::string& dtype : flags.dtypes.empty() ? std::vector<std::string>{""} : flags.dtypes) {
       for (int threads : flags.threads) {
@@ -128,11 +112,30 @@ Result<int> run(const Flags& flags) {
       }
     }
   }
+  return {};
+}
+
+Result<int> run(const Flags& flags) {
+  const std::vector<Workload> work = workloads(flags.prompts, flags.generations, flags.depths);
+  if (work.empty()) return wrong_usage("bench: -p 0 and -n 0 leave nothing to measure");
+  if (flags.fill_given && std::ranges::all_of(flags.depths, [](int64_t depth) { return depth == 0; }))
+    return wrong_usage("bench: --fill says how the state of a depth is made, but no -d above 0 was given");
+  if (!flags.plot.empty()) {
+    if (std::ranges::none_of(work, &Workload::decodes))
+      return wrong_usage("bench: --plot draws decoding, expected -n above 0");
+    FATHOM_TRY(check_output_folder(flags.plot));
+  }
+  std::vector<Json> rows;
+  const Status measured = run_models(flags, work, rows);
+  // What was measured is printed whatever came after it.
+  if (!rows.empty() && flags.output != "jsonl") {
+    std::cout << to_text(rows, flags.output == "csv"    ? Format::kCsv
+                               : flags.output == "json" ? Format::kJson
+                                                        : Format::kMarkdown)
+              << std::flush;
+  }
+  FATHOM_TRY(measured);
   if (!flags.plot.empty()) FATHOM_TRY(write_file_atomic(flags.plot, draw_depth_chart(rows)));
-  if (flags.output == "jsonl") return kExitOk;
-  std::cout << to_text(rows, flags.output == "csv"    ? Format::kCsv
-                             : flags.output == "json" ? Format::kJson
-                                                      : Format::kMarkdown);
   return kExitOk;
 }
 
@@ -140,7 +143,7 @@ Result<int> run(const Flags& flags) {
 
 Action declare_bench(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
-  const CLI::Range tokens(int64_t{0}, int64_t{1} << 30);
+  const CLI::Validator tokens = whole_number(0, int64_t{1} << 30);
   app.add_option(
          "MODEL", flags->models,
          "model directories; or specifications (a TOML or JSON file, a built-in name) with random weights")
@@ -161,12 +164,12 @@ Action declare_bench(CLI::App& app) {
       ->check(tokens)
       ->capture_default_str();
   app.add_option("--repetitions,-r", flags->repetitions, "of every test, visited in turn")
-      ->check(CLI::Range(1, 10'000))
+      ->check(whole_number(1, 10'000))
       ->capture_default_str();
   app.add_option("--threads,-t", flags->threads, "0: all cores")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::Range(0, 4096))
+      ->check(thread_count())
       ->capture_default_str();
   app.add_option("--dtype", flags->dtypes,
                  "of the matrices: f32, bf16 or int8 (default: int8 if they are stored so, else bf16)")
@@ -178,7 +181,7 @@ Action declare_bench(CLI::App& app) {
       ->capture_default_str();
   add_rounding_flags(app, flags->numeric);
   app.add_option("--chunk,-b", flags->chunk, "rows of a prefill per call")
-      ->check(CLI::Range(1, 1 << 20))
+      ->check(whole_number(1, 1 << 20))
       ->capture_default_str();
   CLI::Option* fill =
       app.add_option("--fill", flags->fill,

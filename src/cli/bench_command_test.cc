@@ -159,6 +159,18 @@ TEST(BenchCommand, CountsPassesOfTheTokensThatCameToTheRouter) {
   EXPECT_GE(measure("--no-prefill-shortcut")["mean_depth"], 1.0);
 }
 
+TEST(BenchCommand, WhatWasMeasuredIsPrintedWhateverComesAfterIt) {
+  const Outcome rows = fathom_bench("tiny/llama no-such-model -p 0 -n 2 -r 1 -o json", "2>/dev/null");
+  EXPECT_EQ(rows.code, 1);
+  EXPECT_EQ(nlohmann::json::parse(rows.text).size(), 1U);
+  // A name that fits, but not with the ending of a file that is being written.
+  const Outcome table =
+      fathom_bench("tiny/llama -p 0 -n 2 -r 1 --plot /tmp/" + std::string(250, 'x'), "2>&1");
+  EXPECT_EQ(table.code, 1);
+  EXPECT_THAT(table.text, StartsWith("| model"));
+  EXPECT_THAT(table.text, HasSubstr("File name too long"));
+}
+
 TEST(BenchCommand, RefusesInOneSentence) {
   const struct {
     const char* arguments;
@@ -167,12 +179,15 @@ TEST(BenchCommand, RefusesInOneSentence) {
   } cases[] = {
       {"", 2, "MODEL is required"},
       {"no-such-model", 1, "no-such-model: no such file or directory, and no built-in model of that name"},
-      {"tiny/llama -p 0 -n 0", 1, "-p 0 and -n 0 leave nothing to measure"},
-      {"tiny/llama -p 8 -n 0 --plot x.svg", 1, "--plot draws decoding, expected -n above 0"},
+      {"tiny/llama -p 0 -n 0", 2, "-p 0 and -n 0 leave nothing to measure"},
+      {"tiny/llama -p 8 -n 0 --plot x.svg", 2, "--plot draws decoding, expected -n above 0"},
       {"tiny/llama -p -1", 2, "-1"},
       {"tiny/llama -n four", 2, "four"},
       {"tiny/llama -r 0", 2, "0"},
       {"tiny/llama -t -2", 2, "-2"},
+      {"tiny/llama -t 4097", 2, "is not a whole number of 0 to 4096"},
+      {"tiny/llama -n 100000000000000000000", 2, "is not a whole number of 0 to 1073741824"},
+      {"tiny/llama -n 1 --plot /no/such/folder/x.svg", 1, "cannot be written to the folder /no/such/folder"},
       {"tiny/llama --dtype f64", 2, "f64"},
       {"tiny/llama --kv-type int8", 2, "int8"},
       {"tiny/llama --rounding reference", 3,
@@ -182,7 +197,7 @@ TEST(BenchCommand, RefusesInOneSentence) {
       {"tiny/llama -o sql", 2, "sql"},
       {"tiny/llama --chunk 0", 2, "0"},
       {"tiny/llama --fill zeros -d 4", 2, "zeros"},
-      {"tiny/llama --fill random", 1, "no -d above 0 was given"},
+      {"tiny/llama --fill random", 2, "no -d above 0 was given"},
       {"tiny/llama --frobnicate", 2, "--frobnicate"},
       {"tiny/llama -n 1 -d 1000000000 --fill random", 1, "MiB are free"},
   };

@@ -11,6 +11,8 @@
 #include "cli/chat/line_editor.h"
 #include "cli/chat/session.h"
 #include "cli/commands.h"
+#include "cli/flag_checks.h"
+#include "cli/run_memory.h"
 #include "cli/sampling_flags.h"
 
 namespace fathom::cli {
@@ -97,17 +99,24 @@ class Conversation {
     return {};
   }
 
-  // False: the user leaves.
-  bool command(const std::string& line) {
-    const size_t space = line.find(' ');
-    const std::string name = line.substr(0, space);
-    const size_t first = space == std::string::npos ? space : line.find_first_not_of(' ', space);
-    const std::string argument = first == std::string::npos ? "" : line.substr(first);
-    if (name == "/exit" || name == "/quit") return false;
-    const Status status = run(name, argument);
+  // A message or a command; what fails says so and the conversation goes on. False: the user leaves.
+  bool take(const std::string& line) {
+    Status status;
+    if (line.starts_with('/')) {
+      const size_t space = line.find(' ');
+      const std::string name = line.substr(0, space);
+      const size_t first = space == std::string::npos ? space : line.find_first_not_of(' ', space);
+      const std::string argument = first == std::string::npos ? "" : line.substr(first);
+      if (name == "/exit" || name == "/quit") return false;
+      status = run(name, argument);
+    } else {
+      status = ask(line);
+    }
     if (!status.ok()) std::cerr << "fathom chat: " << status.error().message << "\n";
+    failed_ |= !status.ok();
     return true;
   }
+  bool failed() const { return failed_; }  // any of them
 
  private:
   Status run(const std::string& name, const std::string& argument) {
@@ -144,7 +153,7 @@ class Conversation {
   }
 
   Session& session_;
-  bool stats_;
+  bool stats_, failed_ = false;
   Screen screen_;
 };
 
@@ -159,15 +168,18 @@ Result<int> run(const CLI::App& app, Flags flags) {
   const bool color = flags.color == "always" || (flags.color == "auto" && terminal);
   FATHOM_ASSIGN(const Numerics numerics, flags.numeric.numerics(model.plan, model.matrix_type));
   constexpr int64_t kUsualContext = 8192;
-  const chat::SessionOptions options{
-      .context = flags.context > 0 ? flags.context : std::min(kUsualContext, model.plan.dims.max_positions),
-      .chunk = flags.chunk,
-      .kv_type = flags.numeric.keys(),
-      .numerics = numerics,
-      .max_tokens = flags.max_tokens,
-      .reasoning_budget = flags.reasoning_budget,
-      .sampling = flags.sampling,
-      .system = flags.system};
+  const int64_t context =
+      flags.context > 0 ? flags.context : std::min(kUsualContext, model.plan.dims.max_positions);
+  const int64_t chunk = std::min(flags.chunk, context);
+  FATHOM_TRY(check_run_memory(model.path, model.plan, context, chunk, flags.numeric.keys()));
+  const chat::SessionOptions options{.context = context,
+                                     .chunk = chunk,
+                                     .kv_type = flags.numeric.keys(),
+                                     .numerics = numerics,
+                                     .max_tokens = flags.max_tokens,
+                                     .reasoning_budget = flags.reasoning_budget,
+                                     .sampling = flags.sampling,
+                                     .system = flags.system};
   ThreadPool pool(flags.threads > 0 ? flags.threads : available_cores());
   Session session(model, form, options, pool, interrupted);
   if (!session.has_markers()) {
@@ -196,15 +208,12 @@ Result<int> run(const CLI::App& app, Flags flags) {
     }
     warned = false;
     if (line.find_first_not_of(" \t\n") == std::string::npos) continue;
-    if (line.starts_with('/')) {
-      if (!conversation.command(line)) break;
-      continue;
-    }
-    const Status status = conversation.ask(line);
-    if (!status.ok()) std::cerr << "fathom chat: " << status.error().message << "\n";
-    if (flags.single_turn) break;
+    const bool message = !line.starts_with('/');
+    if (!conversation.take(line) || (message && flags.single_turn)) break;
   }
-  return kExitOk;
+  // Who sits at a terminal has seen what failed and gone on; a script sees the exit code.
+  const bool seen = ::isatty(STDIN_FILENO) != 0 && !flags.single_turn;
+  return conversation.failed() && !seen ? kExitFailure : kExitOk;
 }
 
 }  // namespace
@@ -213,30 +222,41 @@ Action declare_chat(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   app.add_option("MODEL", flags->model, "model directory, or the directory of a run")->required();
   app.add_option("--chat-template", flags->chat_template,
-                 "format of the messages: phi or chatml (else the one that the model's template writes)")
+                 "format of the messages: phi or chatml (default: the one that the model's template writes)")
       ->check(CLI::IsMember(text::ChatTemplate::names()));
-  app.add_option("--system", flags->system, "system message");
+  CLI::Option* system = app.add_option("--system", flags->system, "system message");
   CLI::Option* prompt = app.add_option("--prompt,-p", flags->prompt, "first message of the user");
   app.add_flag("--single-turn", flags->single_turn, "leave after one answer");
-  app.add_option("--load", flags->load, "go on with a conversation that /save kept");
+  CLI::Option* load = app.add_option("--load", flags->load, "go on with a conversation that /save kept");
   app.add_option("--reasoning-budget", flags->reasoning_budget,
                  "tokens of an answer's reasoning, after which it is ended; -1: no limit, 0: none")
-      ->check(at_least(-1));
+      ->check(whole_number(-1))
+      ->capture_default_str();
   app.add_option("--reasoning", flags->reasoning, "show reasoning, or hide it")
-      ->check(CLI::IsMember({"show", "hide"}));
+      ->check(CLI::IsMember({"show", "hide"}))
+      ->capture_default_str();
   app.add_option("--max-tokens,-n", flags->max_tokens, "tokens of an answer at most; -1: no limit")
-      ->check(at_least(-1));
-  add_sampling_flags(app, flags->sampling);
+      ->check(whole_number(-1))
+      ->capture_default_str();
+  add_sampling_flags(app, flags->sampling, SamplingDefaults::kOfModel);
   app.add_option("--context,-c", flags->context,
-                 "most tokens of the conversation (else the model's, at most 8192)")
-      ->check(at_least(1));
-  app.add_option("--chunk", flags->chunk, "rows of a prompt per call")->check(at_least(1));
-  app.add_option("--threads,-t", flags->threads, "0: all cores")->check(at_least(0));
+                 "most tokens of the conversation (default: the model's, at most 8192)")
+      ->check(whole_number(1, kMostContext));
+  app.add_option("--chunk,-b", flags->chunk, "rows of a prompt per call")
+      ->check(whole_number(1, kMostChunk))
+      ->capture_default_str();
+  app.add_option("--threads,-t", flags->threads, "0: all cores")
+      ->check(thread_count())
+      ->capture_default_str();
   add_numeric_flags(app, flags->numeric);
   app.add_flag("--check-tensors", flags->check_tensors, "refuse weights that are not finite numbers");
-  app.add_option("--color", flags->color, "of reasoning")->check(CLI::IsMember({"auto", "always", "never"}));
+  app.add_option("--color", flags->color, "of reasoning")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->capture_default_str();
   app.add_flag("--stats", flags->stats, "say after each answer how long it took");
-  return [flags, prompt, &app]() -> Result<int> {
+  return [flags, prompt, load, system, &app]() -> Result<int> {
+    if (load->count() > 0 && system->count() > 0)
+      return wrong_usage("--load and --system exclude each other: a kept conversation has begun already");
     if (prompt->count() > 0 && flags->prompt.empty()) return invalid("--prompt: an empty message");
     return run(app, *flags);
   };

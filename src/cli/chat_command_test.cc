@@ -17,7 +17,9 @@ namespace fathom::cli {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 // A program on a terminal of its own: what is typed, and what is on the screen since the last look.
 class Terminal {
@@ -128,8 +130,13 @@ class ChatCommand : public ::testing::Test {
   }
   void talk() const;
   void interrupt() const;
-  testing::Outcome run(const std::string& arguments) const {
-    return testing::run_fathom("chat " + testing::in_folder(arguments, path_));
+  testing::Outcome run(const std::string& arguments, const std::string& streams = "2>&1") const {
+    return testing::run_fathom("chat " + testing::in_folder(arguments, path_), streams);
+  }
+  // What a script of lines gets as answers, and the exit code.
+  testing::Outcome script(const std::string& lines, const std::string& arguments = "") const {
+    std::ofstream(path_ + "/lines") << testing::in_folder(lines, path_);
+    return run("@model --chat-template phi -n 5 " + arguments + " < @lines", "2> /dev/null");
   }
 
   std::string path_ =
@@ -257,20 +264,83 @@ TEST_F(ChatCommand, RefusesAMessageWithoutEnd) {
   }
 }
 
+TEST_F(ChatCommand, AFailedLoadChangesNoAnswer) {
+  ASSERT_EQ(script("Something else.\n/save @kept\n").code, 0);
+  std::ofstream(path_ + "/foreign") << "no conversation";
+  fs::copy_file(path_ + "/kept", path_ + "/cut");
+  fs::resize_file(path_ + "/cut", fs::file_size(path_ + "/kept") / 2);
+  for (const char* system : {"", "--system 'You are terse.'"}) {
+    const testing::Outcome expected = script("My name is Ada.\nWho am I?\n", system);
+    EXPECT_EQ(expected.code, 0);
+    for (const char* bad : {"none", "foreign", "cut"}) {
+      const std::string load = std::string("/load @") + bad + "\n";
+      const testing::Outcome tried = script(load + "My name is Ada.\n" + load + "Who am I?\n", system);
+      EXPECT_EQ(tried.code, 1) << bad;
+      EXPECT_EQ(tried.text, expected.text) << bad;
+    }
+  }
+}
+
+TEST_F(ChatCommand, TheExitCodeOfAScriptSaysThatALineFailed) {
+  const std::string longer = "This message is much longer than the context.\n";
+  EXPECT_EQ(script("Hi.\n/stats\n/save @kept\n/load @kept\n/clear\n/help\n").code, 0);
+  EXPECT_EQ(script(longer, "-c 40").code, 1);
+  EXPECT_EQ(script(longer, "-c 40 --single-turn").code, 1);
+  EXPECT_EQ(script("/save @none/kept\n").code, 1);
+  EXPECT_EQ(script("/nonsense\n").code, 1);
+  // What follows is done all the same.
+  EXPECT_EQ(script("/nonsense\nHi.\n").text, script("Hi.\n").text);
+  EXPECT_NE(script("Hi.\n").text, "");
+}
+
+// Rows per call change no answer.
+TEST_F(ChatCommand, TakesTheShortFormOfChunk) {
+  const testing::Outcome narrow = script("My name is Ada.\n", "-b 3");
+  EXPECT_EQ(narrow.code, 0);
+  EXPECT_EQ(narrow.text, script("My name is Ada.\n").text);
+}
+
+TEST_F(ChatCommand, HelpShowsDefaults) {
+  const testing::Outcome help = run("--help");
+  EXPECT_EQ(help.code, 0);
+  for (const char* part : {"(=|\\[)256", "(=|\\[)show", "(=|\\[)-1", "(=|\\[)auto", "(=|\\[)bf16",
+                           "default: the model's, at most 8192", "else 0\\.6\\)", "else 0\\.95\\)"})
+    EXPECT_THAT(help.text, ContainsRegex(part));
+}
+
 TEST_F(ChatCommand, RefusesInOneSentence) {
-  const std::pair<const char*, const char*> cases[] = {
-      {"@model -p x", "has no chat template; --chat-template names one of phi, chatml"},
-      {"@model --chat-template llama -p x", "--chat-template"},
-      {"@model --chat-template phi -p ''", "--prompt: an empty message"},
-      {"@model --chat-template phi --reasoning-budget -2 -p x", "--reasoning-budget"},
-      {"@model --chat-template phi --load @none -p x", "none"},
-      {"@model --chat-template phi -c 10 -p 'much more than ten'", "context of 10"},
-      {"@nowhere --chat-template phi -p x", "nowhere"},
+  const std::string long_name(300, 'm');
+  const struct {
+    std::string arguments;
+    int code;
+    const char* sentence;
+  } cases[] = {
+      {"@model -p x", 1, "has no chat template; --chat-template names one of phi, chatml"},
+      {"@model --chat-template llama -p x", 2, "--chat-template"},
+      {"@model --chat-template phi -p ''", 1, "--prompt: an empty message"},
+      {"@model --chat-template phi --reasoning-budget -2 -p x", 2, "--reasoning-budget"},
+      {"@model --chat-template phi --load @none -p x", 1, "none"},
+      {"@model --chat-template phi --load @none --system x -p x", 2,
+       "--load and --system exclude each other: a kept conversation has begun already"},
+      {"@model --chat-template phi -c 10 -p 'much more than ten'", 1, "context of 10"},
+      {"@nowhere --chat-template phi -p x", 1, "nowhere is not a directory"},
+      {long_name + " --chat-template phi -p x", 1, "m: File name too long"},
+      {"@model --chat-template phi -p x -c 1000000000000", 2,
+       "'1000000000000' is not a whole number of 1 to 1073741824"},
+      {"@model --chat-template phi -p x -c 9223372036854775807", 2, "is not a whole number of 1 to"},
+      {"@model --chat-template phi -p x -c 1073741824 --kv-type f32", 1,
+       "a context of 1073741824 tokens, in calls of up to 256 rows, needs about "},
+      {"@model --chat-template phi -p x --chunk 1000000000000", 2,
+       "'1000000000000' is not a whole number of 1 to 1048576"},
+      {"@model --chat-template phi -p x -t 5000", 2, "'5000' is not a whole number of 0 to 4096"},
+      {"@model --chat-template phi -p x --temperature inf", 2, "'inf' is not a number of 0 to 1e+06"},
+      {"@model --chat-template phi -p x --top-p nan", 2, "'nan' is not a number of 0 to 1"},
   };
-  for (const auto& [arguments, sentence] : cases) {
+  for (const auto& [arguments, code, sentence] : cases) {
     const testing::Outcome outcome = run(arguments);
-    EXPECT_NE(outcome.code, 0) << arguments;
+    EXPECT_EQ(outcome.code, code) << arguments << ": " << outcome.text;
     EXPECT_THAT(outcome.text, HasSubstr(sentence)) << arguments;
+    EXPECT_THAT(outcome.text, StartsWith("fathom")) << arguments;
   }
 }
 

@@ -1,12 +1,14 @@
 #include "cli/command.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <iostream>
 
 #include "base/isa.h"
+
+#ifndef FATHOM_VERSION
+#error "the build defines FATHOM_VERSION"
+#endif
 
 namespace fathom::cli {
 
@@ -16,6 +18,8 @@ int exit_code_of(const Error& error) {
   switch (error.kind) {
     case ErrorKind::kNotSupported:
       return kExitNotSupported;
+    case ErrorKind::kUsage:
+      return kExitUsage;
     case ErrorKind::kCancelled:
       return kExitInterrupted;
     default:
@@ -36,25 +40,11 @@ int refuse_command(const CLI::App& app, const std::string& program, const std::v
   return kExitUsage;
 }
 
-}  // namespace
-
-CLI::Validator at_least(double least) {
-  char bound[32];
-  std::snprintf(bound, sizeof bound, "%g", least);
-  return CLI::Validator(
-      [least, text = std::string(bound)](std::string& value) {
-        char* end = nullptr;
-        const double number = std::strtod(value.c_str(), &end);
-        const bool fits = end != value.c_str() && *end == '\0' && number >= least;
-        return fits ? std::string() : "'" + value + "' is not a number of at least " + text;
-      },
-      ">= " + std::string(bound));
-}
-
-int run_commands(const char* program, const char* description, const std::vector<Command>& commands, int argc,
-                 char** argv) {
+int parse_and_run(const char* program, const char* description, const std::vector<Command>& commands,
+                  int argc, char** argv) {
   CLI::App app{description, program};
   app.require_subcommand(1);
+  app.set_version_flag("--version", version_of(program), "print the version");
   app.failure_message(CLI::FailureMessage::simple);
   Action chosen;
   for (const Command& command : commands) {
@@ -68,7 +58,7 @@ int run_commands(const char* program, const char* description, const std::vector
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
     const std::string name = known ? std::string(program) + " " + word : program;
     std::cerr << name << ": " << error.what() << "; " << name << " --help lists what there is\n";
     return kExitUsage;
@@ -86,6 +76,18 @@ int run_commands(const char* program, const char* description, const std::vector
     std::cerr << program << ": " << error.what() << "\n";
     return kExitFailure;
   }
+}
+
+}  // namespace
+
+std::string version_of(const std::string& program) { return program + " " FATHOM_VERSION; }
+
+int run_commands(const char* program, const char* description, const std::vector<Command>& commands, int argc,
+                 char** argv) {
+  const int code = parse_and_run(program, description, commands, argc, argv);
+  if (std::cout.flush() || code != kExitOk) return code;
+  std::cerr << program << ": standard output: writing failed\n";
+  return kExitFailure;
 }
 
 }  // namespace fathom::cli

@@ -15,7 +15,7 @@ namespace fathom::cli {
 enum ExitCode : int {
   kExitOk = 0,
   kExitFailure = 1,       // a check failed, a file was bad, the disk was full
-  kExitUsage = 2,         // unknown or contradicting flags
+  kExitUsage = 2,         // flags that are unknown, or contradict or lack each other
   kExitNotSupported = 3,  // "not supported yet: X"
   kExitNoTrainer = 4,     // fathom-train is not installed
   kExitInterrupted = 130  // Ctrl-C
@@ -34,11 +34,11 @@ struct Command {
   Declare declare;
 };
 
-// A check of a flag's number: at least `least`.
-CLI::Validator at_least(double least);
+// "fathom 1.2.3": what `program` answers to --version.
+std::string version_of(const std::string& program);
 
 // Parses argv, runs the chosen command, prints "<program>: <sentence>" to stderr on failure. Returns the exit
-// code.
+// code; output that could not be written is a failure.
 int run_commands(const char* program, const char* description, const std::vector<Command>& commands, int argc,
                  char** argv);
 

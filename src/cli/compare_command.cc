@@ -1,4 +1,6 @@
 // fathom compare: training runs side by side, and a text from each.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
@@ -8,6 +10,7 @@
 #include "base/parallel.h"
 #include "cli/commands.h"
 #include "cli/depth_colors.h"
+#include "cli/flag_checks.h"
 #include "cli/loaded_model.h"
 #include "cli/run_reader.h"
 #include "engine/generate.h"
@@ -75,21 +78,46 @@ void print_table(const std::vector<std::vector<std::string>>& rows) {
   }
 }
 
+struct Flags {
+  std::vector<std::string> runs;
+  std::string prompt = "once upon a time", color = "auto";
+  int64_t tokens = 120, seed = 1, context = 256;
+  int threads = 0;
+};
+
+struct Compared {
+  std::string name;
+  LoadedModel model;
+  std::vector<int32_t> prompt;
+};
+
+// What the text of a run begins with; none where no texts are wanted.
+Result<std::vector<int32_t>> prompt_of(const LoadedModel& model, const Flags& flags) {
+  if (flags.tokens == 0) return std::vector<int32_t>{};
+  FATHOM_ASSIGN(std::vector<int32_t> ids, model.codec.encode_prompt(flags.prompt, model.codec.end_of_text()));
+  const int64_t longest = model.plan.dims.max_positions;
+  if (static_cast<int64_t>(ids.size()) >= longest) {
+    return invalid("the prompt has " + std::to_string(ids.size()) +
+                   " tokens, which leaves no room in the model's context of " + std::to_string(longest));
+  }
+  return ids;
+}
+
 // A text from the model; tokens of routed models in the colour of their depth.
-std::string sample_text(const LoadedModel& model, const std::string& prompt, int64_t tokens, uint64_t seed,
-                        bool color) {
-  std::vector<int32_t> ids = model.codec.encode(prompt);
-  if (ids.empty()) ids.push_back(model.codec.end_of_text());
-  ThreadPool pool(available_cores());
+std::string sample_text(const Compared& compared, const Flags& flags, bool color, Parallel& pool) {
+  const LoadedModel& model = compared.model;
+  std::vector<int32_t> ids = compared.prompt;
   const auto rows = static_cast<int64_t>(ids.size());
+  const int64_t tokens = std::min(flags.tokens, model.plan.dims.max_positions - rows);
   Executor executor(model.plan, *model.weights, rows, rows + tokens, pool);
   Generator generator(executor, model.plan, rows);
   SequenceState state = executor.make_state(DType::kF32);
   const int most = most_passes(model.plan);
   GenerateRequest request;
-  request.prompt = ids;
+  request.prompt = compared.prompt;
   request.max_tokens = tokens;
-  request.sampling = {.temperature = 0.7F, .top_k = 40, .top_p = 0.95F, .seed = seed};
+  request.sampling = {
+      .temperature = 0.7F, .top_k = 40, .top_p = 0.95F, .seed = static_cast<uint64_t>(flags.seed)};
   request.stop_tokens = model.end_ids;
   request.want_depths = most > 0;
   const GenerateResult result = generator.run(state, request, [](const GeneratedToken&) { return true; });
@@ -106,21 +134,16 @@ std::string sample_text(const LoadedModel& model, const std::string& prompt, int
   return text;
 }
 
-struct Flags {
-  std::vector<std::string> runs;
-  std::string prompt = "once upon a time", color = "always";
-  int64_t tokens = 120, seed = 1, context = 256;
-};
-
 Result<int> run(const Flags& flags) {
   std::vector<std::vector<std::string>> table = {{"model", "parameters", "unique", "FLOPs/token",
                                                   "state B/token", "state B/seq", "tokens/s", "first loss",
                                                   "valid loss", "of first", "mean depth"}};
-  std::vector<LoadedModel> models;
-  std::vector<std::string> names;
+  std::vector<Compared> all;
   for (const std::string& directory : flags.runs) {
     FATHOM_ASSIGN(const RunFigures figures, read_figures(directory));
     FATHOM_ASSIGN(LoadedModel model, load_model(directory, MatrixChoice{}));
+    Result<std::vector<int32_t>> prompt = prompt_of(model, flags);
+    if (!prompt.ok()) return at(directory, std::move(prompt).error());
     const ParameterCount count = count_parameters(model.plan);
     const StateBytes state = count_state(model.plan, DType::kBF16);
     table.push_back({figures.name, format("%.2f M", static_cast<double>(count.total) / 1e6),
@@ -131,18 +154,16 @@ Result<int> run(const Flags& flags) {
                      format("%.3f", figures.valid_causal),
                      format("%.0f %%", 100 * figures.valid_causal / figures.first_loss),
                      figures.mean_depth > 0 ? format("%.2f", figures.mean_depth) : "-"});
-    models.push_back(std::move(model));
-    names.push_back(figures.name);
+    all.push_back({figures.name, std::move(model), std::move(prompt).value()});
   }
   print_table(table);
   std::cout << "parameters: as if unrolled; FLOPs: forward at " << flags.context
             << " tokens; state: bf16 cache; tokens/s: training, median step; valid loss: causal routing\n";
-  for (size_t i = 0; i < models.size(); ++i) {
-    std::cout << "\n--- " << names[i] << "\n"
-              << sample_text(models[i], flags.prompt, flags.tokens, static_cast<uint64_t>(flags.seed),
-                             flags.color == "always")
-              << "\n";
-  }
+  if (flags.tokens == 0) return kExitOk;
+  const bool color = flags.color == "always" || (flags.color == "auto" && ::isatty(STDOUT_FILENO) != 0);
+  ThreadPool pool(flags.threads > 0 ? flags.threads : available_cores());
+  for (const Compared& compared : all)
+    std::cout << "\n--- " << compared.name << "\n" << sample_text(compared, flags, color, pool) << "\n";
   return kExitOk;
 }
 
@@ -151,12 +172,21 @@ Result<int> run(const Flags& flags) {
 Action declare_compare(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   app.add_option("RUN", flags->runs, "directories of training runs")->required();
-  app.add_option("--prompt,-p", flags->prompt, "where the texts begin");
-  app.add_option("--max-tokens,-n", flags->tokens, "length of the texts; 0 prints the table only")
-      ->check(at_least(0));
-  app.add_option("--seed", flags->seed, "of the texts")->check(at_least(0));
-  app.add_option("--context", flags->context, "for the count of FLOPs")->check(at_least(1));
-  app.add_option("--color", flags->color, "depths in colour")->check(CLI::IsMember({"always", "never"}));
+  app.add_option("--prompt,-p", flags->prompt, "where the texts begin")->capture_default_str();
+  app.add_option("--max-tokens,-n", flags->tokens,
+                 "length of the texts, which end with the model's context; 0 prints the table only")
+      ->check(whole_number(0))
+      ->capture_default_str();
+  app.add_option("--seed", flags->seed, "of the texts")->check(whole_number(0))->capture_default_str();
+  app.add_option("--context,-c", flags->context, "for the count of FLOPs")
+      ->check(whole_number(1, int64_t{1} << 30))
+      ->capture_default_str();
+  app.add_option("--threads,-t", flags->threads, "0: all cores")
+      ->check(thread_count())
+      ->capture_default_str();
+  app.add_option("--color", flags->color, "depths in colour")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->capture_default_str();
   return [flags] { return run(*flags); };
 }
 

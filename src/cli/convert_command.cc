@@ -39,9 +39,10 @@ struct Described {
 Result<Described> describe(const std::string& source) {
   Described described;
   described.path = source;
-  if (fs::is_directory(source)) {
+  std::error_code ignored;
+  if (fs::is_directory(source, ignored)) {
     FATHOM_ASSIGN(described.path, resolve_model(source));
-    if (fs::exists(fs::path(described.path) / "config.json")) {
+    if (fs::exists(fs::path(described.path) / "config.json", ignored)) {
       FATHOM_ASSIGN(described.model, ModelDirectory::open(described.path));
       FATHOM_ASSIGN(described.spec, load_spec(described.path));
     }
@@ -153,7 +154,7 @@ Action declare_convert(CLI::App& app) {
   app.add_option("source", flags->source,
                  "a model directory, the directory of a run, a .safetensors file or an archive of torch")
       ->required();
-  app.add_option("--out", flags->out, "the directory to write")->required();
+  app.add_option("--out,-o", flags->out, "the directory to write")->required();
   app.add_option("--dtype", flags->dtype,
                  "type of the matrices (default: bf16 if they are stored so, else f32)")
       ->check(CLI::IsMember({"bf16", "f32"}));

@@ -221,8 +221,11 @@ TEST_F(ConvertCommand, RefusesWhatItCannotDo) {
   write_published_config(testing_plan::tiny());
   EXPECT_EQ(run("convert " + at("source") + out + " --unroll").text,
             "fathom: --unroll: the model has no recursion\n");
-  EXPECT_EQ(run("convert " + at("source") + " --out " + at("source")).text,
+  EXPECT_EQ(run("convert " + at("source") + " -o " + at("source")).text,
             "fathom: " + at("source") + " is already there\n");
+  const Outcome longer = run("convert " + at(std::string(300, 'a')) + out);
+  EXPECT_EQ(longer.code, 1);
+  EXPECT_EQ(longer.text.find("fathom: " + at(std::string(300, 'a')) + ": "), 0U) << longer.text;
   EXPECT_FALSE(fs::exists(at("out")));
 }
 

@@ -1,10 +1,16 @@
 #include "cli/dry_run.h"
 
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
 #include <iostream>
 
+#include "cli/command.h"
 #include "cli/figures.h"
 #include "cli/scratch_directory.h"
 #include "plan/describe.h"
@@ -124,21 +130,61 @@ class Report final : public train::TrainObserver {
   std::atomic<bool> stop_{false};
 };
 
-}  // namespace
-
-Status dry_run(train::RunRequest request, bool timing) {
-  FATHOM_ASSIGN(const ScratchDirectory scratch, ScratchDirectory::create("fathom-dry-run"));
+// Rehearses in this process.
+Status rehearse(train::RunRequest request, bool timing, const std::string& scratch) {
   Report report;
   constexpr int64_t kSteps = 3;
   request.rehearsal = timing ? kSteps : -1;
-  request.scratch = scratch.path();
-  if (request.directory.empty()) request.directory = scratch.path();
+  request.scratch = scratch;
+  if (request.directory.empty()) request.directory = scratch;
   request.stop = report.stop();
   request.observers = {&report};
   FATHOM_TRY(train::run_training(request));
   report.print_time();
   std::cout << "\nnothing was written\n";
   return {};
+}
+
+std::atomic<pid_t> worker{0};
+static_assert(std::atomic<pid_t>::is_always_lock_free, "used in a signal handler");
+
+void hand_on(int signal) {
+  if (const pid_t child = worker.load(); child > 0) ::kill(child, signal);
+}
+
+// How the process ended that did the work.
+Result<int> exit_code_of(pid_t child) {
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  worker.store(0);
+  if (WIFEXITED(status)) return WEXITSTATUS(status);
+  if (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM)
+    return make_error("stopped; nothing was written", ErrorKind::kCancelled);
+  return invalid("the dry run was ended by signal " + std::to_string(WTERMSIG(status)));
+}
+
+}  // namespace
+
+Result<int> dry_run(train::RunRequest request, bool timing) {
+  FATHOM_ASSIGN(const ScratchDirectory scratch, ScratchDirectory::create("fathom-dry-run"));
+  // A signal that comes before there is somebody to hand it on to waits.
+  sigset_t held, before;
+  sigemptyset(&held);
+  for (const int signal : {SIGINT, SIGTERM}) sigaddset(&held, signal);
+  ::sigprocmask(SIG_BLOCK, &held, &before);
+  const pid_t child = ::fork();
+  if (child > 0) {
+    worker.store(child);
+    struct sigaction action {};
+    action.sa_handler = hand_on;
+    for (const int signal : {SIGINT, SIGTERM}) ::sigaction(signal, &action, nullptr);
+  }
+  ::sigprocmask(SIG_SETMASK, &before, nullptr);
+  if (child < 0) return io_error(std::string("cannot start a process: ") + std::strerror(errno));
+  if (child > 0) return exit_code_of(child);
+  FATHOM_TRY(rehearse(std::move(request), timing, scratch.path()));
+  return kExitOk;
 }
 
 }  // namespace fathom::cli

@@ -13,6 +13,10 @@ namespace fathom::cli {
 // estimate of the memory and, unless `timing` is off, of the time from a few steps are printed to standard
 // output. Text that has no token shards in the run's directory yet is turned into tokens in a temporary
 // folder, which is removed. Nothing else is written.
-Status dry_run(train::RunRequest request, bool timing);
+//
+// The work is done in a process forked for it, and the one that calls removes the folder however that ended.
+// Both return: the one that works with what became of the rehearsal, the other with its exit code. SIGINT and
+// SIGTERM end it at once: kCancelled. To be called before there are threads.
+Result<int> dry_run(train::RunRequest request, bool timing);
 
 }  // namespace fathom::cli

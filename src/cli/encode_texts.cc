@@ -47,11 +47,11 @@ void print_ids(const std::vector<int32_t>& ids, std::string& out) {
   out += "]\n";
 }
 
-void print_tokens(const text::Tokenizer& tokenizer, const std::vector<int32_t>& ids, std::string& out) {
+void print_tokens(const TextCodec& codec, const std::vector<int32_t>& ids, std::string& out) {
   for (int32_t id : ids) {
     const int32_t one[] = {id};
     append_number(id, out);
-    ((out += '\t') += nlohmann::json(tokenizer.decode(one)).dump()) += '\n';
+    ((out += '\t') += nlohmann::json(codec.decode(one, /*skip_special=*/false)).dump()) += '\n';
   }
 }
 
@@ -81,8 +81,7 @@ class Batch {
 
   // Calls `use` with the ids of every text, on all threads. The sum of what it counted.
   template <class Use>
-  Counts encode(const text::Tokenizer& tokenizer, text::EncodeOptions options, Parallel& threads,
-                const Use& use) {
+  Counts encode(const TextCodec& codec, text::EncodeOptions options, Parallel& threads, const Use& use) {
     threads.run(static_cast<int64_t>(tasks_.size()), 1, [&](int64_t begin, int64_t end, int) {
       std::vector<int32_t> ids;
       for (int64_t i = begin; i < end; ++i) {
@@ -90,7 +89,7 @@ class Batch {
         task.counts = {};
         for (size_t at = task.begin; at < task.end; ++at) {
           ids.clear();
-          tokenizer.encode_to(texts_[at], options, ids);
+          codec.encode_to(texts_[at], options, ids);
           task.counts += {1, static_cast<int64_t>(texts_[at].size()), static_cast<int64_t>(ids.size())};
           use(ids, task.printed);
         }
@@ -110,7 +109,7 @@ class Batch {
 
 }  // namespace
 
-Status encode_texts(const text::Tokenizer& tokenizer, text::EncodeOptions options, EncodeOutput output,
+Status encode_texts(const TextCodec& codec, text::EncodeOptions options, EncodeOutput output,
                     const TextSource& source, Parallel& threads) {
   Batch batch;
   Counts counts;
@@ -118,11 +117,10 @@ Status encode_texts(const text::Tokenizer& tokenizer, text::EncodeOptions option
     FATHOM_ASSIGN(const bool more,
                   batch.read(source, kBatchBytes * static_cast<size_t>(threads.num_threads())));
     if (!more) break;
-    counts +=
-        batch.encode(tokenizer, options, threads, [&](const std::vector<int32_t>& ids, std::string& out) {
-          if (output == EncodeOutput::kIds) print_ids(ids, out);
-          if (output == EncodeOutput::kTokens) print_tokens(tokenizer, ids, out);
-        });
+    counts += batch.encode(codec, options, threads, [&](const std::vector<int32_t>& ids, std::string& out) {
+      if (output == EncodeOutput::kIds) print_ids(ids, out);
+      if (output == EncodeOutput::kTokens) print_tokens(codec, ids, out);
+    });
     for (const Task& task : batch.tasks()) std::cout << task.printed;
   }
   if (output == EncodeOutput::kCount) {
@@ -131,7 +129,7 @@ Status encode_texts(const text::Tokenizer& tokenizer, text::EncodeOptions option
   return {};
 }
 
-Status time_encoding(const text::Tokenizer& tokenizer, text::EncodeOptions options, int rounds,
+Status time_encoding(const TextCodec& codec, text::EncodeOptions options, int rounds,
                      const TextSource& source, Parallel& threads) {
   Batch batch;
   FATHOM_ASSIGN(const bool any, batch.read(source, SIZE_MAX));
@@ -142,7 +140,7 @@ Status time_encoding(const text::Tokenizer& tokenizer, text::EncodeOptions optio
   std::cout << std::fixed << std::setprecision(1);
   for (int round = 1; round <= rounds; ++round) {
     const double started = clock.seconds();
-    counts = batch.encode(tokenizer, options, threads, [](const std::vector<int32_t>&, std::string&) {});
+    counts = batch.encode(codec, options, threads, [](const std::vector<int32_t>&, std::string&) {});
     rates.push_back(static_cast<double>(counts.bytes) * 1e-6 / (clock.seconds() - started));
     std::cout << "round " << round << ": " << rates.back() << " MB/s\n";
   }

@@ -7,7 +7,7 @@
 
 #include "base/parallel.h"
 #include "base/result.h"
-#include "text/tokenizer.h"
+#include "cli/text_codec.h"
 
 namespace fathom::cli {
 
@@ -22,12 +22,12 @@ using TextSource = std::function<Result<bool>(std::string&)>;
 
 // Every text of `source` is encoded on its own, many at a time; prints on standard output. Memory: a few
 // megabytes of text a thread with what is printed of it, and the longest text.
-Status encode_texts(const text::Tokenizer& tokenizer, text::EncodeOptions options, EncodeOutput output,
+Status encode_texts(const TextCodec& codec, text::EncodeOptions options, EncodeOutput output,
                     const TextSource& source, Parallel& threads);
 
 // Reads all texts, encodes them `rounds` times, and prints how fast each round was: ids are made and thrown
 // away.
-Status time_encoding(const text::Tokenizer& tokenizer, text::EncodeOptions options, int rounds,
+Status time_encoding(const TextCodec& codec, text::EncodeOptions options, int rounds,
                      const TextSource& source, Parallel& threads);
 
 }  // namespace fathom::cli

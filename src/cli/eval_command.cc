@@ -3,75 +3,119 @@
 #include <iostream>
 #include <memory>
 
-#include "base/file.h"
 #include "cli/commands.h"
 #include "cli/evaluation.h"
+#include "cli/flag_checks.h"
+#include "cli/json_text.h"
+#include "cli/output_folder.h"
 #include "cli/written_flags.h"
 #include "eval/report.h"
+#include "io/atomic_file.h"
 
 namespace fathom::cli {
 
 namespace {
 
-struct Flags {
-  explicit Flags(CLI::App& app) : written(app) {}
+constexpr int64_t kMostTokens = int64_t{1} << 30;  // of a row or a request
 
+struct Flags {
+  explicit Flags(CLI::App& command) : app(command), written(command) {}
+  bool given(const char* flag) const { return app.count(flag) > 0; }
+
+  const CLI::App& app;
   std::string model, data, separator, write_items;
   NumericFlags numeric;
   std::vector<std::string> tasks;
   int64_t shots = 0;
-  bool has_shots = false, has_routing = false, check_tensors = false;
+  bool check_tensors = false;
   EvaluationSettings settings;
   WrittenFlags written;
 };
 
-// The flags that contradict each other or the model.
+// A flag that says nothing without another one, or without either of two.
+struct Dependence {
+  const char *flag, *needed, *or_else = nullptr;
+};
+constexpr Dependence kDependences[] = {
+    {"--data", "--tasks"},
+    {"--num-fewshot", "--tasks"},
+    {"--log-samples", "--tasks"},
+    {"--write-items", "--tasks"},
+    {"--sequence-length", "--perplexity"},
+    {"--keep-documents-apart", "--perplexity"},
+    {"--label-inside-row", "--perplexity"},
+    {"--by-context", "--perplexity"},
+    {"--compute-budget", "--perplexity"},
+    {"--routing-agreement", "--perplexity"},
+    {"--plot", "--compute-budget"},
+    {"--calibration-rows", "--compute-budget"},
+    {"--document-separator", "--perplexity", "--rolling"},
+    {"--text-field", "--perplexity", "--rolling"},
+};
+
+// What --write-items looks at. All other flags say with which model and how items are scored.
+constexpr const char* kOfItems[] = {"--write-items",    "--tasks",   "--data",    "--limit",
+                                    "--num-fewshot",    "--seed",    "--entries", "--min-entries",
+                                    "--max-entries",    "--lengths", "--batches", "--batch-items",
+                                    "--phonebook-mode", "--quiet"};
+
+// The flags that contradict or lack each other.
 Status check(const Flags& flags) {
-  const EvaluationSettings& settings = flags.settings;
-  const bool scores_text = !settings.perplexity.empty() || !settings.rolling.empty();
-  if (flags.tasks.empty() && !scores_text) return invalid("eval needs --tasks, --perplexity or --rolling");
-  if (flags.has_shots && flags.tasks.empty()) return invalid("--num-fewshot is for --tasks");
-  if (!settings.samples.empty() && flags.tasks.empty()) return invalid("--log-samples is for --tasks");
-  if (flags.write_items.empty() && flags.model.empty())
-    return invalid("eval needs MODEL, a model directory or the directory of a run");
-  if (!flags.write_items.empty() && flags.tasks.empty()) return invalid("--write-items is for --tasks");
-  if (!flags.write_items.empty() && (scores_text || !flags.model.empty()))
-    return invalid("--write-items writes the items of tasks and scores nothing: without MODEL and text");
-  const std::pair<const char*, bool> for_packed[] = {{"--compute-budget", !settings.budgets.empty()},
-                                                     {"--routing-agreement", settings.agreement},
-                                                     {"--by-context", settings.by_context > 0}};
-  for (const auto& [flag, given] : for_packed) {
-    if (given && settings.perplexity.empty()) return invalid(std::string(flag) + " is for --perplexity");
+  if (!flags.given("--tasks") && !flags.given("--perplexity") && !flags.given("--rolling"))
+    return wrong_usage("eval needs --tasks, --perplexity or --rolling");
+  for (const auto& [flag, needed, or_else] : kDependences) {
+    if (!flags.given(flag) || flags.given(needed) || (or_else != nullptr && flags.given(or_else))) continue;
+    return wrong_usage(std::string(flag) + " is for " + needed +
+                       (or_else != nullptr ? " or " + std::string(or_else) : ""));
   }
-  const std::pair<const char*, bool> for_budgets[] = {{"--plot", !settings.plot.empty()},
-                                                      {"--calibration-rows", settings.calibration_rows > 0}};
-  for (const auto& [flag, given] : for_budgets) {
-    if (given && settings.budgets.empty()) return invalid(std::string(flag) + " is for --compute-budget");
+  if (flags.given("--write-items")) {
+    for (const CLI::Option* option : flags.app.get_options()) {
+      if (option->count() == 0 || std::ranges::find(kOfItems, option->get_name()) != std::end(kOfItems))
+        continue;
+      return wrong_usage("--write-items writes the items of tasks and scores nothing: without " +
+                         option->get_name());
+    }
+  } else if (!flags.given("MODEL")) {
+    return wrong_usage("eval needs MODEL, a model directory or the directory of a run");
   }
   return {};
 }
 
-// The items of the tasks, and how the answers of those are written that are.
-Result<std::vector<TaskWork>> tasks_of(const Flags& flags) {
+// An error that the flags alone make, whatever the files hold.
+Error as_usage(const Error& error) { return wrong_usage(error.message); }
+
+Result<std::vector<const eval::Task*>> named_tasks(const Flags& flags) {
   std::vector<const eval::Task*> tasks;
   for (const std::string& name : flags.tasks) {
-    FATHOM_ASSIGN(const eval::Task* task, eval::find_task(name));
+    const Result<const eval::Task*> found = eval::find_task(name);
+    if (!found.ok()) return as_usage(found.error());
+    const eval::Task* task = *found;
     if (!task->is_drawn() && flags.data.empty()) {
-      return invalid("--tasks " + name + " needs --data, the folder that holds a folder for each task");
+      return wrong_usage("--tasks " + name + " needs --data, the folder that holds a folder for each task");
     }
     if (task->writing && flags.settings.routing == "topk") {
-      return invalid("--routing topk chooses among the rows of a call, and the answers of " + name +
-                     " are written token by token; expected threshold");
+      return wrong_usage("--routing topk chooses among the rows of a call, and the answers of " + name +
+                         " are written token by token; expected threshold");
     }
     tasks.push_back(task);
   }
+  if (flags.given("--data") && std::ranges::all_of(tasks, &eval::Task::is_drawn))
+    return wrong_usage("--data is for tasks whose items are read, and those of phonebook are drawn");
   FATHOM_TRY(flags.written.check(tasks));
+  return tasks;
+}
+
+// The items of the tasks, and how the answers of those are written that are.
+Result<std::vector<TaskWork>> tasks_of(const Flags& flags) {
+  FATHOM_ASSIGN(const std::vector<const eval::Task*> tasks, named_tasks(flags));
   std::vector<TaskWork> work;
   for (const eval::Task* task : tasks) {
     TaskWork one;
     if (task->writing) one.writing = flags.written.writing_of(*task);
     if (task->is_drawn()) {
-      FATHOM_ASSIGN(one.items, flags.written.draw_phonebook(*task));
+      Result<eval::TaskItems> drawn = flags.written.draw_phonebook(*task);
+      if (!drawn.ok()) return as_usage(drawn.error());
+      one.items = std::move(*drawn);
     } else {
       eval::ItemSettings settings{.limit = flags.settings.limit, .shots = flags.shots};
       if (one.writing) settings.seed = one.writing->sampling.seed;
@@ -91,34 +135,34 @@ MatrixChoice matrices_of(const Flags& flags, const std::vector<TaskWork>& tasks)
 }
 
 Result<int> write_items(const std::vector<TaskWork>& tasks, const std::string& path) {
-  FATHOM_ASSIGN(OutputFile file, OutputFile::create(path));
+  FATHOM_ASSIGN(AtomicFile file, AtomicFile::create(path));
   int64_t items = 0;
   for (const TaskWork& task : tasks) {
     for (const eval::Item& item : task.items.items) {
-      FATHOM_TRY(file.write(eval::item_json(*task.items.task, item).dump() + "\n"));
+      FATHOM_TRY(file.write(json_text(eval::item_json(*task.items.task, item)) + "\n"));
       ++items;
     }
   }
-  FATHOM_TRY(file.close());
+  FATHOM_TRY(file.commit());
   std::cout << path << ": " << items << " items\n";
   return kExitOk;
 }
 
 Result<int> run(Flags& flags) {
   FATHOM_TRY(check(flags));
-  FATHOM_ASSIGN(std::vector<TaskWork> tasks, tasks_of(flags));
-  if (!flags.write_items.empty()) return write_items(tasks, flags.write_items);
   EvaluationSettings& settings = flags.settings;
+  for (const std::string& file : {settings.output, settings.samples, settings.plot, flags.write_items}) {
+    if (!file.empty()) FATHOM_TRY(check_output_folder(file));
+  }
+  FATHOM_ASSIGN(std::vector<TaskWork> tasks, tasks_of(flags));
+  if (flags.given("--write-items")) return write_items(tasks, flags.write_items);
   settings.kv_type = flags.numeric.keys();
   if (!flags.separator.empty()) settings.text.separator = flags.separator;
   FATHOM_ASSIGN(const LoadedModel model,
                 load_model(flags.model, matrices_of(flags, tasks), flags.check_tensors));
   FATHOM_ASSIGN(settings.numerics, flags.numeric.numerics(model.plan, model.matrix_type));
-  const std::pair<const char*, bool> routed_only[] = {{"--routing", flags.has_routing},
-                                                      {"--compute-budget", !settings.budgets.empty()},
-                                                      {"--routing-agreement", settings.agreement}};
-  for (const auto& [flag, given] : routed_only) {
-    if (given && !is_routed(model.plan))
+  for (const char* flag : {"--routing", "--compute-budget", "--routing-agreement"}) {
+    if (flags.given(flag) && !is_routed(model.plan))
       return invalid(std::string(flag) + ": this model has no routed recursion");
   }
   if (model.codec.vocab_size() > model.plan.dims.vocab_size) {
@@ -145,48 +189,56 @@ Action declare_eval(CLI::App& app) {
   app.add_option("--data", flags->data, "folder with a folder of JSON Lines for each task");
   app.add_option("--limit,-L", settings.limit,
                  "items of a task or a subject, rows, documents at most; 0: all")
-      ->check(at_least(0));
-  auto* shots = app.add_option("--num-fewshot,--num_fewshot", flags->shots,
-                               "examples in front of each item, where the task has rows for them")
-                    ->check(at_least(0));
+      ->check(whole_number(0))
+      ->capture_default_str();
+  app.add_option("--num-fewshot,--num_fewshot", flags->shots,
+                 "examples in front of each item, where the task has rows for them")
+      ->check(whole_number(0))
+      ->capture_default_str();
   app.add_option("--perplexity", settings.perplexity,
                  "text or token file or folder, scored in packed rows; may be given more than once")
       ->allow_extra_args(false);
   app.add_option("--sequence-length", settings.sequence_length,
                  "tokens fed of a packed row (default: the model's longest, 2048 at most)")
-      ->check(at_least(1));
+      ->check(whole_number(1, kMostTokens));
   app.add_flag("--keep-documents-apart", settings.keep_apart, "packed rows are cut at documents' ends");
   app.add_flag("--label-inside-row", settings.label_inside,
                "a packed row predicts all its tokens but the first, and none of the next row");
   app.add_option("--by-context", settings.by_context,
-                 "of --perplexity: nll by the tokens of context, in buckets of so many")
-      ->check(at_least(1));
+                 "of --perplexity: nll by the tokens of context, in buckets of so many (default: none)")
+      ->check(whole_number(1, kMostTokens));
   app.add_option("--rolling", settings.rolling,
                  "text file or folder, each document scored in rolling windows, per word and byte; likewise")
       ->allow_extra_args(false);
-  app.add_option("--document-separator", flags->separator, "ends a document of text (else: the file does)");
-  app.add_option("--text-field", settings.text.json_field, "of JSON Lines: the field with a document's text");
-  auto* routing =
-      app.add_option("--routing", settings.routing,
-                     "of recursion: threshold is causal, topk as published (each request one call)")
-          ->check(CLI::IsMember({"threshold", "topk"}));
+  app.add_option("--document-separator", flags->separator,
+                 "ends a document of text (default: the end of its file)");
+  app.add_option("--text-field", settings.text.json_field, "of JSON Lines: the field with a document's text")
+      ->capture_default_str();
+  app.add_option("--routing", settings.routing,
+                 "of recursion: threshold is causal, topk as published (each request one call)")
+      ->check(CLI::IsMember({"threshold", "topk"}))
+      ->capture_default_str();
   app.add_option("--compute-budget", settings.budgets,
                  "of --perplexity: mean passes a token as shares of the most, with commas between; all "
                  "thresholds are shifted to meet each")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::Range(1e-6, 1.0));
+      ->check(between(1e-6, 1));
   app.add_option("--calibration-rows", settings.calibration_rows,
                  "the first packed rows, on which the shifts are found (default: a quarter, at most 16)")
-      ->check(at_least(1));
+      ->check(whole_number(1));
   app.add_option("--plot", settings.plot, "draw loss over compute as an SVG file");
   app.add_flag("--routing-agreement", settings.agreement,
                "of --perplexity: how often topk and threshold give a token the same depth");
   app.add_option("--context,-c,--max-length,--max_length", settings.context,
                  "tokens fed of a request at most (default: the model's longest)")
-      ->check(at_least(1));
-  app.add_option("--chunk,-b", settings.chunk, "rows per call")->check(at_least(1));
-  app.add_option("--threads,-t", settings.threads, "0: all cores")->check(at_least(0));
+      ->check(whole_number(1, kMostTokens));
+  app.add_option("--chunk,-b", settings.chunk, "rows per call")
+      ->check(whole_number(1, 1 << 20))
+      ->capture_default_str();
+  app.add_option("--threads,-t", settings.threads, "0: all cores")
+      ->check(thread_count())
+      ->capture_default_str();
   add_numeric_flags(app, flags->numeric);
   app.get_option("--dtype")->description(
       "of the matrices: f32, bf16 or int8 (default: int8 if they are stored so, else f32; bf16 where all "
@@ -195,18 +247,15 @@ Action declare_eval(CLI::App& app) {
   app.add_option("--chat-template", settings.chat_template,
                  "of messages: phi, chatml, or none (default: the model's own)")
       ->check(CLI::IsMember({"phi", "chatml", "none"}));
-  app.add_option("--json,--output-path,--output_path", settings.json,
+  app.add_flag("--json", settings.json, "print the results as JSON");
+  app.add_option("--output,-o,--output-path,--output_path", settings.output,
                  "write the results to this file as JSON");
   app.add_option("--log-samples,--log_samples", settings.samples,
                  "write a line of JSON for each item to this file, with what the model made of it");
   app.add_option("--write-items", flags->write_items,
                  "write a line of JSON for each item of the tasks to this file, and do nothing else");
   app.add_flag("--quiet", settings.quiet, "no progress");
-  return [flags, shots, routing]() -> Result<int> {
-    flags->has_shots = shots->count() > 0;
-    flags->has_routing = routing->count() > 0;
-    return run(*flags);
-  };
+  return [flags] { return run(*flags); };
 }
 
 }  // namespace fathom::cli

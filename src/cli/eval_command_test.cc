@@ -76,7 +76,7 @@ class EvalCommand : public ::testing::Test {
 
 TEST_F(EvalCommand, PrintsATableAndWritesTheSameAsJson) {
   const Outcome outcome = eval(
-      "@llama --tasks piqa,lambada_openai,mmlu --data @data -t 2 --json @out.json --log-samples "
+      "@llama --tasks piqa,lambada_openai,mmlu --data @data -t 2 --output @out.json --log-samples "
       "@samples.jsonl",
       "2>/dev/null");
   ASSERT_EQ(outcome.code, 0) << outcome.text;
@@ -115,11 +115,11 @@ TEST_F(EvalCommand, PrintsATableAndWritesTheSameAsJson) {
 }
 
 TEST_F(EvalCommand, ARoutedModelSaysHowItWasRoutedAndHowDeep) {
-  const Outcome causal = eval("@mor --tasks piqa --data @data --json @out.json", "2>/dev/null");
+  const Outcome causal = eval("@mor --tasks piqa --data @data --output @out.json", "2>/dev/null");
   ASSERT_EQ(causal.code, 0) << causal.text;
   EXPECT_THAT(causal.text, HasSubstr("routing threshold (causal): mean depth "));
   EXPECT_EQ(json("out.json")["config"]["routing"], "threshold");
-  const Outcome top = eval("@mor --tasks piqa --data @data --json @out.json --routing topk", "2>/dev/null");
+  const Outcome top = eval("@mor --tasks piqa --data @data --output @out.json --routing topk", "2>/dev/null");
   ASSERT_EQ(top.code, 0) << top.text;
   EXPECT_THAT(top.text,
               HasSubstr("routing topk (as published: each request is one call, unpadded): mean depth "));
@@ -144,7 +144,7 @@ TEST_F(EvalCommand, ChunksAndThreadsChangeNoBit) {
 TEST_F(EvalCommand, PredictsText) {
   const Outcome outcome = eval(
       "@llama --perplexity @text.txt --sequence-length 16 --rolling @text.txt --document-separator '\n\n' "
-      "--json @out.json",
+      "--output @out.json",
       "2>/dev/null");
   ASSERT_EQ(outcome.code, 0) << outcome.text;
   const nlohmann::json out = json("out.json");
@@ -158,7 +158,7 @@ TEST_F(EvalCommand, PredictsText) {
   EXPECT_NEAR(out["perplexity"]["nll"], std::log(257), 0.5);
   EXPECT_FALSE(out["perplexity"].contains("by_context"));
   const Outcome buckets = eval(
-      "@llama --perplexity @text.txt --sequence-length 16 --by-context 6 --json @out.json", "2>/dev/null");
+      "@llama --perplexity @text.txt --sequence-length 16 --by-context 6 --output @out.json", "2>/dev/null");
   ASSERT_EQ(buckets.code, 0) << buckets.text;
   const nlohmann::json perplexity = json("out.json")["perplexity"], list = perplexity["by_context"];
   ASSERT_EQ(list.size(), 3U);
@@ -171,7 +171,7 @@ TEST_F(EvalCommand, PredictsText) {
   EXPECT_EQ(list[2]["predictions"], 16);
   for (const char* part : {"| tokens of context | predictions |", "| 1 to 6 | 24 |", "| 13 to 16 | 16 |"})
     EXPECT_THAT(buckets.text, HasSubstr(part));
-  const Outcome limited = eval("@llama --perplexity @text.txt --sequence-length 16 -L 1 --json @out.json");
+  const Outcome limited = eval("@llama --perplexity @text.txt --sequence-length 16 -L 1 --output @out.json");
   ASSERT_EQ(limited.code, 0) << limited.text;
   EXPECT_EQ(json("out.json")["perplexity"]["rows"], 1);
 }
@@ -179,7 +179,7 @@ TEST_F(EvalCommand, PredictsText) {
 TEST_F(EvalCommand, WritesAnswersToDrawnAndReadItems) {
   const Outcome outcome = eval(
       "@mor --tasks phonebook,aime24 --data @data --min-entries 3 --max-entries 4 --lengths 2 --batches 4 "
-      "--batch-items 2 --context 300 --max-tokens 3 --samples 2 --chat-template phi --json @out.json "
+      "--batch-items 2 --context 300 --max-tokens 3 --samples 2 --chat-template phi --output @out.json "
       "--log-samples @samples.jsonl",
       "2>/dev/null");
   ASSERT_EQ(outcome.code, 0) << outcome.text;
@@ -221,7 +221,7 @@ TEST_F(EvalCommand, WritesAnswersToDrawnAndReadItems) {
 TEST_F(EvalCommand, DrawsLossOverCompute) {
   const Outcome outcome = eval(
       "@mor --perplexity @text.txt --sequence-length 16 --compute-budget 0.4,1 --routing-agreement "
-      "--plot @curve.svg --json @out.json",
+      "--plot @curve.svg --output @out.json",
       "2>/dev/null");
   ASSERT_EQ(outcome.code, 0) << outcome.text;
   for (const char* part :
@@ -242,6 +242,44 @@ TEST_F(EvalCommand, DrawsLossOverCompute) {
     EXPECT_THAT(svg, HasSubstr(part));
 }
 
+TEST_F(EvalCommand, JsonIsPrintedOrWritten) {
+  write_model("m\xff", testing_plan::tiny());
+  const Outcome printed =
+      eval("'@m\xff' --perplexity @text.txt --sequence-length 16 --json -o @out.json", "2>/dev/null");
+  ASSERT_EQ(printed.code, 0) << printed.text;
+  const nlohmann::json out = nlohmann::json::parse(printed.text);
+  EXPECT_EQ(out, json("out.json"));
+  EXPECT_EQ(out["config"]["model"], path_ + "/m\xEF\xBF\xBD") << "what is no UTF-8 is replaced";
+}
+
+// A name that fits, but not with the ending of a file that is being written.
+TEST_F(EvalCommand, WhatWasFoundIsPrintedBeforeFilesAreWritten) {
+  const Outcome outcome =
+      eval("@llama --perplexity @text.txt --sequence-length 16 --quiet --output @" + std::string(250, 'x'));
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.text, StartsWith("|Tasks "));
+  EXPECT_THAT(outcome.text, HasSubstr("File name too long"));
+}
+
+TEST_F(EvalCommand, ItemsReplaceAFileInOneStep) {
+  put("items.jsonl", "old\n");
+  fs::create_hard_link(path_ + "/items.jsonl", path_ + "/other-name");
+  ASSERT_EQ(eval("--tasks piqa --data @data --write-items @items.jsonl").code, 0);
+  std::ifstream items(path_ + "/items.jsonl"), other(path_ + "/other-name");
+  std::string first, old;
+  std::getline(items, first);
+  std::getline(other, old);
+  EXPECT_EQ(nlohmann::json::parse(first)["task"], "piqa");
+  EXPECT_EQ(old, "old") << "nothing was written into the file that was there";
+}
+
+TEST_F(EvalCommand, TheHelpSaysTheDefaults) {
+  const Outcome help = eval("--help");
+  EXPECT_EQ(help.code, 0);
+  for (const char* part : {"=256", "=threshold", "--kv-type TEXT:{f32,bf16}=f32", "}=fast", "]=0", "=text"})
+    EXPECT_THAT(help.text, HasSubstr(part));
+}
+
 TEST_F(EvalCommand, RefusesInOneSentence) {
   put("bad/piqa/val.jsonl", "{\"goal\": \"x\"}\n");
   const struct {
@@ -249,14 +287,14 @@ TEST_F(EvalCommand, RefusesInOneSentence) {
     int code;
     const char* message;
   } cases[] = {
-      {"", 1, "eval needs --tasks, --perplexity or --rolling"},
-      {"--rolling @text.txt", 1, "eval needs MODEL, a model directory or the directory of a run"},
-      {"@llama", 1, "eval needs --tasks, --perplexity or --rolling"},
-      {"@llama --tasks piqa", 1, "--tasks piqa needs --data"},
-      {"@llama --tasks pica --data @data", 1, "unknown task \"pica\", expected one of lambada_openai"},
+      {"", 2, "eval needs --tasks, --perplexity or --rolling"},
+      {"--rolling @text.txt", 2, "eval needs MODEL, a model directory or the directory of a run"},
+      {"@llama", 2, "eval needs --tasks, --perplexity or --rolling"},
+      {"@llama --tasks piqa", 2, "--tasks piqa needs --data"},
+      {"@llama --tasks pica --data @data", 2, "unknown task \"pica\", expected one of lambada_openai"},
       {"@llama --tasks hellaswag --data @data", 1, "/data/hellaswag: holds no validation.jsonl or val.jsonl"},
       {"@llama --tasks piqa --data @bad", 1, "/bad/piqa/val.jsonl: line 1: no field \"sol1\", only goal"},
-      {"@llama --tasks piqa --data @data --num-fewshot 2", 1, "--num-fewshot: piqa has no rows for examples"},
+      {"@llama --tasks piqa --data @data --num-fewshot 2", 2, "--num-fewshot: piqa has no rows for examples"},
       {"@llama --tasks piqa --data @data --routing topk", 1, "--routing: this model has no routed recursion"},
       {"@mor --tasks piqa --data @data --routing replay", 2, "replay"},
       {"@llama --tasks piqa --data @data -c 3", 1, "the context is limited to 3"},
@@ -266,31 +304,52 @@ TEST_F(EvalCommand, RefusesInOneSentence) {
        "--compute-budget: this model has no routed recursion"},
       {"@llama --perplexity @text.txt --routing-agreement", 1,
        "--routing-agreement: this model has no routed recursion"},
-      {"@mor --rolling @text.txt --compute-budget 0.5", 1, "--compute-budget is for --perplexity"},
-      {"@mor --perplexity @text.txt --plot @x.svg", 1, "--plot is for --compute-budget"},
+      {"@mor --rolling @text.txt --compute-budget 0.5", 2, "--compute-budget is for --perplexity"},
+      {"@mor --perplexity @text.txt --plot @x.svg", 2, "--plot is for --compute-budget"},
       {"@mor --perplexity @text.txt --compute-budget 0.5,1.5", 2, "1.5"},
       {"@mor --perplexity @text.txt --sequence-length 16 --compute-budget 0.5 --calibration-rows 4 --quiet",
        1, "--calibration-rows: found 4, expected fewer than the 4 packed rows"},
       {"@mor --perplexity @text.txt --sequence-length 16 --compute-budget 0.5 -L 1 --quiet", 1,
        "--compute-budget: one packed row, expected another one to find the thresholds on"},
-      {"@llama --rolling @text.txt --by-context 8", 1, "--by-context is for --perplexity"},
-      {"@llama --rolling @text.txt --log-samples @x", 1, "--log-samples is for --tasks"},
+      {"@llama --rolling @text.txt --by-context 8", 2, "--by-context is for --perplexity"},
+      {"@llama --rolling @text.txt --log-samples @x", 2, "--log-samples is for --tasks"},
       {"@none --rolling @text.txt", 1, "/none is not a directory"},
       {"@llama --tasks piqa --data @data -L -1", 2, "-1"},
-      {"@llama --tasks phonebook --entries 2", 1, "the least number of entries is 2, expected 3 to 1000000"},
-      {"@llama --tasks phonebook --batches 3", 1, "the number of batches is 3, expected 4 to 1000000"},
+      {"@llama --tasks phonebook --entries 2", 2, "the least number of entries is 2, expected 3 to 1000000"},
+      {"@llama --tasks phonebook --batches 3", 2, "the number of batches is 3, expected 4 to 1000000"},
       {"@llama --tasks phonebook --phonebook-mode loud", 2, "loud"},
-      {"@llama --tasks phonebook --entries 8 --lengths 2", 1, "--entries and --lengths exclude each other"},
-      {"@llama --tasks phonebook --limit 2", 1, "--limit is not for phonebook"},
-      {"@mor --tasks phonebook --routing topk", 1, "--routing topk chooses among the rows of a call"},
+      {"@llama --tasks phonebook --entries 8 --lengths 2", 2, "--entries and --lengths exclude each other"},
+      {"@llama --tasks phonebook --limit 2", 2, "--limit is not for phonebook"},
+      {"@mor --tasks phonebook --routing topk", 2, "--routing topk chooses among the rows of a call"},
       {"@llama --tasks phonebook --entries 20 --batches 4 --quiet", 1,
        "fathom: item 0 of phonebook_20: a prompt of "},
       {"@llama --tasks aime24 --data @data", 1, "has no chat template; --chat-template names one of phi"},
-      {"@llama --tasks piqa --data @data --samples 2", 1,
+      {"@llama --tasks piqa --data @data --samples 2", 2,
        "--samples is for tasks whose answers are written, such as aime24"},
-      {"@llama --tasks piqa --data @data --entries 8", 1, "--entries is for --tasks phonebook"},
-      {"@llama --tasks phonebook --write-items @x", 1, "--write-items writes the items of tasks and scores"},
-      {"--rolling @text.txt --write-items @x", 1, "--write-items is for --tasks"},
+      {"@llama --tasks piqa --data @data --entries 8", 2, "--entries is for --tasks phonebook"},
+      {"@llama --tasks phonebook --write-items @x", 2, "--write-items writes the items of tasks and scores"},
+      {"--rolling @text.txt --write-items @x", 2, "--write-items is for --tasks"},
+      {"--tasks phonebook --write-items @x --output @y", 2, "and scores nothing: without --output"},
+      {"--tasks phonebook --write-items @x --json", 2, "without --json"},
+      {"--tasks phonebook --write-items @x --log-samples @y", 2, "without --log-samples"},
+      {"--tasks phonebook --write-items @x --dtype int8", 2, "without --dtype"},
+      {"--tasks phonebook --write-items @x --samples 2", 2, "without --samples"},
+      {"--tasks phonebook --write-items @x --temperature 1", 2, "without --temperature"},
+      {"@llama --rolling @text.txt --sequence-length 8", 2, "--sequence-length is for --perplexity"},
+      {"@llama --rolling @text.txt --keep-documents-apart", 2, "--keep-documents-apart is for --perplexity"},
+      {"@llama --tasks piqa --data @data --label-inside-row", 2, "--label-inside-row is for --perplexity"},
+      {"@llama --rolling @text.txt --data @data", 2, "--data is for --tasks"},
+      {"@llama --tasks phonebook --data @data", 2, "--data is for tasks whose items are read"},
+      {"@llama --tasks piqa --data @data --text-field x", 2, "--text-field is for --perplexity or --rolling"},
+      {"@mor --perplexity @text.txt --compute-budget nan", 2, "'nan' is not a number of 1e-06 to 1"},
+      {"@llama --rolling @text.txt --limit 9223372036854775808", 2, "is not a whole number of at least 0"},
+      {"@llama --rolling @text.txt --threads 4097", 2, "is not a whole number of 0 to 4096"},
+      {"@llama --rolling @text.txt --json @x.json", 2, "x.json"},
+      {"@none --rolling @text.txt --output @no/x.json", 1, "/no/x.json: cannot be written to the folder "},
+      {"@none --tasks piqa --data @data --log-samples @no/x", 1, "/no/x: cannot be written to the folder "},
+      {"--tasks phonebook --write-items @no/x", 1, "/no/x: cannot be written to the folder "},
+      {"@mor --perplexity @text.txt --compute-budget 0.5 --plot @data", 1,
+       "/data is a directory, expected a file"},
   };
   for (const auto& c : cases) {
     const Outcome outcome = eval(c.arguments);
@@ -315,7 +374,7 @@ TEST_F(EvalCommand, StopsAtASignalWithoutResults) {
     ::dup2(pipe[1], STDOUT_FILENO);
     ::dup2(pipe[1], STDERR_FILENO);
     ::execl(FATHOM_BIN_DIR "/fathom", "fathom", "eval", model.c_str(), "--tasks", "piqa", "--data",
-            data.c_str(), "--json", out.c_str(), nullptr);
+            data.c_str(), "--output", out.c_str(), nullptr);
     ::_exit(127);
   }
   ::close(pipe[1]);

@@ -13,6 +13,7 @@
 #include "cli/budget_chart.h"
 #include "cli/command.h"
 #include "cli/figures.h"
+#include "cli/json_text.h"
 #include "cli/pack_texts.h"
 #include "cli/progress.h"
 #include "cli/prompt_codec.h"
@@ -72,16 +73,16 @@ class Evaluation {
     if (!settings_.rolling.empty()) {
       FATHOM_ASSIGN(report.rolling, score_rolling());
     }
-    if (samples_) FATHOM_TRY(samples_->close());
     progress_.end();
     add_work(report, clock_.seconds() - start);
+    const std::string json = json_text(eval::to_json(report), 2) + "\n";
+    std::cout << (settings_.json ? json : eval::to_table(report)) << std::flush;
+    if (!settings_.output.empty()) FATHOM_TRY(write_file_atomic(settings_.output, json));
     if (!settings_.plot.empty()) {
       FATHOM_TRY(write_file_atomic(settings_.plot,
                                    draw_budget_chart(*report.depths, "Loss and compute of " + model_.path)));
     }
-    if (!settings_.json.empty())
-      FATHOM_TRY(write_file_atomic(settings_.json, eval::to_json(report).dump(2) + "\n"));
-    std::cout << eval::to_table(report) << std::flush;
+    if (samples_) FATHOM_TRY(samples_->close());
     return kExitOk;
   }
 
@@ -207,7 +208,7 @@ class Evaluation {
     // What is being written when it is stopped is no answer.
     if (stopping.load() && items.task->writing)
       return stopped_at(name, scored.done - 1, static_cast<int64_t>(items.items.size()), "items");
-    if (samples_) FATHOM_TRY(samples_->write(eval::sample_json(scored).dump() + "\n"));
+    if (samples_) FATHOM_TRY(samples_->write(json_text(eval::sample_json(scored)) + "\n"));
     const auto shown = std::ranges::find_if(scored.task.metrics, [](eval::Metric metric) {
       return metric == eval::Metric::kAcc || metric == eval::Metric::kExactMatch ||
              metric == eval::Metric::kPassAtOne;

@@ -30,7 +30,8 @@ struct EvaluationSettings {
   int64_t context = 0;  // tokens fed of a request at most; 0: the model's longest
   int64_t chunk = 256;
   int threads = 0;
-  std::string json, samples, plot;  // files to write; empty: none
+  bool json = false;                  // printed in place of the table
+  std::string output, samples, plot;  // files to write; empty: none
   bool quiet = false;
 };
 
@@ -41,8 +42,8 @@ struct TaskWork {
   eval::PromptCodec prompts = {};  // made by run_evaluation()
 };
 
-// Scores everything, prints the table, writes the files. Returns an exit code. Ctrl-C ends it without a
-// report.
+// Scores everything, prints the table or JSON, then writes the files: one that cannot be written takes
+// nothing of what was found away. Returns an exit code. Ctrl-C ends it without a report.
 Result<int> run_evaluation(const LoadedModel& model, const EvaluationSettings& settings,
                            std::vector<TaskWork> tasks);
 

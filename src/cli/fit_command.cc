@@ -9,6 +9,9 @@
 
 #include "base/file.h"
 #include "cli/commands.h"
+#include "cli/flag_checks.h"
+#include "cli/json_text.h"
+#include "cli/output_folder.h"
 #include "cli/plot/law_points.h"
 #include "cli/plot/power_law.h"
 #include "cli/plot/run_curve.h"
@@ -85,6 +88,8 @@ nlohmann::ordered_json to_json(const std::vector<Curve>& curves, const std::vect
 }
 
 Result<int> run(const Flags& flags) {
+  if (flags.runs.empty() && flags.points.empty()) return wrong_usage("fit needs runs or --points");
+  if (!flags.out.empty()) FATHOM_TRY(check_output_folder(flags.out));
   std::vector<Curve> curves;
   if (!flags.points.empty()) {
     FATHOM_ASSIGN(curves, plot::read_law_points(flags.points));
@@ -99,6 +104,7 @@ Result<int> run(const Flags& flags) {
     fits.push_back(*fit);
     draw_law(*fit, curve);
   }
+  std::cout << (flags.json ? json_text(to_json(curves, fits), 2) + "\n" : table(curves, fits)) << std::flush;
   if (!flags.out.empty()) {
     plot::ChartSettings settings;
     settings.title = flags.title;
@@ -109,7 +115,6 @@ Result<int> run(const Flags& flags) {
     settings.log_x = true;
     FATHOM_TRY(write_file_atomic(flags.out, plot::draw_chart(curves, settings)));
   }
-  std::cout << (flags.json ? to_json(curves, fits).dump(2) + "\n" : table(curves, fits));
   return kExitOk;
 }
 
@@ -118,21 +123,20 @@ Result<int> run(const Flags& flags) {
 Action declare_fit(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   auto* runs = app.add_option("RUN", flags->runs, "directories of training runs, each a point of one law");
-  app.add_option("--points", flags->points, "a JSON file of series of points instead")->excludes(runs);
-  app.add_option("--x", flags->x, "of runs: flops (of training) or tokens")
-      ->check(CLI::IsMember({"flops", "tokens"}))
-      ->capture_default_str();
-  app.add_option("--name", flags->name, "of runs: what the law is called")->capture_default_str();
+  auto* x = app.add_option("--x", flags->x, "of runs: flops (of training) or tokens")
+                ->check(CLI::IsMember({"flops", "tokens"}))
+                ->capture_default_str();
+  auto* name =
+      app.add_option("--name", flags->name, "of runs: what the law is called")->capture_default_str();
+  app.add_option("--points", flags->points, "a JSON file of series of points instead")
+      ->excludes(runs, x, name);
   app.add_option("--most-exponent", flags->most_exponent, "largest b")
-      ->check(CLI::Range(1e-3, plot::kMostExponent))
+      ->check(between(1e-3, plot::kMostExponent))
       ->capture_default_str();
-  app.add_option("--out,-o", flags->out, "an SVG file with points and laws");
-  app.add_option("--title", flags->title, "above the picture")->capture_default_str();
+  auto* out = app.add_option("--out,-o", flags->out, "an SVG file with points and laws");
+  app.add_option("--title", flags->title, "above the picture")->needs(out)->capture_default_str();
   app.add_flag("--json", flags->json, "print the laws as JSON");
-  return [flags]() -> Result<int> {
-    if (flags->runs.empty() && flags->points.empty()) return invalid("fit needs runs or --points");
-    return run(*flags);
-  };
+  return [flags] { return run(*flags); };
 }
 
 }  // namespace fathom::cli

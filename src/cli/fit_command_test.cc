@@ -76,7 +76,37 @@ TEST_F(FitCommand, WhatIsWrongIsNamed) {
               HasSubstr("series 0: point 1 is not [x, loss], two numbers"));
   EXPECT_THAT(refusal(R"({"series": [{"name": "a", "points": [[1, 2], [3, 1]]}]})"),
               HasSubstr("a: 2 points, expected at least 3"));
-  EXPECT_THAT(fit("").text, HasSubstr("fit needs runs or --points"));
+}
+
+TEST_F(FitCommand, FlagsThatLackOrContradictOthersAreRefused) {
+  const struct {
+    const char *arguments, *message;
+  } cases[] = {{"", "fit needs runs or --points"},
+               {"--points @points.json @run", "excludes"},
+               {"--points @points.json --x tokens", "excludes"},
+               {"--points @points.json --name law", "excludes"},
+               {"@run --title Law", "--title requires --out"},
+               {"@run --most-exponent nan", "'nan' is not a number"}};
+  for (const auto& c : cases) {
+    const Outcome outcome = fit(c.arguments);
+    EXPECT_EQ(outcome.code, 2) << c.arguments;
+    EXPECT_THAT(outcome.text, HasSubstr(c.message)) << c.arguments;
+  }
+}
+
+TEST_F(FitCommand, LawsArePrintedBeforeThePictureIsWritten) {
+  ASSERT_TRUE(write_file_atomic(folder_ + "/points.json",
+                                R"({"series": [{"name": "one", "points": [[4, 2], [1, 3], [16, 1.5]]}]})")
+                  .ok());
+  const Outcome early = fit("--points @points.json --out @none/law.svg");
+  EXPECT_EQ(early.code, 1);
+  EXPECT_EQ(early.text, "fathom: " + folder_ + "/none/law.svg: cannot be written to the folder " + folder_ +
+                            "/none: No such file or directory\n");
+  // A name that fits, but not with the ending of a file that is being written.
+  const Outcome late = fit("--points @points.json --out @" + std::string(250, 'x'));
+  EXPECT_EQ(late.code, 1);
+  EXPECT_THAT(late.text, HasSubstr("0.5000    1.0000"));
+  EXPECT_THAT(late.text, HasSubstr("File name too long"));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <iostream>
 #include <iterator>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -14,7 +15,10 @@
 #include "cli/commands.h"
 #include "cli/depth_colors.h"
 #include "cli/depth_file.h"
+#include "cli/flag_checks.h"
+#include "cli/json_text.h"
 #include "cli/loaded_model.h"
+#include "cli/run_memory.h"
 #include "cli/sampling_flags.h"
 #include "cli/stop_strings.h"
 #include "engine/generate.h"
@@ -36,11 +40,38 @@ struct Flags {
   kernels::SamplingParams sampling{.temperature = 0.8F};
   double compute_budget = 0, target_latency_ms = 0;  // 0: none
   bool json = false, return_depths = false, ignore_eos = false, check_tensors = false;
-  bool has_prompt = false;
+  bool has_prompt = false, has_color = false;
 };
 
+// The flags that contradict each other, whatever the model is.
+Status check(const Flags& flags) {
+  for (const std::string& stop : flags.stop) {
+    if (stop.empty()) return invalid("--stop: an empty stop string");
+  }
+  if (flags.has_prompt && !flags.file.empty()) return wrong_usage("--prompt and --file exclude each other");
+  if (flags.has_color && (!flags.return_depths || flags.json))
+    return wrong_usage("--color is for --return-depths without --json");
+  struct Rule {
+    const char* flag;
+    bool given, takes_most;  // whether --max-depth may go along
+  };
+  const Rule rules[] = {{"--routing topk", flags.routing == "topk", true},
+                        {"--replay-depths", !flags.replay_depths.empty(), false},
+                        {"--compute-budget", flags.compute_budget > 0, false},
+                        {"--target-latency-ms", flags.target_latency_ms > 0, false}};
+  const Rule* first = nullptr;
+  for (const Rule& rule : rules) {
+    if (!rule.given) continue;
+    if (first != nullptr)
+      return wrong_usage(std::string(first->flag) + " and " + rule.flag + " exclude each other");
+    first = &rule;
+  }
+  if (first != nullptr && !first->takes_most && flags.max_depth > 0)
+    return wrong_usage(std::string(first->flag) + " and --max-depth exclude each other");
+  return {};
+}
+
 Result<std::string> prompt_of(const Flags& flags) {
-  if (flags.has_prompt && !flags.file.empty()) return invalid("--prompt and --file exclude each other");
   if (flags.has_prompt) return flags.prompt;
   constexpr uint64_t kMostBytes = uint64_t{64} << 20;
   return flags.file.empty() ? read_standard_input(kMostBytes) : read_file(flags.file, kMostBytes);
@@ -55,7 +86,6 @@ struct DepthRule {
 Result<DepthRule> depth_rule(const Flags& flags, const ModelPlan& plan) {
   const int most = most_passes(plan);
   DepthRule rule;
-  const bool controlled = flags.compute_budget > 0 || flags.target_latency_ms > 0;
   const std::pair<const char*, bool> routed_only[] = {
       {"--return-depths", flags.return_depths},       {"--max-depth", flags.max_depth > 0},
       {"--routing", flags.routing != "threshold"},    {"--replay-depths", !flags.replay_depths.empty()},
@@ -63,27 +93,29 @@ Result<DepthRule> depth_rule(const Flags& flags, const ModelPlan& plan) {
   for (const auto& [flag, given] : routed_only) {
     if (given && most == 0) return invalid(std::string(flag) + ": this model has no routed recursion");
   }
-  const std::pair<const char*, bool> rules[] = {{"--routing topk", flags.routing == "topk"},
-                                                {"--replay-depths", !flags.replay_depths.empty()},
-                                                {"--compute-budget", flags.compute_budget > 0},
-                                                {"--target-latency-ms", flags.target_latency_ms > 0}};
-  const char* first = nullptr;
-  for (const auto& [flag, given] : rules) {
-    if (!given) continue;
-    if (first != nullptr) return invalid(std::string(first) + " and " + flag + " exclude each other");
-    first = flag;
-  }
   if (flags.routing == "topk") rule.routing = RoutingMode::kTopK;
   if (!flags.replay_depths.empty()) {
     // Tokens of a prompt that a shortcut left before the router were recorded with none.
     const int least = routes_behind_state(plan) ? 0 : 1;
-    if (flags.max_depth > 0) return invalid("--replay-depths and --max-depth exclude each other");
     rule.routing = RoutingMode::kReplay;
     FATHOM_ASSIGN(rule.replay, read_depths(flags.replay_depths, least, most));
   }
-  if (controlled && flags.max_depth > 0)
-    return invalid(std::string(first) + " and --max-depth exclude each other");
   return rule;
+}
+
+// Most tokens of prompt and text. Error: a prompt that leaves no room for the text.
+Result<int64_t> context_for(const Flags& flags, const ModelPlan& plan, int64_t prompt) {
+  const int64_t longest = plan.dims.max_positions;
+  if (flags.context > longest) {
+    std::cerr << "fathom generate: --context " << flags.context << " is beyond the model's longest, "
+              << longest << "\n";
+  }
+  const int64_t most = flags.context > 0 ? flags.context : flags.max_tokens > 0 ? longest : prompt;
+  if (prompt > most || (prompt == most && flags.max_tokens > 0)) {
+    return invalid("the prompt has " + std::to_string(prompt) + " tokens, which leaves no room in " +
+                   (flags.context > 0 ? "--context " : "the model's context of ") + std::to_string(most));
+  }
+  return flags.context > 0 ? flags.context : prompt + std::min(flags.max_tokens, most - prompt);
 }
 
 const char* word_of(FinishReason reason, bool stop_string) {
@@ -117,31 +149,20 @@ Spent spent_by(const ModelPlan& plan, const GenerateResult& result, size_t promp
   return spent;
 }
 
-Result<int> run(const Flags& flags) {
-  for (const std::string& stop : flags.stop) {
-    if (stop.empty()) return invalid("--stop: an empty stop string");
-  }
+Result<int> run(const CLI::App& app, const Flags& flags) {
+  FATHOM_TRY(check(flags));
   FATHOM_ASSIGN(const std::string prompt, prompt_of(flags));
   FATHOM_ASSIGN(const LoadedModel model,
                 load_model(flags.model, flags.numeric.matrices(), flags.check_tensors));
-  std::vector<int32_t> ids = model.codec.encode(prompt);
-  if (ids.empty()) {
-    if (model.end_ids.empty()) return invalid("an empty prompt, and the model has no token to start from");
-    ids.push_back(model.end_ids.front());
-  }
+  FATHOM_ASSIGN(const std::vector<int32_t> ids,
+                model.codec.encode_prompt(prompt, model.end_ids.empty() ? -1 : model.end_ids.front()));
+  kernels::SamplingParams sampling = flags.sampling;
+  FATHOM_TRY(take_recommended_sampling(app, model.generation_config, sampling));
   const int most = most_passes(model.plan);
   FATHOM_ASSIGN(const DepthRule rule, depth_rule(flags, model.plan));
 
-  const int64_t wanted = static_cast<int64_t>(ids.size()) + flags.max_tokens;
-  const int64_t context =
-      flags.context > 0
-          ? flags.context
-          : std::min(wanted, std::max(model.plan.dims.max_positions, static_cast<int64_t>(ids.size())));
-  if (static_cast<int64_t>(ids.size()) > context) {
-    return invalid("the prompt has " + std::to_string(ids.size()) + " tokens, more than --context " +
-                   std::to_string(context));
-  }
   const auto prompt_rows = static_cast<int64_t>(ids.size());
+  FATHOM_ASSIGN(const int64_t context, context_for(flags, model.plan, prompt_rows));
   if (rule.routing == RoutingMode::kTopK && prompt_rows > flags.chunk) {
     return invalid("--routing topk decides over all rows of a prompt, which cannot be cut: it has " +
                    std::to_string(prompt_rows) + " tokens, --chunk is " + std::to_string(flags.chunk));
@@ -152,15 +173,16 @@ Result<int> run(const Flags& flags) {
                    " tokens of the prompt");
   }
   ThreadPool pool(flags.threads > 0 ? flags.threads : available_cores());
-  const int64_t rows = std::min(flags.chunk, static_cast<int64_t>(ids.size()));
+  const int64_t rows = std::min(flags.chunk, prompt_rows);
+  FATHOM_TRY(check_run_memory(model.path, model.plan, context, rows, flags.numeric.keys()));
   FATHOM_ASSIGN(const Numerics numerics, flags.numeric.numerics(model.plan, model.matrix_type));
   Executor executor(model.plan, *model.weights, rows, context, pool, numerics);
   SequenceState state = executor.make_state(flags.numeric.keys());
 
   GenerateRequest request;
   request.prompt = ids;
-  request.max_tokens = std::min(flags.max_tokens, context - static_cast<int64_t>(ids.size()));
-  request.sampling = flags.sampling;
+  request.max_tokens = std::min(flags.max_tokens, context - prompt_rows);
+  request.sampling = sampling;
   if (!flags.ignore_eos) request.stop_tokens = model.end_ids;
   request.max_depth = flags.max_depth;
   request.want_depths = flags.return_depths;
@@ -205,7 +227,7 @@ Result<int> run(const Flags& flags) {
                                    {"text", text},
                                    {"prompt_tokens", ids.size()},
                                    {"finish_reason", word_of(result.finish, stops.stopped())},
-                                   {"seed", flags.sampling.seed},
+                                   {"seed", sampling.seed},
                                    {"prefill_seconds", result.prefill_seconds},
                                    {"decode_seconds", result.decode_seconds},
                                    {"state_bytes", state.bytes()}};
@@ -238,7 +260,7 @@ Result<int> run(const Flags& flags) {
           result.depths.begin(),
           result.depths.begin() + static_cast<int64_t>(std::min(ids.size(), result.depths.size())));
     }
-    std::cout << json.dump() << "\n";
+    std::cout << json_text(json) << "\n";
   } else if (flags.return_depths) {
     std::vector<int32_t> all = ids;
     for (const GeneratedToken& token : result.tokens) all.push_back(token.token);
@@ -264,35 +286,49 @@ Action declare_generate(CLI::App& app) {
   CLI::Option* prompt =
       app.add_option("--prompt,-p", flags->prompt, "text to go on from (else --file, else stdin)");
   app.add_option("--file,-f", flags->file, "read the prompt from a file");
-  app.add_option("--max-tokens,-n", flags->max_tokens, "tokens to generate at most")->check(at_least(0));
-  add_sampling_flags(app, flags->sampling);
-  app.add_option("--stop", flags->stop, "end at this text; may be given more than once");
-  app.add_option("--context", flags->context, "most tokens of prompt and text")->check(at_least(1));
-  app.add_option("--chunk", flags->chunk, "rows of the prompt per call")->check(at_least(1));
-  app.add_option("--threads,-t", flags->threads, "0: all cores")->check(at_least(0));
+  app.add_option("--max-tokens,-n", flags->max_tokens, "tokens to generate at most")
+      ->check(whole_number(0))
+      ->capture_default_str();
+  add_sampling_flags(app, flags->sampling, SamplingDefaults::kOfModel);
+  app.add_option("--stop", flags->stop, "end at this text; may be given more than once")
+      ->allow_extra_args(false);
+  app.add_option("--context,-c", flags->context,
+                 "most tokens of prompt and text (default: the model's longest)")
+      ->check(whole_number(1, kMostContext));
+  app.add_option("--chunk,-b", flags->chunk, "rows of the prompt per call")
+      ->check(whole_number(1, kMostChunk))
+      ->capture_default_str();
+  app.add_option("--threads,-t", flags->threads, "0: all cores")
+      ->check(thread_count())
+      ->capture_default_str();
   add_numeric_flags(app, flags->numeric);
   app.add_flag("--check-tensors", flags->check_tensors, "refuse weights that are not finite numbers");
-  app.add_option("--max-depth", flags->max_depth, "recursion passes at most")->check(at_least(1));
+  app.add_option("--max-depth", flags->max_depth, "recursion passes at most (default: the model's)")
+      ->check(whole_number(1, std::numeric_limits<uint8_t>::max()));
   app.add_option(
          "--routing", flags->routing,
          "threshold: causal; topk: as published, over the rows of each call, so that a decoded token makes "
          "all passes")
-      ->check(CLI::IsMember({"threshold", "topk"}));
+      ->check(CLI::IsMember({"threshold", "topk"}))
+      ->capture_default_str();
   app.add_option("--compute-budget", flags->compute_budget,
                  "mean passes a token, as a share of the most: routing is shifted to meet it")
-      ->check(CLI::Range(1e-6, 1.0));
+      ->check(between(1e-6, 1));
   app.add_option("--target-latency-ms", flags->target_latency_ms,
                  "time a token: routing is shifted to meet it")
-      ->check(CLI::PositiveNumber);
+      ->check(above(0));
   app.add_option("--replay-depths", flags->replay_depths,
                  "passes of each token of prompt and text: what --json printed, or a list of numbers");
   app.add_flag("--return-depths", flags->return_depths, "show each token's recursion depth (causal routing)");
-  app.add_option("--color", flags->color, "of depths")->check(CLI::IsMember({"auto", "always", "never"}));
+  CLI::Option* color = app.add_option("--color", flags->color, "of depths")
+                           ->check(CLI::IsMember({"auto", "always", "never"}))
+                           ->capture_default_str();
   app.add_flag("--ignore-eos", flags->ignore_eos, "do not end at the end-of-text token");
   app.add_flag("--json", flags->json, "one JSON object instead of text");
-  return [flags, prompt]() -> Result<int> {
+  return [flags, prompt, color, &app]() -> Result<int> {
     flags->has_prompt = prompt->count() > 0;
-    return run(*flags);
+    flags->has_color = color->count() > 0;
+    return run(app, *flags);
   };
 }
 

@@ -44,7 +44,7 @@ class GenerateCommand : public ::testing::Test {
   }
   json json_of(const std::string& arguments) const {
     const Outcome outcome =
-        generate(arguments + " --prompt 'a prompt of some length' --json --ignore-eos --seed 3");
+        generate(arguments + " --prompt 'a prompt of some length' --json --ignore-eos --seed 3", "");
     EXPECT_EQ(outcome.code, 0) << outcome.text;
     return json::parse(outcome.text, nullptr, false);
   }
@@ -123,15 +123,24 @@ TEST_F(GenerateCommand, RefusesInOneSentence) {
   put("other.json", "{\"text\": \"\"}");
   const struct {
     std::string arguments, sentence;
+    int code = 1;
   } rows[] = {
       {"@llama --compute-budget 0.5", "--compute-budget: this model has no routed recursion"},
       {"@llama --routing topk", "--routing: this model has no routed recursion"},
       {"@llama --replay-depths @few.json", "--replay-depths: this model has no routed recursion"},
       {"@llama --target-latency-ms 5", "--target-latency-ms: this model has no routed recursion"},
       {"@mor --compute-budget 0.5 --target-latency-ms 5",
-       "--compute-budget and --target-latency-ms exclude each other"},
-      {"@mor --routing topk --compute-budget 0.5", "--routing topk and --compute-budget exclude each other"},
-      {"@mor --compute-budget 0.5 --max-depth 2", "--compute-budget and --max-depth exclude each other"},
+       "--compute-budget and --target-latency-ms exclude each other", 2},
+      {"@mor --routing topk --compute-budget 0.5", "--routing topk and --compute-budget exclude each other",
+       2},
+      {"@mor --compute-budget 0.5 --max-depth 2", "--compute-budget and --max-depth exclude each other", 2},
+      {"@mor --replay-depths @few.json --max-depth 2", "--replay-depths and --max-depth exclude each other",
+       2},
+      {"@none --file @few.json", "--prompt and --file exclude each other", 2},
+      {"@mor --color never", "--color is for --return-depths without --json", 2},
+      {"@mor --color always --return-depths --json", "--color is for --return-depths without --json", 2},
+      {"@llama --context 4", "the prompt has 5 tokens, which leaves no room in --context 4"},
+      {"@llama --context 5", "the prompt has 5 tokens, which leaves no room in --context 5"},
       {"@mor --routing topk --chunk 4",
        "--routing topk decides over all rows of a prompt, which cannot be cut: it has 5 tokens, --chunk is "
        "4"},
@@ -144,11 +153,63 @@ TEST_F(GenerateCommand, RefusesInOneSentence) {
   };
   for (const auto& row : rows) {
     const Outcome outcome = generate(row.arguments + " --prompt hello", "2>&1 >/dev/null");
-    EXPECT_EQ(outcome.code, 1) << row.arguments;
+    EXPECT_EQ(outcome.code, row.code) << row.arguments;
     std::string sentence = row.sentence;
     if (sentence.starts_with("@")) sentence = path_ + "/" + sentence.substr(1);
     EXPECT_EQ(outcome.text, "fathom: " + sentence + "\n") << row.arguments;
   }
+}
+
+TEST_F(GenerateCommand, NumbersOfFlagsAreReadWhole) {
+  for (const char* flags : {"--compute-budget nan", "--compute-budget 1.1", "--target-latency-ms nan",
+                            "--target-latency-ms 0", "--chunk 100000000000000000000", "--context 1e3",
+                            "--context 2000000000", "--max-tokens -1", "--threads 4097", "--max-depth 256"}) {
+    const Outcome outcome = generate(std::string("@mor --prompt hello ") + flags);
+    EXPECT_EQ(outcome.code, 2) << flags;
+    EXPECT_NE(outcome.text.find("number"), std::string::npos) << outcome.text;
+  }
+}
+
+// The model's longest context is 64 tokens.
+TEST_F(GenerateCommand, ATextEndsWithTheContext) {
+  const std::string prompt = " --ignore-eos --json --prompt " + std::string(63, 'a');
+  const Outcome full = generate("@llama -n 5" + prompt + "b");
+  EXPECT_EQ(full.code, 1);
+  EXPECT_EQ(full.text,
+            "fathom: the prompt has 64 tokens, which leaves no room in the model's context of 64\n");
+  EXPECT_EQ(generate("@llama -n 0" + prompt + "b").code, 0);
+  for (const char* count : {"5", "9223372036854775807"}) {
+    const Outcome one = generate(std::string("@llama -n ") + count + prompt);
+    ASSERT_EQ(one.code, 0) << one.text;
+    EXPECT_EQ(json::parse(one.text)["tokens"].size(), 1U);
+  }
+  const Outcome beyond = generate("@llama -n 5 -c 70" + prompt + "b", "2>&1 >/dev/null");
+  EXPECT_EQ(beyond.code, 0);
+  EXPECT_EQ(beyond.text, "fathom generate: --context 70 is beyond the model's longest, 64\n");
+  EXPECT_EQ(generate("@llama -n 5 -c 64 --prompt a", "2>&1 >/dev/null").text, "");
+}
+
+TEST_F(GenerateCommand, AStopStringTakesOneWord) {
+  const Outcome outcome = generate("--stop zzz @llama --stop yyy -p hi -n 3 -b 1");
+  EXPECT_EQ(outcome.code, 0) << outcome.text;
+  EXPECT_EQ(outcome.text.find("hi"), 0U) << outcome.text;
+}
+
+TEST_F(GenerateCommand, APathThatIsNotUtf8IsShownWithAReplacement) {
+  write_model("m\xff", testing_plan::tiny());
+  const json text = json_of("@m\xff -n 1");
+  ASSERT_TRUE(text.is_object());
+  EXPECT_NE(text["model"].get<std::string>().find("/m\uFFFD"), std::string::npos) << text["model"];
+}
+
+TEST_F(GenerateCommand, HelpSaysWhatIsTakenWithoutAFlag) {
+  const std::string help = generate("--help").text;
+  for (const char* value :
+       {"--max-tokens INT:>= 0=128", "(default: the model's generation_config.json, else 0.8)",
+        "--chunk INT:[1 - 1048576]=256", "--threads INT:[0 - 4096]=0", "--kv-type TEXT:{f32,bf16}=f32",
+        "--rounding TEXT:{fast,reference}=fast", "--routing TEXT:{threshold,topk}=threshold",
+        "--color TEXT:{auto,always,never}=auto"})
+    EXPECT_NE(help.find(value), std::string::npos) << value << help;
 }
 
 TEST_F(GenerateCommand, RefusesAPromptThatIsTooLong) {

@@ -10,14 +10,15 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/figures.h"
+#include "cli/flag_checks.h"
 #include "cli/model_specs.h"
 #include "cli/progress.h"
 #include "cli/stop_signal.h"
+#include "cli/text_codec.h"
 #include "io/atomic_directory.h"
 #include "io/model_directory.h"
 #include "plan/spec_io.h"
 #include "plan/work.h"
-#include "text/tokenizer.h"
 #include "weights/fresh_weights.h"
 
 namespace fathom::cli {
@@ -32,20 +33,33 @@ struct Flags {
   std::string spec, out, tokenizer, dtype = "bf16";
   int64_t seed = 0;
   int threads = 0;
+  bool quiet = false;
 };
 
 // The tokenizer's files, whose ids must be the model's.
 Status copy_tokenizer(const std::string& source, const ModelPlan& plan, ModelDirectoryContent& content) {
-  FATHOM_ASSIGN(const text::Tokenizer tokenizer, text::Tokenizer::load(source));
-  if (tokenizer.vocab_size() > plan.dims.vocab_size) {
-    return invalid("--tokenizer " + source + ": it has " + std::to_string(tokenizer.vocab_size()) +
+  FATHOM_ASSIGN(const TextCodec codec, TextCodec::open(source));
+  if (codec.is_bytes()) {
+    // Nothing says bytes but the vocabulary.
+    if (plan.dims.vocab_size == codec.vocab_size()) return {};
+    return invalid(
+        "--tokenizer bytes: a model directory without a tokenizer is one of bytes if its vocabulary "
+        "has " +
+        std::to_string(codec.vocab_size()) + " entries, this one's has " +
+        std::to_string(plan.dims.vocab_size));
+  }
+  if (codec.vocab_size() > plan.dims.vocab_size) {
+    return invalid("--tokenizer " + source + ": it has " + std::to_string(codec.vocab_size()) +
                    " ids, more than the model's vocabulary of " + std::to_string(plan.dims.vocab_size));
   }
+  std::error_code ignored;
+  const fs::path folder =
+      fs::is_directory(source, ignored) ? fs::path(source) : fs::path(source).parent_path();
   for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
                            "chat_template.jinja", "generation_config.json"}) {
-    const std::string file = source + "/" + name;
-    if (!fs::exists(file)) continue;
-    FATHOM_ASSIGN(std::string text, read_file(file));
+    const fs::path file = folder / name;
+    if (!fs::exists(file, ignored)) continue;
+    FATHOM_ASSIGN(std::string text, read_file(file.string()));
     content.files.emplace_back(name, std::move(text));
   }
   return {};
@@ -67,11 +81,11 @@ Result<int> run(const Flags& flags) {
   FATHOM_TRY(directory.write_file("config.json", content.config.dump(2) + "\n"));
   for (const auto& [name, text] : content.files) FATHOM_TRY(directory.write_file(name, text));
   SteadyClock clock;
-  Progress progress(/*quiet=*/false, ::isatty(STDERR_FILENO) != 0, clock);
-  progress.begin("weights", bytes >> 20, "MiB");
+  Progress progress(flags.quiet, ::isatty(STDERR_FILENO) != 0, clock);
+  progress.begin_bytes("weights", bytes);
   const Status status = write_fresh_weights(
       directory.path(), plan, static_cast<uint64_t>(flags.seed), type, pool, [&](uint64_t written) -> Status {
-        progress.update(static_cast<int64_t>(written >> 20), "");
+        progress.update(static_cast<int64_t>(written), "");
         return stopped.load() ? Status(make_error("stopped", ErrorKind::kCancelled)) : Status();
       });
   progress.end();
@@ -90,13 +104,19 @@ Action declare_init(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   app.add_option("SPEC,--plan", flags->spec, "a TOML or JSON file, or the name of a built-in specification")
       ->required();
-  app.add_option("--out", flags->out, "the directory to write")->required();
-  app.add_option("--tokenizer", flags->tokenizer, "a directory whose tokenizer goes along");
+  app.add_option("--out,-o", flags->out, "the directory to write")->required();
+  app.add_option("--tokenizer", flags->tokenizer,
+                 "folder with a tokenizer.json, or the file, which goes along; or bytes");
   app.add_option("--dtype", flags->dtype, "of the matrices")
       ->check(CLI::IsMember({"bf16", "f32"}))
       ->capture_default_str();
-  app.add_option("--seed", flags->seed, "the same seed gives the same weights")->check(at_least(0));
-  app.add_option("--threads,-t", flags->threads, "0: all cores")->check(at_least(0));
+  app.add_option("--seed", flags->seed, "the same seed gives the same weights")
+      ->check(whole_number(0))
+      ->capture_default_str();
+  app.add_option("--threads,-t", flags->threads, "0: all cores")
+      ->check(thread_count())
+      ->capture_default_str();
+  app.add_flag("--quiet,-q", flags->quiet, "no progress");
   return [flags] { return run(*flags); };
 }
 

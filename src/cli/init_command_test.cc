@@ -2,7 +2,9 @@
 #include <gmock/gmock.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <fstream>
 
 #include "base/json.h"
 #include "cli/command_testing.h"
@@ -48,6 +50,43 @@ TEST_F(InitCommand, MakesAModelInThePublishedLayout) {
   EXPECT_NE(weights("phi"), weights("other"));
 }
 
+TEST_F(InitCommand, ATokenizerMayBeAFolderAFileOrBytes) {
+  const std::string tokenizer = FATHOM_SOURCE_DIR "/data/tokenizer";
+  std::ofstream(path_ + "/spec.toml") << "architecture = \"llama\"\nvocab_size = 4096\nhidden_size = 32\n"
+                                         "intermediate_size = 48\nnum_hidden_layers = 2\n"
+                                         "num_attention_heads = 4\nnum_key_value_heads = 2\n"
+                                         "max_position_embeddings = 64\n";
+  for (const auto& [out, source] :
+       {std::pair{"folder", tokenizer}, std::pair{"file", tokenizer + "/tokenizer.json"}}) {
+    const Outcome made = run("init @spec.toml -q -o @" + std::string(out) + " --tokenizer " + source);
+    ASSERT_EQ(made.code, 0) << made.text;
+    for (const char* name : {"tokenizer.json", "tokenizer_config.json"})
+      EXPECT_TRUE(fs::exists(path_ + "/" + out + "/" + name)) << out << " " << name;
+  }
+  const Outcome other = run("init @spec.toml --tokenizer bytes --out @bytes");
+  EXPECT_EQ(other.code, 1);
+  EXPECT_EQ(other.text,
+            "fathom: --tokenizer bytes: a model directory without a tokenizer is one of bytes if its "
+            "vocabulary has 257 entries, this one's has 4096\n");
+  std::ofstream(path_ + "/bytes.toml") << "architecture = \"llama\"\nvocab_size = 257\nhidden_size = 32\n"
+                                          "intermediate_size = 48\nnum_hidden_layers = 2\n"
+                                          "num_attention_heads = 4\nnum_key_value_heads = 2\n"
+                                          "max_position_embeddings = 64\n";
+  ASSERT_EQ(run("init @bytes.toml --tokenizer bytes --out @bytes").code, 0);
+  EXPECT_EQ(run("generate @bytes -p a -n 2").code, 0);
+}
+
+TEST_F(InitCommand, TheProgressOfASmallModelIsOneLine) {
+  const Outcome made = testing::run_fathom("init tiny/phi4flash --out " + path_ + "/a", "2>&1 >/dev/null");
+  ASSERT_EQ(made.code, 0) << made.text;
+  EXPECT_EQ(std::count(made.text.begin(), made.text.end(), '\n'), 1) << made.text;
+  EXPECT_EQ(made.text.find("weights "), 0U) << made.text;
+  EXPECT_EQ(made.text.find("weights 0/"), std::string::npos) << made.text;
+  const Outcome quiet =
+      testing::run_fathom("init tiny/phi4flash --quiet --out " + path_ + "/b", "2>&1 >/dev/null");
+  EXPECT_EQ(quiet.text, "");
+}
+
 TEST_F(InitCommand, RefusesInOneSentence) {
   const std::pair<const char*, const char*> cases[] = {
       {"init nothing --out @x", "nothing"},
@@ -55,6 +94,8 @@ TEST_F(InitCommand, RefusesInOneSentence) {
       {"init tiny/sambay --out @x --tokenizer " FATHOM_SOURCE_DIR "/data/tokenizer",
        "more than the model's vocabulary of 97"},
       {"init tiny/sambay", "--out"},
+      {"init tiny/sambay --out @x --seed 18446744073709551616", "is not a whole number of at least 0"},
+      {"init tiny/sambay --out @x --threads 5000", "is not a whole number of 0 to 4096"},
   };
   for (const auto& [arguments, sentence] : cases) {
     const Outcome outcome = run(arguments);

@@ -10,7 +10,9 @@
 
 #include "base/file.h"
 #include "cli/commands.h"
+#include "cli/flag_checks.h"
 #include "cli/inspect_depths.h"
+#include "cli/loaded_model.h"
 #include "io/model_directory.h"
 #include "io/tensor_statistics.h"
 #include "io/weight_files.h"
@@ -25,7 +27,8 @@ struct Flags {
   std::string path, tensor;
   bool json = false;
   std::string depths, prompt, file, routing = "threshold";
-  bool has_prompt = false, has_routing = false;
+  int threads = 0;
+  bool has_prompt = false, has_routing = false, has_threads = false;
 };
 
 struct Inspected {
@@ -34,11 +37,22 @@ struct Inspected {
 };
 
 Result<Inspected> open(const std::string& path) {
-  std::optional<ModelDirectory> model;
-  if (std::filesystem::exists(std::filesystem::path(path) / "config.json")) {
-    FATHOM_ASSIGN(model, ModelDirectory::open(path));
+  std::error_code ignored;
+  const auto model_in = [&](const std::string& folder) -> Result<std::optional<ModelDirectory>> {
+    if (!std::filesystem::exists(folder + "/config.json", ignored)) return std::optional<ModelDirectory>();
+    FATHOM_ASSIGN(ModelDirectory model, ModelDirectory::open(folder));
+    return std::optional(std::move(model));
+  };
+  // A run has a config.json, too; what is wrong with it is said before that there are no weights.
+  FATHOM_ASSIGN(std::optional<ModelDirectory> model, model_in(path));
+  std::string place = path;
+  if (std::filesystem::is_directory(path, ignored)) {
+    FATHOM_ASSIGN(place, resolve_model(path));
   }
-  FATHOM_ASSIGN(WeightFiles weights, WeightFiles::open(path));
+  if (place != path) {
+    FATHOM_ASSIGN(model, model_in(place));
+  }
+  FATHOM_ASSIGN(WeightFiles weights, WeightFiles::open(place));
   return Inspected{std::move(weights), std::move(model)};
 }
 
@@ -217,12 +231,15 @@ void print_report(const ordered_json& report) {
 
 Result<int> show_depths(const Flags& flags) {
   if (!flags.tensor.empty() || flags.json)
-    return invalid(std::string("--depths and ") + (flags.json ? "--json" : "--tensor") +
-                   " exclude each other");
+    return wrong_usage(std::string("--depths and ") + (flags.json ? "--json" : "--tensor") +
+                       " exclude each other");
   if (flags.has_prompt == !flags.file.empty())
-    return invalid("--depths needs a text: either --prompt or --file");
-  DepthsRequest request{
-      .model = flags.path, .text = flags.prompt, .top_k = flags.routing == "topk", .out = flags.depths};
+    return wrong_usage("--depths needs a text: either --prompt or --file");
+  DepthsRequest request{.model = flags.path,
+                        .text = flags.prompt,
+                        .top_k = flags.routing == "topk",
+                        .threads = flags.threads,
+                        .out = flags.depths};
   if (!flags.has_prompt) {
     FATHOM_ASSIGN(request.text, read_file(flags.file, uint64_t{64} << 20));
   }
@@ -232,10 +249,12 @@ Result<int> show_depths(const Flags& flags) {
 
 Result<int> inspect(const Flags& flags) {
   if (!flags.depths.empty()) return show_depths(flags);
-  const std::pair<const char*, bool> for_depths[] = {
-      {"--prompt", flags.has_prompt}, {"--file", !flags.file.empty()}, {"--routing", flags.has_routing}};
+  const std::pair<const char*, bool> for_depths[] = {{"--prompt", flags.has_prompt},
+                                                     {"--file", !flags.file.empty()},
+                                                     {"--routing", flags.has_routing},
+                                                     {"--threads", flags.has_threads}};
   for (const auto& [flag, given] : for_depths) {
-    if (given) return invalid(std::string(flag) + " is for --depths");
+    if (given) return wrong_usage(std::string(flag) + " is for --depths");
   }
   FATHOM_ASSIGN(const Inspected inspected, open(flags.path));
   ordered_json report;
@@ -259,8 +278,10 @@ Result<int> inspect(const Flags& flags) {
 
 Action declare_inspect(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
-  app.add_option("path", flags->path,
-                 "a model directory, a .safetensors file or an archive of torch (.bin, .pt, .pth)")
+  app.add_option(
+         "path", flags->path,
+         "a model directory, the directory of a run, a .safetensors file or an archive of torch (.bin, "
+         ".pt, .pth)")
       ->required();
   app.add_option("--tensor", flags->tensor, "statistics of this tensor's values");
   app.add_flag("--json", flags->json, "print JSON");
@@ -270,10 +291,15 @@ Action declare_inspect(CLI::App& app) {
   app.add_option("--file,-f", flags->file, "read the text of --depths from a file");
   auto* routing = app.add_option("--routing", flags->routing,
                                  "of --depths: threshold is causal, topk as published, the text one call")
-                      ->check(CLI::IsMember({"threshold", "topk"}));
-  return [flags, prompt, routing] {
+                      ->check(CLI::IsMember({"threshold", "topk"}))
+                      ->capture_default_str();
+  auto* threads = app.add_option("--threads,-t", flags->threads, "of --depths; 0: all cores")
+                      ->check(thread_count())
+                      ->capture_default_str();
+  return [flags, prompt, routing, threads] {
     flags->has_prompt = prompt->count() > 0;
     flags->has_routing = routing->count() > 0;
+    flags->has_threads = threads->count() > 0;
     return inspect(*flags);
   };
 }

@@ -97,11 +97,28 @@ TEST_F(InspectCommand, TiedTensorsOfAnArchiveCountOnce) {
   EXPECT_NE(run(file).text.find("24 bytes, tied to a\n"), std::string::npos);
 }
 
+// A run has a config.json, but its weights are those of its last checkpoint.
+TEST_F(InspectCommand, OfARunTheLastCheckpointIsShown) {
+  const std::string folder = path_ + "/run";
+  for (const char* checkpoint : {"/checkpoint-9", "/checkpoint-10"})
+    cli::testing::write_random_model(folder + checkpoint, testing_plan::tiny());
+  fs::copy_file(folder + "/checkpoint-9/config.json", folder + "/config.json");
+  const Outcome output = run(folder + " --json");
+  ASSERT_EQ(output.code, 0) << output.text;
+  const auto report = parse_json(output.text).value();
+  EXPECT_EQ(report["path"], folder + "/checkpoint-10");
+  EXPECT_EQ(report["config"]["vocab_size"], 257);
+  EXPECT_GT(report["tensors"].size(), 0U);
+  for (const char* checkpoint : {"/checkpoint-9", "/checkpoint-10"}) fs::remove_all(folder + checkpoint);
+  EXPECT_EQ(run(folder).text,
+            "fathom: " + folder + " holds neither the weights of a model nor a checkpoint of a run\n");
+}
+
 TEST_F(InspectCommand, DrawsTheDepthsOfAText) {
   const std::string model = path_ + "/mor", page = path_ + "/page.html";
   cli::testing::write_random_model(model, testing_plan::tiny_mor(Sharing::kMiddleCycle, 3));
   for (const std::string rule : {"threshold", "topk"}) {
-    const Outcome output = run(model + " --depths " + page + " --prompt 'a <b> & c' --routing " + rule);
+    const Outcome output = run(model + " --depths " + page + " --prompt 'a <b> & c' -t 1 --routing " + rule);
     ASSERT_EQ(output.code, 0) << output.text;
     const std::string html = *read_file(page, 1 << 20);
     EXPECT_NE(html.find("9 tokens, routing " + rule), std::string::npos) << html;
@@ -123,17 +140,19 @@ TEST_F(InspectCommand, DepthsThatCannotBeShownAreRefused) {
   const std::string depths = " --depths " + page;
   const struct {
     std::string arguments, message;
+    int code = 1;
   } cases[] = {
       {plain + depths + " --prompt a", "--depths: this model has no routed recursion"},
       {model + depths + " --prompt ''", "--depths: the text holds no token"},
       {model + depths + " --prompt 123456789", "--depths: the text has 9 tokens, the model's context is 8"},
-      {model + depths, "--depths needs a text: either --prompt or --file"},
-      {model + depths + " --prompt a --json", "--depths and --json exclude each other"},
-      {model + " --prompt a", "--prompt is for --depths"},
+      {model + depths, "--depths needs a text: either --prompt or --file", 2},
+      {model + depths + " --prompt a --json", "--depths and --json exclude each other", 2},
+      {model + " --prompt a", "--prompt is for --depths", 2},
+      {model + " -t 1", "--threads is for --depths", 2},
   };
   for (const auto& c : cases) {
     const Outcome output = run(c.arguments);
-    EXPECT_EQ(output.code, 1);
+    EXPECT_EQ(output.code, c.code) << c.arguments;
     EXPECT_EQ(output.text, "fathom: " + c.message + "\n");
   }
   EXPECT_FALSE(fs::exists(page));
@@ -148,6 +167,11 @@ TEST_F(InspectCommand, FailuresAreOneSentence) {
   EXPECT_EQ(output.code, 1);
   EXPECT_EQ(output.text,
             "fathom: " + path_ + "/bad: header length 4050765991979987505 exceeds the limit of 100000000\n");
+  const std::string longer(300, 'a');
+  output = run(path_ + "/" + longer);
+  EXPECT_EQ(output.code, 1);
+  EXPECT_EQ(output.text.find("fathom: " + path_ + "/" + longer + ": "), 0U) << output.text;
+  EXPECT_NE(output.text.find("File name too long\n"), std::string::npos) << output.text;
   EXPECT_EQ(run("").code, 2);
 }
 

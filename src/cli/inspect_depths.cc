@@ -9,6 +9,7 @@
 #include "base/parallel.h"
 #include "cli/depth_page.h"
 #include "cli/loaded_model.h"
+#include "cli/run_memory.h"
 #include "engine/executor.h"
 #include "plan/token_flops.h"
 
@@ -63,8 +64,9 @@ Status inspect_depths(const DepthsRequest& request) {
                    std::to_string(model.plan.dims.max_positions));
   }
 
-  ThreadPool pool(available_cores());
+  ThreadPool pool(request.threads > 0 ? request.threads : available_cores());
   const int64_t rows = request.top_k ? count : std::min(kChunk, count);
+  FATHOM_TRY(check_run_memory(model.path, model.plan, count, rows, DType::kF32));
   Executor executor(model.plan, *model.weights, rows, count, pool);
   SequenceState state = executor.make_state(DType::kF32);
   ForwardOptions options;

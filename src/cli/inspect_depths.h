@@ -11,6 +11,7 @@ namespace fathom::cli {
 struct DepthsRequest {
   std::string model, text;
   bool top_k = false;  // else the causal rule
+  int threads = 0;     // 0: all cores
   std::string out;     // the HTML file, which appears whole or not at all
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <system_error>
 
 #include "io/finite_values.h"
 #include "io/model_directory.h"
@@ -15,17 +16,21 @@ namespace fathom::cli {
 namespace fs = std::filesystem;
 
 Result<std::string> resolve_model(const std::string& path) {
-  if (!fs::is_directory(path)) return not_found(path + " is not a directory");
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (status.type() == fs::file_type::none) return io_error(path + ": " + error.message());
+  if (!fs::is_directory(status)) return not_found(path + " is not a directory");
   if (WeightFiles::are_in(path)) return path;
   int64_t last = -1;
-  for (const auto& entry : fs::directory_iterator(path)) {
-    const std::string name = entry.path().filename().string();
+  for (fs::directory_iterator entry(path, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
     const std::string digits = name.starts_with("checkpoint-") ? name.substr(11) : "";
     if (digits.empty() || digits.size() > 15 ||
         !std::ranges::all_of(digits, [](char c) { return c >= '0' && c <= '9'; }))
       continue;
     last = std::max<int64_t>(last, std::stoll(digits));
   }
+  if (error) return io_error(path + ": " + error.message());
   if (last < 0) return not_found(path + " holds neither the weights of a model nor a checkpoint of a run");
   return (fs::path(path) / ("checkpoint-" + std::to_string(last))).string();
 }

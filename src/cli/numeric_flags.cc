@@ -25,7 +25,8 @@ void add_rounding_flags(CLI::App& app, NumericFlags& flags) {
   app.add_option("--rounding", flags.rounding,
                  "of activations: fast keeps float between ops; reference rounds to bf16 where the published "
                  "code of Phi-4-mini-flash does")
-      ->check(CLI::IsMember({"fast", "reference"}));
+      ->check(CLI::IsMember({"fast", "reference"}))
+      ->capture_default_str();
   app.add_option("--state-dtype", flags.state_type,
                  "of recurrent states, between calls (default: f32, with --rounding reference bf16)")
       ->check(CLI::IsMember({"f32", "bf16"}));
@@ -36,7 +37,9 @@ void add_numeric_flags(CLI::App& app, NumericFlags& flags) {
                  "of the matrices: f32, bf16 or int8 (default: int8 if they are stored so, else " +
                      std::string(name_of(flags.usual)) + ")")
       ->check(matrix_type_words());
-  app.add_option("--kv-type", flags.kv_type, "of the key-value cache")->check(CLI::IsMember({"f32", "bf16"}));
+  app.add_option("--kv-type", flags.kv_type, "of the key-value cache")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
   add_rounding_flags(app, flags);
 }
 

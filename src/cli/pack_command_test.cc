@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "base/file.h"
@@ -14,19 +16,33 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-TEST(PackCommand, TheFilesHoldTheDocumentsOneAfterAnother) {
-  const std::string folder =
-      (fs::temp_directory_path() / ("fathom-pack-" + std::to_string(::getpid()))).string();
-  fs::create_directories(folder);
-  ASSERT_TRUE(write_file_atomic(folder + "/a.txt", "one\n--\ntwo and three\n--\nfour").ok());
-  const std::string command =
-      in_folder("pack @a.txt --out @packed/part --tokens-per-file 8 --document-separator=--", folder);
-  const Outcome made = run_fathom(command);
+class PackCommand : public ::testing::Test {
+ protected:
+  void SetUp() override { fs::create_directories(folder_ + "/packed"); }
+  void TearDown() override { fs::remove_all(folder_); }
+  Outcome run(const std::string& arguments) const { return run_fathom(in_folder(arguments, folder_)); }
+  void write(const std::string& name, const std::string& text) const {
+    ASSERT_TRUE(write_file_atomic(folder_ + "/" + name, text).ok());
+  }
+  std::vector<std::string> packed() const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder_ + "/packed"))
+      names.push_back(entry.path().filename().string());
+    std::ranges::sort(names);
+    return names;
+  }
+  std::string folder_ = (fs::temp_directory_path() / ("fathom-pack-" + std::to_string(::getpid()))).string();
+};
+
+TEST_F(PackCommand, TheFilesHoldTheDocumentsOneAfterAnother) {
+  write("a.txt", "one\n--\ntwo and three\n--\nfour");
+  const std::string command = "pack @a.txt -o @packed/part --tokens-per-file 8 --document-separator=--";
+  const Outcome made = run(command);
   EXPECT_EQ(made.code, 0) << made.text;
   EXPECT_THAT(made.text, HasSubstr("23 tokens of 3 documents in 3 files"));
   std::string text;
   for (const char* file : {"0", "1", "2"}) {
-    const auto ids = TokenFile::open_any(folder + "/packed/part_000000000" + file + ".bin", 257, 256);
+    const auto ids = TokenFile::open_any(folder_ + "/packed/part_000000000" + file + ".bin", 257, 256);
     ASSERT_TRUE(ids.ok()) << ids.error().message;
     EXPECT_EQ(ids->tokens(), 8);
     for (int64_t i = 0; i < 8; ++i)
@@ -34,10 +50,43 @@ TEST(PackCommand, TheFilesHoldTheDocumentsOneAfterAnother) {
   }
   EXPECT_EQ(text, "one|two and three|four||");
 
-  const Outcome again = run_fathom(command);
-  EXPECT_EQ(again.code, 1);
-  EXPECT_THAT(again.text, HasSubstr("part_0000000000.bin exists already; choose another --out"));
-  fs::remove_all(folder);
+  // The first file alone does not say whether there are others.
+  for (const char* first : {"0", "1"}) {
+    const Outcome again = run(command);
+    EXPECT_EQ(again.code, 1);
+    EXPECT_THAT(again.text, HasSubstr("part_000000000" + std::string(first) +
+                                      ".bin exists already; choose another name for the files"));
+    fs::remove(folder_ + "/packed/part_000000000" + first + ".bin");
+  }
+  EXPECT_EQ(packed(), (std::vector<std::string>{"part_0000000002.bin"}));
+  // Other names are no files of this packing.
+  EXPECT_EQ(run("pack @a.txt -o @packed/par").code, 0);
+}
+
+TEST_F(PackCommand, WhatFailsLeavesNothing) {
+  write("a.txt", "a text of more than eight bytes");
+  write("b.jsonl", "{\"text\": \"another text of more than eight bytes\"}\nno JSON\n");
+  const Outcome failed = run("pack @a.txt @b.jsonl -o @packed/part --tokens-per-file 8");
+  EXPECT_EQ(failed.code, 1);
+  EXPECT_THAT(failed.text, HasSubstr("b.jsonl"));
+  EXPECT_EQ(packed(), std::vector<std::string>());
+}
+
+TEST_F(PackCommand, WhatIsStoppedLeavesNothing) {
+  std::string text;  // many files: more than can be written before the signal comes
+  for (int i = 0; i < 200'000; ++i) text += "a document\n--\n";
+  write("a.txt", text);
+  const std::string command =
+      in_folder(FATHOM_BIN_DIR
+                "/fathom pack @a.txt -o @packed/part --tokens-per-file 8 --document-separator=-- "
+                "2>@said & child=$!; while ! ls @packed/*/0 >@listed 2>&1; do sleep 0.01; done; "
+                "kill -TERM $child; wait $child",
+                folder_);
+  const int status = std::system(command.c_str());
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+  EXPECT_THAT(*read_file(folder_ + "/said"), HasSubstr("stopping: nothing is kept"));
+  EXPECT_EQ(packed(), std::vector<std::string>());
 }
 
 }  // namespace

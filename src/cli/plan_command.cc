@@ -11,6 +11,8 @@
 
 #include "cli/commands.h"
 #include "cli/figures.h"
+#include "cli/flag_checks.h"
+#include "cli/json_text.h"
 #include "cli/model_specs.h"
 #include "plan/describe.h"
 #include "plan/model_plan.h"
@@ -22,6 +24,8 @@
 namespace fathom::cli {
 
 namespace {
+
+constexpr int64_t kMostTokens = int64_t{1} << 30;  // of a sequence
 
 struct PlanFlags {
   std::vector<std::string> specs;
@@ -59,7 +63,7 @@ Result<int> run_study(const PlanFlags& flags) {
          {"matrix_rate", rate_multiplier(spec, matrix)}});
   }
   if (flags.json) {
-    std::cout << rows.dump(2) << "\n";
+    std::cout << json_text(rows, 2) << "\n";
     return kExitOk;
   }
   for (const auto& row : rows) {
@@ -92,9 +96,9 @@ Result<int> run_plan(const PlanFlags& flags) {
   if (flags.iso_flops) return run_budget(flags);
   if (flags.study) return run_study(flags);
   if (flags.specs.size() > 1) {
-    std::cerr << "fathom plan: " << flags.specs.size()
-              << " specifications, expected one; with --iso-flops or --study several stand side by side\n";
-    return kExitUsage;
+    return wrong_usage(
+        "plan: " + std::to_string(flags.specs.size()) +
+        " specifications, expected one; with --iso-flops or --study several stand side by side");
   }
   const std::string& name = flags.specs.front();
   FATHOM_ASSIGN(ModelSpec spec, find_spec(name));
@@ -121,7 +125,7 @@ Result<int> run_plan(const PlanFlags& flags) {
     auto out = nlohmann::ordered_json::parse(describe_json(plan, context, kv_type));
     out["state_bytes"]["allocated"] = bytes;
     if (stored) out["stored_dtype"] = name_of(*stored);
-    std::cout << out.dump(2) << "\n";
+    std::cout << json_text(out, 2) << "\n";
   } else {
     std::cout << describe(plan, context, kv_type) << "allocated for one sequence of " << context
               << " tokens: " << bytes << " B, with calls of up to " << std::min(flags.chunk, context)
@@ -137,13 +141,16 @@ Action declare_plan(CLI::App& app) {
   auto flags = std::make_shared<PlanFlags>();
   app.add_option("spec", flags->specs, "a TOML or JSON file, a model directory, or a built-in name")
       ->required();
-  app.add_option("--chunk", flags->chunk, "most rows of a call, which rings of windows have room for")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--context", flags->context, "tokens of a sequence (default: the model's longest)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
-  app.add_option("--kv-type", flags->kv_type, "type of cached keys and values")
-      ->check(CLI::IsMember({"bf16", "f32"}))
-      ->capture_default_str();
+  auto* chunk =
+      app.add_option("--chunk,-b", flags->chunk, "most rows of a call, which rings of windows have room for")
+          ->check(whole_number(1, kMostTokens))
+          ->capture_default_str();
+  auto* context =
+      app.add_option("--context,-c", flags->context, "tokens of a sequence (default: the model's longest)")
+          ->check(whole_number(1, kMostTokens));
+  auto* kv_type = app.add_option("--kv-type", flags->kv_type, "type of cached keys and values")
+                      ->check(CLI::IsMember({"bf16", "f32"}))
+                      ->capture_default_str();
   auto* json = app.add_flag("--json", flags->json, "print the table as JSON");
   auto* params = app.add_flag("--params", flags->params, "list the parameters instead")->excludes(json);
   auto* tensors = app.add_flag("--tensors", flags->tensors, "list the tensors of a checkpoint instead")
@@ -161,17 +168,19 @@ Action declare_plan(CLI::App& app) {
                   ->excludes(tensors)
                   ->excludes(study);
   app.add_option("--sequence-length", budget.sequence_length, "tokens of a training row")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
+      ->check(whole_number(1, kMostTokens))
       ->needs(iso)
       ->capture_default_str();
   app.add_option("--batch-tokens", budget.batch_tokens, "tokens of an optimizer step")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->check(whole_number(1, int64_t{1} << 40))
       ->needs(iso)
       ->capture_default_str();
   app.add_option("--smallest-budget", budget.smallest, "the budget whose steps set the warm-up")
       ->check(at_least(1))
       ->needs(iso)
       ->capture_default_str();
+  // What is shown instead of the table has no bytes of state.
+  for (CLI::Option* of_state : {chunk, context, kv_type}) of_state->excludes(params, tensors, study, iso);
   return [flags, iso] {
     flags->iso_flops = iso->count() > 0;
     return run_plan(*flags);

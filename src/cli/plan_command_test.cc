@@ -92,13 +92,28 @@ TEST(PlanCommand, ModelsStandSideBySideAtOneBudget) {
 }
 
 TEST(PlanCommand, RefusesWithItsExitCodes) {
-  EXPECT_EQ(fathom_plan("smollm-360m mor-360m-nr2").exit_code, 2);
+  const Outcome two = fathom_plan("smollm-360m mor-360m-nr2");
+  EXPECT_EQ(two.exit_code, 2);
+  EXPECT_THAT(two.output, HasSubstr("fathom: plan: 2 specifications, expected one"));
   EXPECT_EQ(fathom_plan("smollm-360m --batch-tokens 1048576").exit_code, 2);
   EXPECT_EQ(fathom_plan("smollm-360m --iso-flops -1").exit_code, 2);
   EXPECT_EQ(fathom_plan("no-such-model").exit_code, 1);
   EXPECT_THAT(fathom_plan("no-such-model").output, HasSubstr("mor-360m-nr3"));
   EXPECT_EQ(fathom_plan("mor-360m-nr3 --kv-type f8").exit_code, 2);
   EXPECT_EQ(fathom_plan("mor-360m-nr3 --json --params").exit_code, 2);
+  EXPECT_EQ(fathom_plan("mor-360m-nr3 --iso-flops nan").exit_code, 2);
+  EXPECT_EQ(fathom_plan("mor-360m-nr3 --chunk 100000000000000000000").exit_code, 2);
+}
+
+TEST(PlanCommand, FlagsOfTheStateAreRefusedWhereNoStateIsShown) {
+  for (const std::string table : {"--params", "--tensors", "--study", "--iso-flops 16.5e18"}) {
+    for (const std::string flag : {"--context 64", "--kv-type f32", "--chunk 8"}) {
+      const Outcome run = fathom_plan("smollm-360m " + table + " " + flag);
+      EXPECT_EQ(run.exit_code, 2) << table << " " << flag;
+      EXPECT_THAT(run.output, HasSubstr(" excludes ")) << table << " " << flag;
+    }
+  }
+  EXPECT_EQ(fathom_plan("smollm-360m -c 64 -b 8").exit_code, 0);
 }
 
 }  // namespace

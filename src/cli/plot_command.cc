@@ -1,11 +1,13 @@
 // fathom plot: learning curves of training runs as one SVG picture.
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <iostream>
 #include <memory>
 
 #include "base/file.h"
 #include "cli/commands.h"
+#include "cli/flag_checks.h"
 #include "cli/plot/run_curve.h"
 
 namespace fathom::cli {
@@ -55,9 +57,10 @@ int64_t smooth_for(const std::vector<Curve>& curves) {
 
 Result<std::optional<plot::Range>> range_of(const char* flag, const std::vector<double>& ends, bool log) {
   if (ends.empty()) return std::optional<plot::Range>();
-  if (ends.size() != 2 || !(ends[0] < ends[1]))
-    return invalid(std::string(flag) + " takes two numbers, the lower first");
-  if (log && ends[0] <= 0) return invalid(std::string(flag) + " begins at or below 0 on a logarithmic axis");
+  if (ends.size() != 2 || !(ends[0] < ends[1]) || !std::isfinite(ends[1] - ends[0]))
+    return wrong_usage(std::string(flag) + " takes two numbers, the lower first");
+  if (log && ends[0] <= 0)
+    return wrong_usage(std::string(flag) + " begins at or below 0 on a logarithmic axis");
   return std::optional<plot::Range>({ends[0], ends[1]});
 }
 
@@ -107,7 +110,7 @@ Action declare_plot(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--smooth", flags->smooth,
                  "points that a mean is taken over; 1: none (default: 1/40 of the longest)")
-      ->check(at_least(1));
+      ->check(whole_number(1));
   app.add_option("--log", flags->log, "logarithmic axes: x, y or xy")->check(CLI::IsMember({"x", "y", "xy"}));
   app.add_option("--x-range", flags->x_range, "LOW HIGH: what is shown")->expected(2);
   app.add_option("--y-range", flags->y_range, "LOW HIGH: what is shown")->expected(2);

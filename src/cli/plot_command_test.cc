@@ -60,6 +60,22 @@ TEST_F(PlotCommand, ComparesRunsInOneFile) {
   EXPECT_EQ(plot("a --title Mine --out -").output.find("<svg "), 0U);
 }
 
+// Doubles beside each other, between which no tick has room.
+TEST_F(PlotCommand, RangesThatDoublesHardlyTellApartAreDrawn) {
+  for (const char* x : {"step", "tokens"}) {
+    std::filesystem::create_directories(folder_ / "flat");
+    std::ofstream(folder_ / "flat/metrics.jsonl")
+        << R"({"kind":"step","step":0,"loss":9007199254740992,"tokens":9007199254740992,"seconds":1})"
+        << "\n"
+        << R"({"kind":"step","step":1,"loss":9007199254740994,"tokens":9007199254740994,"seconds":1})"
+        << "\n";
+    const Outcome run = plot("flat --out - --x " + std::string(x));
+    ASSERT_EQ(run.exit_code, 0) << run.output;
+    EXPECT_TRUE(run.output.starts_with("<svg ") && run.output.ends_with("</svg>\n"));
+    EXPECT_LT(run.output.size(), 20000U);
+  }
+}
+
 TEST_F(PlotCommand, RefusesWithItsExitCodes) {
   EXPECT_EQ(plot("").exit_code, 2);
   EXPECT_EQ(plot("a --x hours").exit_code, 2);
@@ -70,8 +86,14 @@ TEST_F(PlotCommand, RefusesWithItsExitCodes) {
   EXPECT_THAT(absent.output, HasSubstr("none/metrics.jsonl"));
   EXPECT_THAT(plot("a --y lose").output,
               HasSubstr("has no number \"lose\"; there are loss, seconds, tokens"));
-  EXPECT_THAT(plot("a --y-range 3 1").output, HasSubstr("--y-range takes two numbers, the lower first"));
-  EXPECT_THAT(plot("a --x-range 0 9 --log x").output, HasSubstr("begins at or below 0"));
+  for (const char* range : {"3 1", "nan 1", "0 inf", "2 2"}) {
+    const Outcome refused = plot("a --y-range " + std::string(range));
+    EXPECT_EQ(refused.exit_code, 2) << range;
+    EXPECT_THAT(refused.output, HasSubstr("--y-range takes two numbers, the lower first")) << range;
+  }
+  const Outcome log = plot("a --x-range 0 9 --log x");
+  EXPECT_EQ(log.exit_code, 2);
+  EXPECT_THAT(log.output, HasSubstr("begins at or below 0"));
   EXPECT_EQ(plot("a --out /no/such/folder/x.svg").exit_code, 1);
   EXPECT_FALSE(std::filesystem::exists(folder_ / "curves.svg"));
 }

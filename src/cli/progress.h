@@ -13,7 +13,9 @@ class Progress {
   Progress(bool quiet, bool terminal, Clock& clock) : quiet_(quiet), terminal_(terminal), clock_(clock) {}
   // A piece of work of `total` parts; "items", "rows".
   void begin(const std::string& name, int64_t total, const std::string& parts);
-  // `verdict` is shown behind the count.
+  // One of `total` bytes, which are shown in KiB or MiB.
+  void begin_bytes(const std::string& name, int64_t total);
+  // `verdict` is shown behind the count. What comes after the whole is done is not shown.
   void update(int64_t done, const std::string& verdict);
   void end();
   // A line of its own.
@@ -25,9 +27,9 @@ class Progress {
   bool quiet_, terminal_;
   Clock& clock_;
   std::string name_, parts_;
-  int64_t total_ = 0, done_ = 0;
+  int64_t total_ = 0, unit_ = 1;  // unit_: how much of `total` a number that is shown stands for
   double start_ = 0, shown_at_ = 0;
-  bool drawn_ = false;
+  bool drawn_ = false, complete_ = false;
 };
 
 }  // namespace fathom::cli

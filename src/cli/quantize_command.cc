@@ -12,6 +12,8 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/figures.h"
+#include "cli/flag_checks.h"
+#include "cli/json_text.h"
 #include "cli/loaded_model.h"
 #include "cli/pack_texts.h"
 #include "cli/progress.h"
@@ -66,22 +68,25 @@ class Quantisation {
         pool_(flags.threads > 0 ? flags.threads : available_cores()),
         progress_(flags.quiet, ::isatty(STDERR_FILENO) != 0, clock_) {}
 
+  // What the work needs: the model's files, and the text in rows.
+  Status open() {
+    FATHOM_ASSIGN(path_, resolve_model(flags_.model));
+    FATHOM_ASSIGN(const ModelSpec spec, load_spec(path_));
+    FATHOM_ASSIGN(source_, open_model_source(spec, path_));
+    return flags_.text.empty() ? Status() : pack();
+  }
+
   // Writes the directory, complete or not at all.
   Status write() {
-    FATHOM_ASSIGN(path_, resolve_model(flags_.model));
     FATHOM_ASSIGN(const ModelDirectory model, ModelDirectory::open(path_));
-    FATHOM_ASSIGN(const ModelSpec spec, load_spec(path_));
-    FATHOM_ASSIGN(const ModelSource source, open_model_source(spec, path_));
-    stored_type_ = stored_matrix_type(source);
-    parameters_ = count_parameters(source.plan).unique;
     FATHOM_ASSIGN(AtomicDirectory directory, AtomicDirectory::begin(flags_.out));
     FATHOM_TRY(copy_companions(model, directory));
-    progress_.say(path_ + ": read in pieces, " + mebibytes(quantising_bytes(source.plan)) +
+    progress_.say(path_ + ": read in pieces, " + mebibytes(quantising_bytes(source_.plan)) +
                   " of memory at most beside the mapped file");
-    progress_.begin("weights", count_weight_bytes(source.plan, DType::kI8) >> 20, "MiB");
+    progress_.begin_bytes("weights", count_weight_bytes(source_.plan, DType::kI8));
     FATHOM_ASSIGN(tensors_,
-                  write_quantised_weights(directory.path(), source, pool_, [&](uint64_t written) -> Status {
-                    progress_.update(static_cast<int64_t>(written >> 20), "");
+                  write_quantised_weights(directory.path(), source_, pool_, [&](uint64_t written) -> Status {
+                    progress_.update(static_cast<int64_t>(written), "");
                     return stop_if_asked();
                   }));
     progress_.end();
@@ -90,31 +95,19 @@ class Quantisation {
 
   // Runs the model as it was and as it is now over the text.
   Status compare() {
-    FATHOM_ASSIGN(const LoadedModel before, load_model(path_, {.named = {}, .usual = stored_type_}));
+    FATHOM_ASSIGN(const LoadedModel before,
+                  load_model(path_, {.named = {}, .usual = stored_matrix_type(source_)}));
     FATHOM_ASSIGN(const LoadedModel after, load_model(flags_.out, {}));
-    packing_.sequence_length = flags_.sequence_length > 0
-                                   ? flags_.sequence_length
-                                   : std::min<int64_t>(2048, before.plan.dims.max_positions);
-    FATHOM_ASSIGN(ScratchDirectory scratch, ScratchDirectory::create("fathom-quantize"));
-    FATHOM_ASSIGN(const PackedRows rows, pack_texts(flags_.text, before.codec,
-                                                    {.text = {},
-                                                     .length = packing_.sequence_length + 1,
-                                                     .stride = packing_.sequence_length,
-                                                     .vocab_size = before.plan.dims.vocab_size},
-                                                    scratch.path()));
-    const int64_t count = flags_.limit > 0 ? std::min(flags_.limit, rows.rows()) : rows.rows();
-    progress_.begin("text", count, "rows");
+    progress_.begin("text", compared_rows(), "rows");
     int64_t done = 0;
-    FATHOM_ASSIGN(
-        eval::Divergence divergence,
-        eval::compare_models({before.plan, *before.weights}, {after.plan, *after.weights}, rows, count,
-                             packing_, DType::kF32, pool_, [&](const eval::Divergence& so_far) {
-                               progress_.update(++done, "mean " + rounded(so_far.mean(), 5));
-                               return stop_if_asked();
-                             }));
+    FATHOM_ASSIGN(divergence_,
+                  eval::compare_models({before.plan, *before.weights}, {after.plan, *after.weights}, *rows_,
+                                       compared_rows(), packing_, DType::kF32, pool_,
+                                       [&](const eval::Divergence& so_far) {
+                                         progress_.update(++done, "mean " + rounded(so_far.mean(), 5));
+                                         return stop_if_asked();
+                                       }));
     progress_.end();
-    rows_ = count;
-    divergence_ = std::move(divergence);
     return {};
   }
 
@@ -133,19 +126,19 @@ class Quantisation {
                          {"relative_error", tensor.relative_error},
                          {"largest_error", tensor.largest_error}});
     }
-    const auto parameters = static_cast<double>(parameters_);
+    const int64_t parameters = count_parameters(source_.plan).unique;
     Json report = {{"model", path_},
                    {"out", flags_.out},
                    {"dtype", flags_.dtype},
-                   {"parameters", parameters_},
+                   {"parameters", parameters},
                    {"bytes_from", from},
                    {"bytes_to", to},
-                   {"bits_per_weight_from", 8 * static_cast<double>(from) / parameters},
-                   {"bits_per_weight", 8 * static_cast<double>(to) / parameters},
+                   {"bits_per_weight_from", bits(from, parameters)},
+                   {"bits_per_weight", bits(to, parameters)},
                    {"tensors", std::move(tensors)}};
     if (divergence_) {
       const eval::Divergence& d = *divergence_;
-      report["text"] = {{"rows", rows_},
+      report["text"] = {{"rows", compared_rows()},
                         {"sequence_length", packing_.sequence_length},
                         {"predictions", d.predictions()},
                         {"kl_mean", d.mean()},
@@ -160,23 +153,47 @@ class Quantisation {
   }
 
  private:
+  Status pack() {
+    const auto& dims = source_.plan.dims;
+    FATHOM_ASSIGN(const TextCodec codec, TextCodec::of_model(path_, dims.vocab_size));
+    packing_.sequence_length =
+        flags_.sequence_length > 0 ? flags_.sequence_length : std::min<int64_t>(2048, dims.max_positions);
+    FATHOM_ASSIGN(ScratchDirectory scratch, ScratchDirectory::create("fathom-quantize"));
+    FATHOM_ASSIGN(rows_, pack_texts(flags_.text, codec,
+                                    {.text = {},
+                                     .length = packing_.sequence_length + 1,
+                                     .stride = packing_.sequence_length,
+                                     .vocab_size = dims.vocab_size},
+                                    scratch.path()));  // its files stay mapped
+    return {};
+  }
+
+  int64_t compared_rows() const {
+    return flags_.limit > 0 ? std::min(flags_.limit, rows_->rows()) : rows_->rows();
+  }
+
+  static double bits(int64_t bytes, int64_t parameters) {
+    return 8 * static_cast<double>(bytes) / static_cast<double>(parameters);
+  }
+
   const Flags& flags_;
   SteadyClock clock_;
   ThreadPool pool_;
   Progress progress_;
   std::string path_;
-  DType stored_type_ = DType::kF32;
-  int64_t parameters_ = 0, rows_ = 0;
+  ModelSource source_;
   std::vector<QuantisedTensor> tensors_;
   eval::PackedSettings packing_;
+  std::optional<PackedRows> rows_;  // where there is a text
   std::optional<eval::Divergence> divergence_;
 };
 
-void print(const Json& report) {
+std::string number(const Json& value, int digits) { return rounded(value.get<double>(), digits); }
+
+void print_sizes(const Json& report) {
   size_t width = 0;
   for (const Json& tensor : report["tensors"])
     width = std::max(width, tensor["name"].get_ref<const std::string&>().size());
-  const auto number = [](const Json& value, int digits) { return rounded(value.get<double>(), digits); };
   std::cout << "error: root mean square over that of the values; largest over the largest value\n";
   for (const Json& tensor : report["tensors"]) {
     if (tensor["to"] != "int8") continue;
@@ -188,9 +205,11 @@ void print(const Json& report) {
   std::cout << report["out"].get<std::string>() << ": " << mebibytes(report["bytes_from"].get<int64_t>())
             << " -> " << mebibytes(report["bytes_to"].get<int64_t>()) << ", "
             << number(report["bits_per_weight_from"], 2) << " -> " << number(report["bits_per_weight"], 2)
-            << " bits per weight\n";
-  if (!report.contains("text")) return;
-  const Json& text = report["text"];
+            << " bits per weight\n"
+            << std::flush;
+}
+
+void print_text(const Json& text) {
   std::cout << text["predictions"] << " predictions in " << text["rows"] << " rows of "
             << text["sequence_length"] << " tokens: divergence mean " << number(text["kl_mean"], 6)
             << ", p99 " << number(text["kl_p99"], 6) << ", max " << number(text["kl_max"], 6)
@@ -202,29 +221,29 @@ void print(const Json& report) {
 }
 
 Result<int> run(const Flags& flags) {
-  std::error_code ignored;
-  if (fs::exists(flags.out, ignored)) return invalid(flags.out + " is already there");
   const std::pair<const char*, bool> for_text[] = {{"--sequence-length", flags.sequence_length > 0},
                                                    {"--limit", flags.limit > 0}};
   for (const auto& [flag, given] : for_text) {
-    if (given && flags.text.empty()) return invalid(std::string(flag) + " is for --text");
+    if (given && flags.text.empty()) return wrong_usage(std::string(flag) + " is for --text");
   }
+  std::error_code ignored;
+  if (fs::exists(flags.out, ignored)) return invalid(flags.out + " is already there");
   catch_stop_signals(stopped, "a directory that is not complete is not kept");
   Quantisation quantisation(flags);
+  FATHOM_TRY(quantisation.open());
   const Status written = quantisation.write();
   if (stopped.load()) return kExitInterrupted;
   FATHOM_TRY(written);
-  if (!flags.text.empty()) {
-    const Status compared = quantisation.compare();
-    if (stopped.load()) return kExitInterrupted;
-    FATHOM_TRY(compared);
-  }
+  if (!flags.json) print_sizes(quantisation.report());
+  const Status compared = flags.text.empty() ? Status() : quantisation.compare();
   const Json report = quantisation.report();
   if (flags.json) {
-    std::cout << report.dump(2) << "\n";
-  } else {
-    print(report);
+    std::cout << json_text(report, 2) << "\n";
+  } else if (report.contains("text")) {
+    print_text(report["text"]);
   }
+  if (stopped.load()) return kExitInterrupted;
+  FATHOM_TRY(compared);
   return kExitOk;
 }
 
@@ -233,7 +252,7 @@ Result<int> run(const Flags& flags) {
 Action declare_quantize(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   app.add_option("MODEL", flags->model, "model directory, or the directory of a run")->required();
-  app.add_option("--out", flags->out, "the directory to write")->required();
+  app.add_option("--out,-o", flags->out, "the directory to write")->required();
   app.add_option("--dtype", flags->dtype, "of the matrices")
       ->check(CLI::IsMember({"int8"}))
       ->capture_default_str();
@@ -243,9 +262,12 @@ Action declare_quantize(CLI::App& app) {
       ->allow_extra_args(false);
   app.add_option("--sequence-length", flags->sequence_length,
                  "tokens of a packed row of --text (default: the model's longest, 2048 at most)")
-      ->check(at_least(1));
-  app.add_option("--limit", flags->limit, "packed rows of --text at most")->check(at_least(1));
-  app.add_option("--threads,-t", flags->threads, "0: all cores")->check(at_least(0));
+      ->check(whole_number(1, int64_t{1} << 30));
+  app.add_option("--limit,-L", flags->limit, "packed rows of --text at most (default: all)")
+      ->check(whole_number(1));
+  app.add_option("--threads,-t", flags->threads, "0: all cores")
+      ->check(thread_count())
+      ->capture_default_str();
   app.add_flag("--json", flags->json, "print the report as JSON");
   app.add_flag("--quiet", flags->quiet, "no progress");
   return [flags] { return run(*flags); };

@@ -53,7 +53,7 @@ TEST_F(QuantizeCommand, ReportsSizesErrorsAndWhatTheModelLost) {
   const auto perplexity = [&](const std::string& model) {
     const Outcome out =
         run("eval " + model +
-            " --perplexity @text.txt --sequence-length 32 --limit 20 --quiet --json @report.json");
+            " --perplexity @text.txt --sequence-length 32 --limit 20 --quiet --output @report.json");
     EXPECT_EQ(out.code, 0) << out.text;
     const json evaluated = json::parse(*read_file(path_ + "/report.json"));
     EXPECT_EQ(evaluated["config"]["dtype"], model == "@model" ? "f32" : "int8");
@@ -64,7 +64,7 @@ TEST_F(QuantizeCommand, ReportsSizesErrorsAndWhatTheModelLost) {
 }
 
 TEST_F(QuantizeCommand, ItsDirectoryIsReadAsAnyOther) {
-  const Outcome made = run("quantize @model --out @int8 --quiet");
+  const Outcome made = run("quantize @model -o @int8 --quiet");
   ASSERT_EQ(made.code, 0) << made.text;
   EXPECT_THAT(made.text, HasSubstr(" bits per weight"));
   // Quantised on disk or on load: the same text; and another one than float's would be no surprise.
@@ -80,21 +80,33 @@ TEST_F(QuantizeCommand, ItsDirectoryIsReadAsAnyOther) {
   EXPECT_EQ(run("plan @int8").code, 0);
 }
 
+TEST_F(QuantizeCommand, NamesThatAreNoUtf8AreReplacedInJson) {
+  const Outcome made = run("quantize @model --out '@int8\xff' --json", "2>/dev/null");
+  ASSERT_EQ(made.code, 0) << made.text;
+  EXPECT_EQ(json::parse(made.text)["out"], path_ + "/int8\xEF\xBF\xBD");
+}
+
 TEST_F(QuantizeCommand, RefusesInOneSentence) {
   ASSERT_EQ(run("quantize @model --out @int8 --quiet").code, 0);
   const struct {
-    std::string arguments, sentence;
+    std::string arguments;
+    int code;
+    std::string sentence;
   } rows[] = {
-      {"quantize @model --out @int8", "@int8 is already there"},
-      {"quantize @int8 --out @again --quiet", "@int8: the matrices are int8 already"},
-      {"quantize @model --out @again --limit 3", "--limit is for --text"},
-      {"convert @int8 --out @again",
+      {"quantize @model --out @int8", 1, "@int8 is already there"},
+      {"quantize @int8 --out @again --quiet", 1, "@int8: the matrices are int8 already"},
+      {"quantize @model --out @again --limit 3", 2, "--limit is for --text"},
+      {"quantize @model --out @again --text @none.txt --quiet", 1,
+       "@none.txt: neither a file nor a directory"},
+      {"quantize @model --out @again --text @text.txt --sequence-length 100000 --quiet", 1,
+       "the data holds 4338 tokens, not even one row of 100001"},
+      {"convert @int8 --out @again", 1,
        "@int8: the matrices are int8, from which none of the values they were made "
        "of come back; expected the model that was quantised"},
   };
   for (const auto& row : rows) {
     const Outcome outcome = run(row.arguments);
-    EXPECT_EQ(outcome.code, 1) << row.arguments;
+    EXPECT_EQ(outcome.code, row.code) << row.arguments;
     EXPECT_EQ(outcome.text, "fathom: " + testing::in_folder(row.sentence, path_) + "\n");
     EXPECT_FALSE(fs::exists(path_ + "/again"));
   }

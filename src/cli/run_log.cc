@@ -2,10 +2,10 @@
 
 namespace fathom::cli {
 
-size_t RunLog::length_until(std::string_view content, int64_t steps_done, const NextRecord& next) {
+Result<size_t> RunLog::length_until(std::string_view content, int64_t steps_done, const NextRecord& next) {
   size_t length = 0;
   while (length < content.size()) {
-    const std::optional<Record> record = next(content.substr(length));
+    FATHOM_ASSIGN(const std::optional<Record> record, next(content.substr(length)));
     if (!record || record->steps_done > steps_done) break;
     length += record->bytes;
   }
@@ -17,9 +17,10 @@ Result<uint64_t> RunLog::cut(const std::string& path, int64_t steps_done, const 
   {
     FATHOM_ASSIGN(const MappedFile file, MappedFile::open(path));
     const std::string_view content(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-    const size_t length = length_until(content, steps_done, next);
-    if (length == content.size()) return uint64_t{length};
-    kept = content.substr(0, length);
+    const Result<size_t> length = length_until(content, steps_done, next);
+    if (!length.ok()) return invalid(path + ", " + length.error().message);
+    if (*length == content.size()) return uint64_t{*length};
+    kept = content.substr(0, *length);
   }
   FATHOM_TRY(write_file_atomic(path, kept));
   return uint64_t{kept.size()};

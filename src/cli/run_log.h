@@ -19,12 +19,13 @@ class RunLog {
     size_t bytes = 0;        // its length
     int64_t steps_done = 0;  // when it was written; 0 for what stands at the head of a file
   };
-  // The record that `rest` begins with; nothing if it is torn or none at all.
-  using NextRecord = std::function<std::optional<Record>(std::string_view rest)>;
+  // The record that `rest` begins with; nothing if it is torn or none at all. An error, which says where in
+  // the file, refuses the file: nothing of it is cut.
+  using NextRecord = std::function<Result<std::optional<Record>>(std::string_view rest)>;
 
   // Length of the longest beginning of `content` whose records are whole and belong to at most `steps_done`
   // steps.
-  static size_t length_until(std::string_view content, int64_t steps_done, const NextRecord& next);
+  static Result<size_t> length_until(std::string_view content, int64_t steps_done, const NextRecord& next);
 
   // Cuts the file back to `steps_done` steps; says how many bytes stay.
   static Result<uint64_t> cut(const std::string& path, int64_t steps_done, const NextRecord& next);

@@ -1,16 +1,37 @@
 #include "cli/sampling_flags.h"
 
+#include <cstdio>
+#include <limits>
 #include <string>
+
+#include "cli/flag_checks.h"
 
 namespace fathom::cli {
 
-void add_sampling_flags(CLI::App& app, kernels::SamplingParams& sampling) {
-  app.add_option("--temperature", sampling.temperature, "0 takes the most probable token")
-      ->check(at_least(0));
-  app.add_option("--top-k", sampling.top_k, "0: off")->check(at_least(0));
-  app.add_option("--top-p", sampling.top_p, "1: off")->check(CLI::Range(0.0, 1.0));
-  app.add_option("--min-p", sampling.min_p, "0: off")->check(CLI::Range(0.0, 1.0));
-  app.add_option("--seed", sampling.seed, "the same seed gives the same text")->check(at_least(0));
+namespace {
+
+// Every logit divided by more is the same number to a float, near enough.
+constexpr double kMostTemperature = 1e6;
+
+}  // namespace
+
+void add_sampling_flags(CLI::App& app, kernels::SamplingParams& sampling, SamplingDefaults defaults) {
+  const auto unless_given = [&](const char* meaning, double usual) {
+    if (defaults == SamplingDefaults::kOfTask) return meaning + std::string(" (default: the task's)");
+    char number[32];
+    std::snprintf(number, sizeof number, "%g", usual);
+    return meaning + std::string(" (default: the model's generation_config.json, else ") + number + ")";
+  };
+  app.add_option("--temperature", sampling.temperature,
+                 unless_given("0 takes the most probable token", sampling.temperature))
+      ->check(between(0, kMostTemperature));
+  app.add_option("--top-k", sampling.top_k, unless_given("0: off", sampling.top_k))
+      ->check(whole_number(0, std::numeric_limits<int32_t>::max()));
+  app.add_option("--top-p", sampling.top_p, unless_given("1: off", sampling.top_p))->check(between(0, 1));
+  app.add_option("--min-p", sampling.min_p, unless_given("0: off", sampling.min_p))->check(between(0, 1));
+  CLI::Option* seed =
+      app.add_option("--seed", sampling.seed, "the same seed gives the same text")->check(whole_number(0));
+  if (defaults == SamplingDefaults::kOfModel) seed->capture_default_str();
 }
 
 void take_given_sampling(const CLI::App& app, const kernels::SamplingParams& given,
@@ -36,9 +57,8 @@ Status take_recommended_sampling(const CLI::App& app, const nlohmann::json& conf
     value = stated.template get<std::remove_reference_t<decltype(value)>>();
     return {};
   };
-  constexpr double kMost = 1e6;
-  FATHOM_TRY(take("--temperature", "temperature", kMost, sampling.temperature));
-  FATHOM_TRY(take("--top-k", "top_k", kMost, sampling.top_k));
+  FATHOM_TRY(take("--temperature", "temperature", kMostTemperature, sampling.temperature));
+  FATHOM_TRY(take("--top-k", "top_k", std::numeric_limits<int32_t>::max(), sampling.top_k));
   FATHOM_TRY(take("--top-p", "top_p", 1, sampling.top_p));
   FATHOM_TRY(take("--min-p", "min_p", 1, sampling.min_p));
   if (app.count("--temperature") == 0 && config.value("do_sample", nlohmann::json()) == false)

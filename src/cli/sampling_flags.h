@@ -9,8 +9,13 @@
 
 namespace fathom::cli {
 
+// What --help says about a flag that is not given: the task's own way of writing comes before, or the model's
+// generation_config.json, as take_recommended_sampling() does it.
+enum class SamplingDefaults : uint8_t { kOfTask, kOfModel };
+
 // --temperature, --top-k, --top-p, --min-p, --seed. `sampling` holds the defaults and lives as long as `app`.
-void add_sampling_flags(CLI::App& app, kernels::SamplingParams& sampling);
+void add_sampling_flags(CLI::App& app, kernels::SamplingParams& sampling,
+                        SamplingDefaults defaults = SamplingDefaults::kOfTask);
 
 // Puts what was given of the flags in the place of what `sampling` says.
 void take_given_sampling(const CLI::App& app, const kernels::SamplingParams& given,

@@ -18,7 +18,8 @@ Result<TextCodec> TextCodec::open(const std::string& where) {
 }
 
 Result<TextCodec> TextCodec::of_model(const std::string& directory, int64_t vocab_size) {
-  if (std::filesystem::exists(directory + "/tokenizer.json")) return open(directory);
+  std::error_code ignored;
+  if (std::filesystem::exists(directory + "/tokenizer.json", ignored)) return open(directory);
   if (vocab_size == kByteVocabSize) return open("bytes");
   return not_found(directory + "/tokenizer.json does not exist, and a vocabulary of " +
                    std::to_string(vocab_size) + " is not that of bytes (257)");
@@ -26,6 +27,12 @@ Result<TextCodec> TextCodec::of_model(const std::string& directory, int64_t voca
 
 std::vector<int32_t> TextCodec::encode(std::string_view text, text::EncodeOptions options) const {
   return tokenizer_ ? tokenizer_->encode(text, options) : tokenize_bytes(text);
+}
+
+void TextCodec::encode_to(std::string_view text, text::EncodeOptions options,
+                          std::vector<int32_t>& out) const {
+  if (tokenizer_) return tokenizer_->encode_to(text, options, out);
+  for (const char byte : text) out.push_back(static_cast<uint8_t>(byte));
 }
 
 int32_t TextCodec::start_of_text() const {
@@ -53,11 +60,23 @@ std::vector<int32_t> TextCodec::encode(const std::vector<text::PromptPiece>& pie
   return all;
 }
 
+Result<std::vector<int32_t>> TextCodec::encode_prompt(std::string_view prompt, int32_t start) const {
+  std::vector<int32_t> ids = encode(prompt);
+  if (!ids.empty()) return ids;
+  if (start < 0) return invalid("an empty prompt, and the model has no token to start from");
+  return std::vector<int32_t>{start};
+}
+
 std::string TextCodec::decode(const std::vector<int32_t>& ids) const {
   Stream stream(*this);
   std::string text;
   for (int32_t id : ids) text += stream.push(id);
   return text + stream.finish();
+}
+
+std::string TextCodec::decode(std::span<const int32_t> ids, bool skip_special) const {
+  return tokenizer_ ? tokenizer_->decode(ids, skip_special)
+                    : decode(std::vector<int32_t>(ids.begin(), ids.end()));
 }
 
 TextCodec::Stream::Stream(const TextCodec& codec) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,11 +26,18 @@ class TextCodec {
   std::vector<int32_t> encode(std::string_view text, text::EncodeOptions options = {}) const;
   // Pieces of a prompt one after the other: markers that are special tokens become these, all else is text.
   std::vector<int32_t> encode(const std::vector<text::PromptPiece>& pieces) const;
+  // The ids of a text, appended to `out`.
+  void encode_to(std::string_view text, text::EncodeOptions options, std::vector<int32_t>& out) const;
+  // What a text goes on from: the ids of `prompt`, or `start` where it has none; -1: no such token, an error.
+  Result<std::vector<int32_t>> encode_prompt(std::string_view prompt, int32_t start) const;
   std::string decode(const std::vector<int32_t>& ids) const;
+  // The same, with special tokens as the tokenizer writes them unless they are left out. Bytes have none.
+  std::string decode(std::span<const int32_t> ids, bool skip_special) const;
   int32_t end_of_text() const { return end_of_text_; }  // -1: there is none
   // What stands before a text of its own: the token that begins a text, or else the one that ends one.
   int32_t start_of_text() const;
   int64_t vocab_size() const;
+  bool is_bytes() const { return tokenizer_ == nullptr; }
   // The special token that is written like this, -1 if there is none.
   int32_t token_of(std::string_view special) const;
 

@@ -9,9 +9,9 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/encode_texts.h"
+#include "cli/flag_checks.h"
 #include "cli/line_reader.h"
 #include "text/bpe_trainer.h"
-#include "text/tokenizer.h"
 #include "text/tokenizer_writer.h"
 
 namespace fathom::cli {
@@ -24,7 +24,7 @@ struct TokenizeFlags {
   int threads = 0, bench = 0;
   std::vector<std::string> train;
   text::BpeTrainOptions training;
-  std::string output;
+  std::string out;
 };
 
 // What is done with one line; `place` names it in messages.
@@ -45,29 +45,29 @@ Status for_each_line(const TokenizeFlags& flags, const LineAction& action) {
   }
 }
 
-Status encode(const text::Tokenizer& tokenizer, const TokenizeFlags& flags, const TextSource& source) {
+Status encode(const TextCodec& codec, const TokenizeFlags& flags, const TextSource& source) {
   const text::EncodeOptions options{.add_special_tokens = flags.special, .parse_special = flags.special};
   ThreadPool threads(flags.threads > 0 ? flags.threads : available_cores());
-  if (flags.bench > 0) return time_encoding(tokenizer, options, flags.bench, source, threads);
+  if (flags.bench > 0) return time_encoding(codec, options, flags.bench, source, threads);
   const EncodeOutput output = flags.count ? EncodeOutput::kCount
                               : flags.ids ? EncodeOutput::kIds
                                           : EncodeOutput::kTokens;
-  return encode_texts(tokenizer, options, output, source, threads);
+  return encode_texts(codec, options, output, source, threads);
 }
 
-Status encode_input(const text::Tokenizer& tokenizer, const TokenizeFlags& flags) {
+Status encode_input(const TextCodec& codec, const TokenizeFlags& flags) {
   if (flags.has_text) {
     bool given = false;
-    return encode(tokenizer, flags, [&](std::string& text) -> Result<bool> {
+    return encode(codec, flags, [&](std::string& text) -> Result<bool> {
       text = flags.text;
       return !std::exchange(given, true);
     });
   }
   FATHOM_ASSIGN(LineReader reader, open_file(flags));
-  return encode(tokenizer, flags, [&](std::string& text) { return reader.next(text); });
+  return encode(codec, flags, [&](std::string& text) { return reader.next(text); });
 }
 
-Result<std::vector<int32_t>> parse_ids(const std::string& line, int32_t vocab_size) {
+Result<std::vector<int32_t>> parse_ids(const std::string& line, int64_t vocab_size) {
   const Result<nlohmann::json> list = parse_json(line, {.max_depth = 2});
   if (!list.ok() || !list->is_array()) return invalid("expected a JSON list of ids, such as [1, 2, 3]");
   std::vector<int32_t> ids;
@@ -81,11 +81,11 @@ Result<std::vector<int32_t>> parse_ids(const std::string& line, int32_t vocab_si
   return ids;
 }
 
-Status decode_lines(const text::Tokenizer& tokenizer, const TokenizeFlags& flags) {
+Status decode_lines(const TextCodec& codec, const TokenizeFlags& flags) {
   return for_each_line(flags, [&](const std::string& line, const std::string& place) -> Status {
-    auto ids = parse_ids(line, tokenizer.vocab_size());
+    auto ids = parse_ids(line, codec.vocab_size());
     if (!ids.ok()) return at(place, std::move(ids).error());
-    std::cout << tokenizer.decode(*ids, /*skip_special=*/!flags.special) << "\n";
+    std::cout << codec.decode(*ids, /*skip_special=*/!flags.special) << "\n";
     return {};
   });
 }
@@ -106,8 +106,8 @@ Result<int> train(const TokenizeFlags& flags) {
   FATHOM_ASSIGN(text::BpeTrainer trainer, text::BpeTrainer::create(flags.training));
   for (const std::string& path : flags.train) FATHOM_TRY(feed_file(path, trainer));
   const text::TrainedBpe trained = trainer.train();
-  FATHOM_TRY(text::write_tokenizer(trained, flags.output));
-  std::cout << flags.output << ": " << trained.tokens.size() << " tokens, " << trained.merges.size()
+  FATHOM_TRY(text::write_tokenizer(trained, flags.out));
+  std::cout << flags.out << ": " << trained.tokens.size() << " tokens, " << trained.merges.size()
             << " merges\n";
   if (static_cast<int64_t>(trained.tokens.size()) < flags.training.vocab_size) {
     std::cout
@@ -120,8 +120,8 @@ Result<int> train(const TokenizeFlags& flags) {
 Result<int> run(const TokenizeFlags& flags) {
   std::ios::sync_with_stdio(false);
   if (!flags.train.empty()) return train(flags);
-  FATHOM_ASSIGN(const text::Tokenizer tokenizer, text::Tokenizer::load(flags.tokenizer));
-  FATHOM_TRY(flags.decode ? decode_lines(tokenizer, flags) : encode_input(tokenizer, flags));
+  FATHOM_ASSIGN(const TextCodec codec, TextCodec::open(flags.tokenizer));
+  FATHOM_TRY(flags.decode ? decode_lines(codec, flags) : encode_input(codec, flags));
   std::cout.flush();
   if (!std::cout) return io_error("standard output: writing failed");
   return kExitOk;
@@ -135,20 +135,22 @@ Action declare_tokenize(CLI::App& app) {
       "Every line of the input is a text of its own, encoded without its line feed; threads share them out.\n"
       "Prints one token per line unless --ids, --count or --bench is given.");
   auto* tokenizer =
-      app.add_option("--tokenizer", flags->tokenizer, "folder with a tokenizer.json, or the file");
+      app.add_option("--tokenizer", flags->tokenizer, "folder with a tokenizer.json, or the file, or bytes");
   auto* text = app.add_option("text", flags->text, "the text (default: the lines of --file)");
   auto* file =
-      app.add_option("--file", flags->file, "file to read, - for standard input")->capture_default_str();
+      app.add_option("--file,-f", flags->file, "file to read, - for standard input")->capture_default_str();
   auto* ids = app.add_flag("--ids", flags->ids, "print one JSON list of ids per line of input");
   auto* count = app.add_flag("--count", flags->count, "print how many tokens, lines and bytes there are");
   auto* null =
       app.add_flag("--null,-0", flags->null,
                    "texts of --file end with a zero byte instead of a line feed, so that they may hold "
                    "line feeds");
-  auto* threads = app.add_option("--threads,-t", flags->threads, "0: all cores")->check(at_least(0));
+  auto* threads = app.add_option("--threads,-t", flags->threads, "0: all cores")
+                      ->check(thread_count())
+                      ->capture_default_str();
   auto* bench = app.add_option("--bench", flags->bench,
                                "encode all texts this many times in memory and print how fast each time was")
-                    ->check(at_least(1));
+                    ->check(whole_number(1, 1'000'000));
   auto* decode =
       app.add_flag("--decode", flags->decode, "lines of input are JSON lists of ids; print their texts");
   auto* special =
@@ -159,13 +161,14 @@ Action declare_tokenize(CLI::App& app) {
                     ->expected(1, -1);
   auto* size =
       app.add_option("--vocab-size", flags->training.vocab_size, "entries of the vocabulary to learn")
+          ->check(whole_number(1))
           ->capture_default_str();
   auto* names = app.add_option("--special-token", flags->training.special_tokens,
                                "special tokens of the vocabulary to learn, in order of id")
                     ->capture_default_str();
-  auto* output = app.add_option("--output", flags->output, "folder for the learnt tokenizer");
-  for (CLI::Option* option : {size, names, output}) option->needs(train);
-  train->needs(output);
+  auto* out = app.add_option("--out,-o", flags->out, "folder for the learnt tokenizer");
+  for (CLI::Option* option : {size, names, out}) option->needs(train);
+  train->needs(out);
   text->excludes(file);
   count->excludes(ids);
   null->excludes(text);
@@ -176,7 +179,7 @@ Action declare_tokenize(CLI::App& app) {
   }
   return [flags, text, train, tokenizer]() -> Result<int> {
     flags->has_text = text->count() > 0;
-    if (train->count() + tokenizer->count() == 0) return invalid("tokenize needs --tokenizer or --train");
+    if (train->count() + tokenizer->count() == 0) return wrong_usage("tokenize needs --tokenizer or --train");
     return run(*flags);
   };
 }

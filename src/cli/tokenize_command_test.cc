@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 
 #include "base/file.h"
@@ -19,10 +20,9 @@ struct Output {
   int code = -1;
 };
 
-Output run(const std::string& arguments) {
+Output run(const std::string& arguments, const std::string& tokenizer = FATHOM_SOURCE_DIR "/data/tokenizer") {
   Output output;
-  const std::string command =
-      FATHOM_BIN_DIR "/fathom tokenize --tokenizer " FATHOM_SOURCE_DIR "/data/tokenizer " + arguments;
+  const std::string command = FATHOM_BIN_DIR "/fathom tokenize --tokenizer " + tokenizer + " " + arguments;
   FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
   if (pipe == nullptr) return output;
   std::array<char, 4096> buffer;
@@ -76,11 +76,35 @@ TEST(TokenizeCommand, BenchTellsEachRoundAndCountsTheSameTokens) {
   EXPECT_EQ(run("--bench 1 --file " + written("tokenize_empty", "")).code, 1);
 }
 
+TEST(TokenizeCommand, BytesAreTokens) {
+  EXPECT_EQ(run("--ids 'h\xc3\xa9'", "bytes").text, "[104, 195, 169]\n");
+  EXPECT_EQ(run("hi", "bytes").text, "104\t\"h\"\n105\t\"i\"\n");
+  EXPECT_EQ(run("--count --file " + written("tokenize_bytes", std::string("a\xff\nbc")), "bytes").text,
+            "4 tokens, 2 lines, 4 bytes\n");
+  for (const char* flags : {"--decode", "--decode --special"})
+    EXPECT_EQ(run(std::string(flags) + " '[104, 195, 169, 256]'", "bytes").text, "h\xc3\xa9\n");
+  EXPECT_EQ(run("--decode '[257]'", "bytes").code, 1);
+}
+
 TEST(TokenizeCommand, RefusesFlagsThatContradictEachOther) {
-  for (const char* flags : {"--bench 0 text", "--bench 1 --ids text", "--decode --threads 2", "--null text",
-                            "--threads -1 text", "--decode --null"}) {
+  for (const char* flags :
+       {"--bench 0 text", "--bench 1 --ids text", "--decode --threads 2", "--null text", "--threads -1 text",
+        "--decode --null", "--bench 100000000000000000000 text", "--out x text"}) {
     EXPECT_EQ(run(flags).code, 2) << flags;
   }
+  const int status = std::system(FATHOM_BIN_DIR "/fathom tokenize text 2>/dev/null");
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 2) << "neither --tokenizer nor --train";
+}
+
+TEST(TokenizeCommand, WhatWasLearntIsATokenizer) {
+  const std::string text = written("tokenize_learn", "one two one two one two"),
+                    folder = (std::filesystem::path(::testing::TempDir()) / "tokenize_learnt").string();
+  const int status =
+      std::system((FATHOM_BIN_DIR "/fathom tokenize --train " + text + " --vocab-size 300 -o " + folder +
+                   " && " FATHOM_BIN_DIR "/fathom tokenize --tokenizer " + folder + " -f " + text)
+                      .c_str());
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/isa.h"
+#include "cli/flag_checks.h"
 #include "cli/train_commands.h"
 #include "plan/spec_io.h"
 #include "train/op_profile.h"
@@ -165,6 +166,7 @@ void print(const nlohmann::ordered_json& json, std::ostream& out) {
 }  // namespace
 
 Action declare_train_bench(CLI::App& app) {
+  constexpr int64_t kMost = int64_t{1} << 20;  // of what is multiplied
   struct Flags {
     std::string spec, precision = "bf16";
     train::StepBenchOptions options;
@@ -174,18 +176,20 @@ Action declare_train_bench(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   app.add_option("SPEC", flags->spec, "the model: a TOML file or a config.json")->required();
   app.add_option("--rows", flags->options.rows, "sequences a step")
-      ->check(at_least(1))
+      ->check(whole_number(1, kMost))
       ->capture_default_str();
   app.add_option("--length", flags->options.length, "tokens of a sequence")
-      ->check(at_least(2))
+      ->check(whole_number(2, kMost))
       ->capture_default_str();
   app.add_option("--accumulation", flags->options.accumulation, "micro-batches that --rows is cut into")
-      ->check(at_least(1))
+      ->check(whole_number(1, kMost))
       ->capture_default_str();
-  app.add_option("--steps", flags->steps, "timed steps")->check(at_least(1))->capture_default_str();
-  app.add_option("--warmup", flags->warmup, "steps before them")->check(at_least(0))->capture_default_str();
-  app.add_option("--threads", flags->options.threads, "0: all cores")
-      ->check(at_least(0))
+  app.add_option("--steps", flags->steps, "timed steps")->check(whole_number(1))->capture_default_str();
+  app.add_option("--warmup", flags->warmup, "steps before them")
+      ->check(whole_number(0))
+      ->capture_default_str();
+  app.add_option("--threads,-t", flags->options.threads, "0: all cores")
+      ->check(thread_count())
       ->capture_default_str();
   app.add_option("--precision", flags->precision, "of matrix products")
       ->check(CLI::IsMember(words_of_precision()))

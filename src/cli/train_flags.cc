@@ -4,7 +4,7 @@ namespace fathom::cli {
 
 void declare_train_flags(CLI::App& app, TrainFlags& flags) {
   app.add_option("RECIPE", flags.recipe, "the run as a TOML file (configs/recipes/)")->required();
-  app.add_option("--out", flags.out, "directory of the run");
+  app.add_option("--out,-o", flags.out, "directory of the run");
   CLI::Option* resume = app.add_flag("--resume", flags.resume,
                                      "go on from the last checkpoint; from the start if there is none");
   app.add_flag("--allow-changes", flags.allow_changes,

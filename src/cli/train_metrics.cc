@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/isa.h"
+#include "cli/run_reader.h"
 #include "cli/train_observers.h"
 #include "cli/train_scalars.h"
 #include "train/checkpoint.h"
@@ -15,17 +16,6 @@ namespace fathom::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// A checkpoint's line is written after the checkpoint, and a killed run may not have come to it: it counts as
-// later, so that a run that goes on from the checkpoint drops it and writes it anew.
-std::optional<RunLog::Record> next_line(std::string_view rest) {
-  const size_t end = rest.find('\n');
-  if (end == std::string_view::npos) return std::nullopt;
-  const Json json = Json::parse(rest.substr(0, end), nullptr, false);
-  if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer()) return std::nullopt;
-  const bool is_evaluation = json.value("kind", "") == "evaluation";
-  return RunLog::Record{end + 1, json["step"].get<int64_t>() + (is_evaluation ? 0 : 1)};
-}
 
 }  // namespace
 
@@ -43,7 +33,7 @@ Status MetricsLog::open(const train::RunSummary& summary) {
                     {"train_tokens", summary.train_tokens},
                     {"memory_estimate_bytes", summary.memory_bytes}};
   FATHOM_TRY(write_file_atomic(directory_ + "/run.json", run.dump(1) + "\n"));
-  FATHOM_ASSIGN(log_, RunLog::open(directory_ + "/metrics.jsonl", summary.first_step, next_line));
+  FATHOM_ASSIGN(log_, RunLog::open(directory_ + "/metrics.jsonl", summary.first_step, metrics_records()));
   return {};
 }
 

@@ -13,8 +13,9 @@ namespace fathom::cli {
 // A bar on a terminal, plain lines elsewhere.
 std::unique_ptr<train::TrainObserver> make_progress_observer(bool quiet);
 
-// Text from the model every train.sample_every steps, through the engine.
-std::unique_ptr<train::TrainObserver> make_sample_observer(const train::RunConfig& config);
+// Text from the model every train.sample_every steps, through the engine. `config` outlives the observer.
+// Errors: no such tokenizer, an empty prompt where the tokenizer has no token to start from.
+Result<std::unique_ptr<train::TrainObserver>> make_sample_observer(const train::RunConfig& config);
 
 // metrics.csv in the run's directory: the numbers as a table.
 std::unique_ptr<train::TrainObserver> make_table_log(const std::string& directory);

@@ -26,6 +26,15 @@ class StopAtSignal final : public train::TrainObserver {
   std::atomic<bool>& stop_;
 };
 
+// What the recipe alone is not refused for, the flags are.
+Result<train::RunConfig> read_config(const std::string& recipe, const std::vector<std::string>& overrides) {
+  Result<train::RunConfig> config = train::read_run_config(recipe, overrides);
+  if (config.ok() || config.error().kind != ErrorKind::kInvalid) return config;
+  const Result<train::RunConfig> alone = train::read_run_config(recipe, {});
+  if (!alone.ok() && alone.error().message == config.error().message) return config;
+  return wrong_usage(config.error().message);
+}
+
 }  // namespace
 
 Action declare_train_run(CLI::App& app) {
@@ -46,14 +55,15 @@ Action declare_train_run(CLI::App& app) {
       overrides.push_back(word.substr(2));
     }
     train::RunRequest request;
-    FATHOM_ASSIGN(request.config, train::read_run_config(flags->recipe, overrides));
+    FATHOM_ASSIGN(request.config, read_config(flags->recipe, overrides));
     request.directory = flags->out;
     request.resume = flags->resume;
     request.allow_changes = flags->allow_changes;
-    if (flags->dry_run) {
-      FATHOM_TRY(dry_run(std::move(request), !flags->no_timing));
-      return kExitOk;
+    std::unique_ptr<train::TrainObserver> samples;
+    if (request.config.train.sample_every > 0) {
+      FATHOM_ASSIGN(samples, make_sample_observer(request.config));
     }
+    if (flags->dry_run) return dry_run(request, !flags->no_timing);
     static std::atomic<bool> stop{false};
     request.stop = &stop;
     StopAtSignal stop_at_signal(stop);
@@ -61,8 +71,8 @@ Action declare_train_run(CLI::App& app) {
     MetricsLog metrics(flags->out);
     const std::unique_ptr<train::TrainObserver> table = make_table_log(flags->out);
     const std::unique_ptr<train::TrainObserver> events = make_event_log(flags->out);
-    const std::unique_ptr<train::TrainObserver> samples = make_sample_observer(request.config);
-    request.observers = {&stop_at_signal, progress.get(), &metrics, table.get(), events.get(), samples.get()};
+    request.observers = {&stop_at_signal, progress.get(), &metrics, table.get(), events.get()};
+    if (samples) request.observers.push_back(samples.get());
     FATHOM_TRY(train::run_training(request));
     return kExitOk;
   };

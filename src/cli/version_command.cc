@@ -6,17 +6,13 @@
 #include "base/parallel.h"
 #include "cli/commands.h"
 
-#ifndef FATHOM_VERSION
-#error "the build defines FATHOM_VERSION"
-#endif
-
 namespace fathom::cli {
 
 Action declare_version(CLI::App& app) {
   auto verbose = std::make_shared<bool>(false);
   app.add_flag("--verbose,-v", *verbose, "also print the processor, cores and instruction sets");
   return [verbose]() -> Result<int> {
-    std::cout << "fathom " FATHOM_VERSION "\n";
+    std::cout << version_of("fathom") << "\n";
     if (!*verbose) return kExitOk;
     std::cout << "processor   " << processor_name() << "\n"
               << "cores       " << available_cores() << "\n"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cli/flag_checks.h"
 #include "cli/sampling_flags.h"
 
 namespace fathom::cli {
@@ -17,21 +18,27 @@ const char* const kOfPhonebook[] = {"--entries", "--min-entries", "--max-entries
 
 WrittenFlags::WrittenFlags(CLI::App& app) : app_(app) {
   app.add_option("--samples", samples_, "answers to each item (default: as the task was published)")
-      ->check(at_least(1));
+      ->check(whole_number(1));
   app.add_option("--max-tokens,-n,--max_gen_toks", max_tokens_, "of an answer at most (default: likewise)")
-      ->check(at_least(1));
+      ->check(whole_number(1));
   add_sampling_flags(app, sampling_);
-  app.add_option("--entries", entries_, "of each phonebook; in place of the next three");
+  app.add_option("--entries", entries_, "of each phonebook; in place of the next three")
+      ->check(whole_number(1));
   app.add_option("--min-entries,--min_eval_len", phonebook_.min_entries, "of the shortest phonebook")
+      ->check(whole_number(1))
       ->capture_default_str();
   app.add_option("--max-entries,--max_eval_len", phonebook_.max_entries, "of the longest phonebook")
+      ->check(whole_number(1))
       ->capture_default_str();
   app.add_option("--lengths,--num_eval", phonebook_.lengths, "phonebooks of different length at most")
+      ->check(whole_number(1))
       ->capture_default_str();
   app.add_option("--batches,--eval_num_batches", phonebook_.batches,
                  "of each length; a fourth of them is a measurement")
+      ->check(whole_number(1))
       ->capture_default_str();
   app.add_option("--batch-items,--eval_batch_size", phonebook_.batch_size, "drawn from one seed each")
+      ->check(whole_number(1))
       ->capture_default_str();
   app.add_option("--phonebook-mode", mode_, "what stands around the entries")
       ->check(CLI::IsMember({"default", "verbose", "twice", "interleaved"}))
@@ -44,19 +51,19 @@ Status WrittenFlags::check(const std::vector<const eval::Task*>& tasks) const {
   const bool any_drawn = std::ranges::any_of(tasks, &eval::Task::is_drawn);
   for (const char* flag : kOfWriting) {
     if (given(flag) && !any_written)
-      return invalid(std::string(flag) + " is for tasks whose answers are written, such as aime24");
+      return wrong_usage(std::string(flag) + " is for tasks whose answers are written, such as aime24");
   }
   for (const char* flag : kOfPhonebook) {
-    if (given(flag) && !any_drawn) return invalid(std::string(flag) + " is for --tasks phonebook");
+    if (given(flag) && !any_drawn) return wrong_usage(std::string(flag) + " is for --tasks phonebook");
   }
   for (const char* flag : {"--min-entries", "--max-entries", "--lengths"}) {
     if (given(flag) && given("--entries"))
-      return invalid("--entries and " + std::string(flag) + " exclude each other");
+      return wrong_usage("--entries and " + std::string(flag) + " exclude each other");
   }
   for (const char* flag : {"--limit", "--num-fewshot"}) {
     if (given(flag) && any_drawn)
-      return invalid(std::string(flag) +
-                     " is not for phonebook, whose items --batches and --batch-items count");
+      return wrong_usage(std::string(flag) +
+                         " is not for phonebook, whose items --batches and --batch-items count");
   }
   return {};
 }

@@ -138,7 +138,7 @@ Result<std::map<std::string, Preamble>> read_examples(const Task& task, const st
   std::map<std::string, Preamble> preambles;
   if (shots == 0) return preambles;
   if (task.example_files.empty())
-    return invalid("--num-fewshot: " + std::string(task.name) + " has no rows for examples");
+    return wrong_usage("--num-fewshot: " + std::string(task.name) + " has no rows for examples");
   FATHOM_ASSIGN(const std::string path, first_of(folder, task.example_files));
   FATHOM_ASSIGN(const MappedFile file, MappedFile::open(path));
   const Result<std::string_view> form =

@@ -65,6 +65,41 @@ TEST(DryRun, WithoutTimingThereIsNone) {
   EXPECT_THAT(output.text, Not(HasSubstr("tokens/s")));
 }
 
+// A step that takes longer than any test, with a folder of its own for temporary files.
+std::vector<std::string> endless(const SmallRun& small, const std::string& temporary) {
+  std::filesystem::create_directories(temporary);
+  std::vector<std::string> all = words(small, {"--train.accumulation=1000000"});
+  all.insert(all.begin(), {"/usr/bin/env", "TMPDIR=" + temporary});
+  return all;
+}
+
+TEST(DryRun, CtrlCLeavesNothing) {
+  if (!has_terminals()) GTEST_SKIP() << "this machine has no pseudo-terminals (/dev/pts)";
+  const SmallRun small("dry-run-ctrl-c");
+  const std::string temporary = small.path("temporary");
+  Terminal terminal(endless(small, temporary));
+  ASSERT_TRUE(terminal.wait_for("memory, estimated")) << terminal.output();
+  EXPECT_FALSE(std::filesystem::is_empty(temporary));
+  terminal.type("\x03");
+  const int status = terminal.wait();
+  ASSERT_TRUE(WIFEXITED(status)) << terminal.output();
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+  EXPECT_THAT(terminal.output(), HasSubstr("stopped; nothing was written"));
+  EXPECT_TRUE(std::filesystem::is_empty(temporary));
+}
+
+TEST(DryRun, SigtermLeavesNothing) {
+  const SmallRun small("dry-run-term");
+  const std::string temporary = small.path("temporary"), said = small.path("said");
+  std::string line;
+  for (const std::string& word : endless(small, temporary)) line += "'" + word + "' ";
+  const Output output = run("{ " + line + " >" + said + " & child=$!; while ! grep -qs 'memory, estimated' " +
+                            said + "; do sleep 0.05; done; kill -TERM $child; wait $child; echo code $?; }");
+  EXPECT_THAT(output.text, HasSubstr("stopped; nothing was written"));
+  EXPECT_THAT(output.text, HasSubstr("code 130"));
+  EXPECT_TRUE(std::filesystem::is_empty(temporary));
+}
+
 TEST(DryRun, RefusesWhatTheRunWouldRefuse) {
   const SmallRun small("dry-run-refusals");
   EXPECT_THAT(dry_run(small, {"--train.stepz=3"}).text, HasSubstr("unknown key train.stepz"));

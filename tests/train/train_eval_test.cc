@@ -37,7 +37,7 @@ TEST_P(TrainEval, PackedRowsAreScoredAsValidationScoresThem) {
       const std::string json = small.path("eval.json");
       const Output output =
           run(std::string(FATHOM_BIN_DIR) + "/fathom eval " + small.path(c.out) + " --perplexity " +
-              small.path("text.txt") + " --sequence-length 32 -L 8 -t 1 " + c.flags + " --json " + json +
+              small.path("text.txt") + " --sequence-length 32 -L 8 -t 1 " + c.flags + " --output " + json +
               (routing.empty() ? "" : " --routing " + routing));
       ASSERT_EQ(output.code, 0) << output.text;
       std::ifstream file(json);

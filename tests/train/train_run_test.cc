@@ -116,6 +116,53 @@ TEST_P(TrainRun, RunsAreComparedByTheirNamesThoughALogIsTorn) {
             std::string::npos);
 }
 
+// Ids 0 to 256, and no role for any of them.
+std::string tokenizer_without_end(const fs::path& folder) {
+  const std::string path = (folder / "tokenizer").string();
+  const Output made = run(kFathom + " tokenize --train " + (folder / "text.txt").string() +
+                          " --vocab-size 257 --out " + path);
+  EXPECT_EQ(made.code, 0) << made.text;
+  fs::remove(path + "/tokenizer_config.json");
+  return path;
+}
+
+TEST_P(TrainRun, ATextNeedsATokenToStartFrom) {
+  const std::string tokenizer = "--data.tokenizer=" + tokenizer_without_end(folder_) + " --train.steps=1 ";
+  const std::string sentence = "an empty prompt, and the model has no token to start from\n";
+  for (const char* dry : {"", " --dry-run"}) {
+    const Output refused = run(train("run", tokenizer + "--train.sample_every=1" + dry));
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_EQ(refused.text, "fathom-train: train.sample_prompt: " + sentence);
+    EXPECT_FALSE(fs::exists(folder_ / "run"));
+  }
+  const Output trained = run(train("run", tokenizer + "--train.sample_every=1 --train.sample_prompt=the"));
+  ASSERT_EQ(trained.code, 0) << trained.text;
+  EXPECT_NE(trained.text.find("after 1 steps: the"), std::string::npos) << trained.text;
+  const std::string path = (folder_ / "run").string();
+  const Output compared = run(kFathom + " compare " + path + " -p ''");
+  EXPECT_EQ(compared.code, 1);
+  EXPECT_EQ(compared.text, "fathom: " + path + ": " + sentence);
+  // The table needs none, and a text says nothing of colours where there is no terminal.
+  EXPECT_EQ(run(kFathom + " compare " + path + " -p '' -n 0").code, 0);
+  const Output text = run(kFathom + " compare " + path + " -p the -t 1 -n 9223372036854775807");
+  EXPECT_EQ(text.code, 0) << text.text;
+  EXPECT_NE(text.text.find("--- tiny\nthe"), std::string::npos) << text.text;
+  EXPECT_EQ(text.text.find("\x1b[38;5;"), std::string::npos) << text.text;
+}
+
+TEST_P(TrainRun, ACheckpointIsSavedBeforeATextIsWritten) {
+  const Output output = run(kFathom + " train " + recipe_ + " -o " + (folder_ / "run").string() +
+                            " --train.sample_every=4 --train.sample_prompt=the");
+  ASSERT_EQ(output.code, 0) << output.text;
+  for (const char* step : {"4", "8", "12"}) {
+    const size_t saved = output.text.find(std::string("/checkpoint-") + step + "\n"),
+                 written = output.text.find(std::string("after ") + step + " steps: the");
+    ASSERT_NE(saved, std::string::npos) << output.text;
+    ASSERT_NE(written, std::string::npos) << output.text;
+    EXPECT_LT(saved, written) << step;
+  }
+}
+
 TEST_P(TrainRun, ADirectoryWithARunIsNotOverwritten) {
   ASSERT_EQ(run(train("run", "--train.steps=4 --schedule.total_steps=4")).code, 0);
   const Output again = run(train("run"));
@@ -140,6 +187,15 @@ TEST_P(TrainRun, WrongKeysAndFlagsAreNamed) {
             std::string::npos);
   EXPECT_NE(run(train("run", "--nane=other")).text.find("unknown key nane"), std::string::npos);
   EXPECT_EQ(run(train("run", "--fast")).code, 2);
+  // What a flag says is not what a file says.
+  EXPECT_EQ(run(train("run", "--train.stepz=4")).code, 2);
+  EXPECT_EQ(run(train("run", "--train.rows=0")).code, 2);
+  EXPECT_EQ(run(train("run", "--init=none --model=none.toml")).code, 1);
+  EXPECT_EQ(run(kFathom + "-train bench " + (folder_ / "model.toml").string() + " --steps 1e1").code, 2);
+  std::ofstream(recipe_, std::ios::app) << "stepz = 4\n";
+  const Output file = run(train("run", "--train.rows=2"));
+  EXPECT_EQ(file.code, 1);
+  EXPECT_NE(file.text.find("unknown key train.stepz"), std::string::npos) << file.text;
   EXPECT_FALSE(fs::exists(folder_ / "run/config.toml"));
 }
 

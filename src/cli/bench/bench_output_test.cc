@@ -109,6 +109,13 @@ TEST(BenchOutput, JsonParsesBack) {
   EXPECT_FALSE(std::getline(lines, line));
 }
 
+TEST(BenchOutput, NamesThatAreNoUtf8AreReplaced) {
+  Json row = Fixture().rows().front();
+  row["model_filename"] = "m\xff";
+  EXPECT_EQ(Json::parse(to_text({row}, Format::kJson))[0]["model_filename"], "m\xEF\xBF\xBD");
+  EXPECT_EQ(Json::parse(to_text({row}, Format::kJsonLines))["model_filename"], "m\xEF\xBF\xBD");
+}
+
 // Cells of one line of comma-separated values with quotes.
 std::vector<std::string> cells_of(const std::string& line) {
   std::vector<std::string> cells(1);

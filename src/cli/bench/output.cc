@@ -5,6 +5,8 @@
 #include <iterator>
 #include <utility>
 
+#include "cli/json_text.h"
+
 namespace fathom::cli::bench {
 
 namespace {
@@ -187,12 +189,12 @@ std::string to_text(const std::vector<Json>& rows, Format format) {
     case Format::kCsv:
       return csv(rows);
     case Format::kJson:
-      return Json(rows).dump(1) + "\n";
+      return json_text(rows, 1) + "\n";
     case Format::kJsonLines:
       break;
   }
   std::string text;
-  for (const Json& row : rows) text += row.dump() + "\n";
+  for (const Json& row : rows) text += json_text(row) + "\n";
   return text;
 }
 

@@ -132,24 +132,23 @@ Status Session::save(const std::string& path) const {
 }
 
 Status Session::load(const std::string& path) {
-  tokens_.clear();
-  open_ = false;
-  FATHOM_ASSIGN(StateFileContent content, read_state(path, model_.plan, fingerprint_, state_));
-  const Result<nlohmann::json> note = parse_json(content.note);
-  const bool conversation = note.ok() && note->is_object() &&
-                            note->value("chat_template", nlohmann::json()) == chat_.name() &&
-                            note->value("open", nlohmann::json()).is_boolean();
-  if (!conversation) {
-    state_.reset();
-    return invalid(path + ": it is no conversation in the chat template " + chat_.name());
-  }
-  if (static_cast<int64_t>(content.tokens.size()) > options_.context) {
-    state_.reset();
-    return invalid(path + ": it holds " + std::to_string(content.tokens.size()) +
-                   " tokens, more than the context of " + std::to_string(options_.context));
-  }
+  bool open = false;
+  const auto accept = [&](const StateFileContent& content) -> Status {
+    const Result<nlohmann::json> note = parse_json(content.note);
+    const bool conversation = note.ok() && note->is_object() &&
+                              note->value("chat_template", nlohmann::json()) == chat_.name() &&
+                              note->value("open", nlohmann::json()).is_boolean();
+    if (!conversation) return invalid(path + ": it is no conversation in the chat template " + chat_.name());
+    if (static_cast<int64_t>(content.tokens.size()) > options_.context) {
+      return invalid(path + ": it holds " + std::to_string(content.tokens.size()) +
+                     " tokens, more than the context of " + std::to_string(options_.context));
+    }
+    open = (*note)["open"].get<bool>();
+    return {};
+  };
+  FATHOM_ASSIGN(StateFileContent content, read_state(path, model_.plan, fingerprint_, state_, accept));
   tokens_ = std::move(content.tokens);
-  open_ = (*note)["open"].get<bool>();
+  open_ = open;
   return {};
 }
 

@@ -51,7 +51,8 @@ class Session {
   void clear();
 
   Status save(const std::string& path) const;
-  // Goes on where the saved conversation was. The present one is gone, also on error.
+  // Goes on where the saved conversation was; the present one is gone. Errors, which leave it as it is:
+  // read_state(), a conversation of another chat template or longer than the context.
   Status load(const std::string& path);
 
   // The conversation with its markers.

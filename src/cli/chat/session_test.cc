@@ -122,9 +122,49 @@ TEST_F(SessionTest, WhatDoesNotFitIsRefusedAndNothingIsLost) {
   EXPECT_EQ(session.tokens(), 130);
   session.clear();
   EXPECT_EQ(session.tokens(), 0);
-  const Status missing = session.load(folder_ + "/none");
-  EXPECT_FALSE(missing.ok());
   ask(session, "Hi.");
+}
+
+// A conversation that was answered once, and one that was not yet, with a system message each.
+TEST_F(SessionTest, AFailedLoadLeavesTheConversationAsItWas) {
+  SessionOptions named = options();
+  named.system = "You are terse.";
+  const std::string path = folder_ + "/kept", shown = path + "-";
+  {
+    Session kept = session(named);
+    ask(kept, "My name is Bob.");
+    ASSERT_TRUE(kept.save(path).ok());
+    Session chatml(model_, *text::ChatTemplate::named("chatml"), named, serial_, interrupted_);
+    ask(chatml, "My name is Bob.");
+    ASSERT_TRUE(chatml.save(shown + "chatml").ok());
+    SessionOptions wide = named;
+    wide.context = 2000;
+    Session longer = session(wide);
+    ask(longer, std::string(700, 'x'));
+    ASSERT_TRUE(longer.save(shown + "longer").ok());
+    LoadedModel other;
+    other.plan = model_.plan;
+    other.weights = std::make_unique<const Weights>(random_weights(other.plan, 6, DType::kBF16, serial_));
+    other.codec = *TextCodec::open("bytes");
+    Session foreign(other, *text::ChatTemplate::named("phi"), named, serial_, interrupted_);
+    ask(foreign, "My name is Bob.");
+    ASSERT_TRUE(foreign.save(shown + "foreign").ok());
+  }
+  fs::copy_file(path, shown + "cut");
+  fs::resize_file(shown + "cut", fs::file_size(path) / 2);
+  for (const bool answered : {false, true}) {
+    Session untouched = session(named);
+    if (answered) ask(untouched, "My name is Ada.");
+    const std::string expected = ask(untouched, "Who am I?");
+    for (const char* bad : {"none", "cut", "foreign", "chatml", "longer"}) {
+      SCOPED_TRACE(bad);
+      Session tried = session(named);
+      if (answered) ask(tried, "My name is Ada.");
+      EXPECT_FALSE(tried.load(shown + bad).ok());
+      EXPECT_EQ(ask(tried, "Who am I?"), expected);
+      EXPECT_EQ(tried.sequence(), untouched.sequence());
+    }
+  }
 }
 
 TEST_F(SessionTest, AnInterruptedAnswerStays) {

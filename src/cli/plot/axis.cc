@@ -63,7 +63,9 @@ std::string plain(double value, double step) {
 
 Axis::Axis(double low, double high, bool log, Unit unit) : low_(low), high_(high), log_(log), unit_(unit) {
   FATHOM_CHECK(low <= high && (!log || low > 0), fixed(low, 6) + " to " + fixed(high, 6));
-  if (low_ < high_) return;
+  // Ends that doubles can hardly tell apart leave no room for steps between them.
+  constexpr double kLeastLength = 1e-12;  // of the magnitude
+  if (high_ - low_ > kLeastLength * std::max(std::fabs(low_), std::fabs(high_))) return;
   const double room = log_ ? 0.5 * low_ : std::max(0.5, std::fabs(low_) / 2);
   low_ -= room;
   high_ += room;

@@ -21,7 +21,7 @@ enum class Unit : uint8_t {
 
 class Axis {
  public:
-  // Through all of [low, high], widened where both are equal. `log` needs low > 0.
+  // Through all of [low, high], widened where both are equal or as good as that. `log` needs low > 0.
   Axis(double low, double high, bool log, Unit unit);
 
   double low() const { return low_; }

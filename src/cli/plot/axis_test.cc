@@ -81,6 +81,31 @@ TEST(Axis, TicksOfAnyRange) {
   }
 }
 
+// Ends so near to each other that no step between them changes a double.
+TEST(Axis, EndsThatDoublesHardlyTellApartAreMovedApart) {
+  const std::pair<double, double> ranges[] = {{9007199254740992, 9007199254740994},
+                                              {1e20, 1.0000000000000003e20},
+                                              {-1.0000000000000003e20, -1e20},
+                                              {1, 1 + 1e-13}};
+  for (const auto& [low, high] : ranges) {
+    for (const Unit unit : {Unit::kNumber, Unit::kCount, Unit::kSeconds}) {
+      for (const bool log : {false, true}) {
+        if (log && low <= 0) continue;
+        SCOPED_TRACE(::testing::Message() << low << (log ? " log" : "") << " unit " << int(unit));
+        Axis axis(low, high, log, unit);
+        axis.widen_to_ticks(8);
+        EXPECT_LT(axis.low(), low - 0.1 * std::fabs(low));
+        EXPECT_GT(axis.high(), high + 0.1 * std::fabs(high));
+        const std::vector<Tick> ticks = axis.ticks(8);
+        EXPECT_GE(ticks.size(), 2U);
+        EXPECT_LE(ticks.size(), 17U);
+      }
+    }
+  }
+  const Axis near(4, 4 + 1e-9, false, Unit::kNumber);
+  EXPECT_EQ(near.low(), 4) << "what can be told apart is";
+}
+
 TEST(Axis, PlacesAndWidening) {
   const Axis log(1, 100, true, Unit::kNumber);
   EXPECT_DOUBLE_EQ(log.place(10), 0.5);

@@ -1,0 +1,67 @@
+#include "cli/run_memory.h"
+
+#include <algorithm>
+#include <fstream>
+
+#include "base/extents.h"
+#include "kernels/attention/key_block.h"
+#include "plan/count.h"
+#include "state/sequence_state.h"
+
+namespace fathom::cli {
+
+namespace {
+
+// Of the rotary tables, as if there were one, and of the addresses of the blocks of keys.
+int64_t table_bytes(const ModelPlan& plan, int64_t context) {
+  int64_t dim = 0, caches = 0;
+  for (const Segment& segment : plan.segments) {
+    for (const Layer& layer : segment.layers) {
+      const auto* attention = std::get_if<Attention>(&layer.mixer);
+      if (attention != nullptr && attention->rope) dim = std::max(dim, attention->head_dim);
+    }
+  }
+  for (const Slot& slot : plan.slots) caches += slot.num_kv_heads > 0 ? slot.copies : 0;
+  return context * dim * size_of(DType::kF32) +
+         caches * ceil_div(context, kernels::kKeyBlock) * int64_t{2 * sizeof(void*)};
+}
+
+// Of a row: its logits, the residual stream, and what a layer makes of it on the way, which are about as many
+// numbers as the layer has parameters for each of the residual stream.
+int64_t row_bytes(const ModelPlan& plan) {
+  int64_t most = 0;
+  for (const Segment& segment : plan.segments) {
+    for (const Layer& layer : segment.layers) most = std::max(most, count_layer_parameters(plan, layer));
+  }
+  const int64_t hidden = plan.dims.hidden_size;
+  return (plan.dims.vocab_size + 3 * hidden + most / hidden) * size_of(DType::kF32);
+}
+
+}  // namespace
+
+int64_t run_bytes(const ModelPlan& plan, int64_t context, int64_t rows, DType kv_type) {
+  return state_bytes(plan, context, rows, kv_type) + table_bytes(plan, context) + rows * row_bytes(plan);
+}
+
+std::optional<int64_t> available_memory() {
+  std::ifstream file("/proc/meminfo");
+  std::string key;
+  int64_t kibibytes = 0;
+  while (file >> key >> kibibytes) {
+    if (key == "MemAvailable:") return kibibytes << 10;
+    file.ignore(1 << 10, '\n');
+  }
+  return std::nullopt;
+}
+
+Status check_run_memory(const std::string& model, const ModelPlan& plan, int64_t context, int64_t rows,
+                        DType kv_type, std::optional<int64_t> available) {
+  const int64_t bytes = run_bytes(plan, context, rows, kv_type);
+  if (!available || bytes <= *available) return {};
+  return invalid(model + ": a context of " + std::to_string(context) + " tokens, in calls of up to " +
+                 std::to_string(rows) + " rows, needs about " + std::to_string(bytes >> 20) +
+                 " MiB beside the weights, but " + std::to_string(*available >> 20) +
+                 " MiB are free; use a smaller --context or --chunk");
+}
+
+}  // namespace fathom::cli

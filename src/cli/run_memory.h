@@ -1,0 +1,31 @@
+// Whether the memory is there that a model needs to run, beside that of its weights: asked before anything is
+// allocated, which the system often grants and then does not have.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/dtype.h"
+#include "base/result.h"
+#include "plan/model_plan.h"
+
+namespace fathom::cli {
+
+// Most tokens of a sequence and rows of a call that a flag may ask for: more than any machine holds, and few
+// enough that the sizes made of them fit 64 bits.
+constexpr int64_t kMostContext = int64_t{1} << 30;
+constexpr int64_t kMostChunk = int64_t{1} << 20;
+
+// Bytes, about: the state of a sequence of `context` tokens, the tables of their positions, and the scratch
+// memory of calls of `rows` rows.
+int64_t run_bytes(const ModelPlan& plan, int64_t context, int64_t rows, DType kv_type);
+
+// Bytes that the system could still give this process, about; nothing where it does not say.
+std::optional<int64_t> available_memory();
+
+// Error: run_bytes() are more than `available`. `model` is its name in the sentence.
+Status check_run_memory(const std::string& model, const ModelPlan& plan, int64_t context, int64_t rows,
+                        DType kv_type, std::optional<int64_t> available = available_memory());
+
+}  // namespace fathom::cli
