@@ -143,7 +143,7 @@ Result<int> run(const Flags& flags) {
 
 Action declare_bench(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
-  const CLI::Validator tokens = whole_number(0, int64_t{1} << 30);
+  const CLI::Validator tokens = whole_number(0, kMostContext);
   app.add_option(
          "MODEL", flags->models,
          "model directories; or specifications (a TOML or JSON file, a built-in name) with random weights")
@@ -181,7 +181,7 @@ Action declare_bench(CLI::App& app) {
       ->capture_default_str();
   add_rounding_flags(app, flags->numeric);
   app.add_option("--chunk,-b", flags->chunk, "rows of a prefill per call")
-      ->check(whole_number(1, 1 << 20))
+      ->check(whole_number(1, kMostChunk))
       ->capture_default_str();
   CLI::Option* fill =
       app.add_option("--fill", flags->fill,

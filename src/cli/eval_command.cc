@@ -8,6 +8,7 @@
 #include "cli/flag_checks.h"
 #include "cli/json_text.h"
 #include "cli/output_folder.h"
+#include "cli/run_memory.h"
 #include "cli/written_flags.h"
 #include "eval/report.h"
 #include "io/atomic_file.h"
@@ -15,8 +16,6 @@
 namespace fathom::cli {
 
 namespace {
-
-constexpr int64_t kMostTokens = int64_t{1} << 30;  // of a row or a request
 
 struct Flags {
   explicit Flags(CLI::App& command) : app(command), written(command) {}
@@ -200,13 +199,13 @@ Action declare_eval(CLI::App& app) {
       ->allow_extra_args(false);
   app.add_option("--sequence-length", settings.sequence_length,
                  "tokens fed of a packed row (default: the model's longest, 2048 at most)")
-      ->check(whole_number(1, kMostTokens));
+      ->check(whole_number(1, kMostContext));
   app.add_flag("--keep-documents-apart", settings.keep_apart, "packed rows are cut at documents' ends");
   app.add_flag("--label-inside-row", settings.label_inside,
                "a packed row predicts all its tokens but the first, and none of the next row");
   app.add_option("--by-context", settings.by_context,
                  "of --perplexity: nll by the tokens of context, in buckets of so many (default: none)")
-      ->check(whole_number(1, kMostTokens));
+      ->check(whole_number(1, kMostContext));
   app.add_option("--rolling", settings.rolling,
                  "text file or folder, each document scored in rolling windows, per word and byte; likewise")
       ->allow_extra_args(false);
@@ -232,9 +231,9 @@ Action declare_eval(CLI::App& app) {
                "of --perplexity: how often topk and threshold give a token the same depth");
   app.add_option("--context,-c,--max-length,--max_length", settings.context,
                  "tokens fed of a request at most (default: the model's longest)")
-      ->check(whole_number(1, kMostTokens));
+      ->check(whole_number(1, kMostContext));
   app.add_option("--chunk,-b", settings.chunk, "rows per call")
-      ->check(whole_number(1, 1 << 20))
+      ->check(whole_number(1, kMostChunk))
       ->capture_default_str();
   app.add_option("--threads,-t", settings.threads, "0: all cores")
       ->check(thread_count())

@@ -14,6 +14,7 @@
 #include "cli/flag_checks.h"
 #include "cli/json_text.h"
 #include "cli/model_specs.h"
+#include "cli/run_memory.h"
 #include "plan/describe.h"
 #include "plan/model_plan.h"
 #include "plan/scaling_study.h"
@@ -24,8 +25,6 @@
 namespace fathom::cli {
 
 namespace {
-
-constexpr int64_t kMostTokens = int64_t{1} << 30;  // of a sequence
 
 struct PlanFlags {
   std::vector<std::string> specs;
@@ -143,11 +142,11 @@ Action declare_plan(CLI::App& app) {
       ->required();
   auto* chunk =
       app.add_option("--chunk,-b", flags->chunk, "most rows of a call, which rings of windows have room for")
-          ->check(whole_number(1, kMostTokens))
+          ->check(whole_number(1, kMostContext))
           ->capture_default_str();
   auto* context =
       app.add_option("--context,-c", flags->context, "tokens of a sequence (default: the model's longest)")
-          ->check(whole_number(1, kMostTokens));
+          ->check(whole_number(1, kMostContext));
   auto* kv_type = app.add_option("--kv-type", flags->kv_type, "type of cached keys and values")
                       ->check(CLI::IsMember({"bf16", "f32"}))
                       ->capture_default_str();
@@ -168,7 +167,7 @@ Action declare_plan(CLI::App& app) {
                   ->excludes(tensors)
                   ->excludes(study);
   app.add_option("--sequence-length", budget.sequence_length, "tokens of a training row")
-      ->check(whole_number(1, kMostTokens))
+      ->check(whole_number(1, kMostContext))
       ->needs(iso)
       ->capture_default_str();
   app.add_option("--batch-tokens", budget.batch_tokens, "tokens of an optimizer step")

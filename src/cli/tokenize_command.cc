@@ -122,8 +122,6 @@ Result<int> run(const TokenizeFlags& flags) {
   if (!flags.train.empty()) return train(flags);
   FATHOM_ASSIGN(const TextCodec codec, TextCodec::open(flags.tokenizer));
   FATHOM_TRY(flags.decode ? decode_lines(codec, flags) : encode_input(codec, flags));
-  std::cout.flush();
-  if (!std::cout) return io_error("standard output: writing failed");
   return kExitOk;
 }
 

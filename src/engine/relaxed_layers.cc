@@ -14,22 +14,13 @@
 
 namespace fathom {
 
-namespace {
-
-// Whether the layer multiplies by the matrix at this depth: without keys of its own it has no use for theirs.
-bool is_used(Projection projection, KeySource keys) {
-  return keys != KeySource::kFirstDepth || !is_of_keys(projection);
-}
-
-}  // namespace
-
 void LayerRunner::build_out_scales() {
   out_scales_.resize(plan_.params.size());
   for_each_unrolled_layer(plan_, [&](const Segment& segment, const Layer& layer, int32_t depth) {
-    const KeySource keys = key_source(segment, layer, depth);
+    const bool keys = makes_keys(segment, layer, depth);
     for (const AdaptedMatrix& matrix : adapted_matrices(layer)) {
       const Adapter& adapter = *matrix.adapter;
-      if (!adapter.magnitude.present() || !is_used(matrix.projection, keys)) continue;
+      if (!adapter.magnitude.present() || (is_of_keys(matrix.projection) && !keys)) continue;
       const Weights::Array& weight = weights_.at(matrix.weight.at(depth));
       const std::vector<int64_t>& shape = plan_.params[static_cast<size_t>(matrix.weight.at(depth))].shape;
       std::vector<float>& scale = out_scales_[static_cast<size_t>(adapter.magnitude.at(depth))];

@@ -93,8 +93,9 @@ TEST(DryRun, SigtermLeavesNothing) {
   const std::string temporary = small.path("temporary"), said = small.path("said");
   std::string line;
   for (const std::string& word : endless(small, temporary)) line += "'" + word + "' ";
-  const Output output = run("{ " + line + " >" + said + " & child=$!; while ! grep -qs 'memory, estimated' " +
-                            said + "; do sleep 0.05; done; kill -TERM $child; wait $child; echo code $?; }");
+  const Output output =
+      run("{ " + line + " >" + said + " & child=$!; while ! grep -qs 'memory, estimated' " + said +
+          " && kill -0 $child; do sleep 0.05; done; kill -TERM $child; wait $child; echo code $?; }");
   EXPECT_THAT(output.text, HasSubstr("stopped; nothing was written"));
   EXPECT_THAT(output.text, HasSubstr("code 130"));
   EXPECT_TRUE(std::filesystem::is_empty(temporary));
