@@ -6,6 +6,7 @@
 #include "cli/text_codec.h"
 #include "cli/train_observers.h"
 #include "engine/generate.h"
+#include "train/torch_parallel.h"
 
 namespace fathom::cli {
 
@@ -23,8 +24,8 @@ class Samples final : public train::TrainObserver {
                      nullptr);
     }
     const auto rows = static_cast<int64_t>(prompt_.size());
-    SerialParallel serial;  // LibTorch's threads are at rest; a pool of our own would be a second one
-    Executor executor(plan, weights, rows, rows + config_.train.sample_tokens, serial);
+    // LibTorch's threads are at rest; a pool of our own would be a second one.
+    Executor executor(plan, weights, rows, rows + config_.train.sample_tokens, train::torch_parallel());
     Generator generator(executor, plan, rows);
     SequenceState state = executor.make_state(DType::kF32);
     GenerateRequest request;

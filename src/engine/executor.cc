@@ -191,4 +191,6 @@ int64_t Executor::scratch_bytes() const {
   return impl_->scratch.bytes() + impl_->layers.scratch_bytes() + impl_->routed.scratch_bytes();
 }
 
+Parallel& Executor::pool() const { return impl_->parallel; }
+
 }  // namespace fathom

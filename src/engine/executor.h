@@ -86,6 +86,8 @@ class Executor {
   // Watches every kernel from the next call on; the caller's, null for nobody.
   void set_observer(OpObserver* observer);
   int64_t scratch_bytes() const;
+  // The caller's, for what is done with the logits.
+  Parallel& pool() const;
 
  private:
   struct Impl;

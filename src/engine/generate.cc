@@ -60,7 +60,8 @@ GenerateResult Generator::run(SequenceState& state, const GenerateRequest& reque
                                                         .vocab = plan_.dims.vocab_size,
                                                         .params = request.sampling,
                                                         .position = static_cast<uint64_t>(state.position()),
-                                                        .workspace = sampling_workspace_.as()});
+                                                        .workspace = sampling_workspace_.as()},
+                                                       executor_.pool());
     if (std::find(request.stop_tokens.begin(), request.stop_tokens.end(), drawn.token) !=
         request.stop_tokens.end()) {
       result.finish = FinishReason::kStop;

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "kernels/common/testing.h"
+#include "kernels/common/scan_testing.h"
 
 namespace fathom::kernels {
 namespace {
@@ -128,12 +128,7 @@ TEST(GatedDelta, RefBackwardIsTheDerivativeOfForward) {
   testing::expect_gradient(c.dt, c.grad_dt, loss);
   testing::expect_gradient(c.b, c.grad_b, loss);
   testing::expect_gradient(c.dt_bias, c.grad_dt_bias, loss);
-  Buffer a_log(c.a.size());
-  for (int64_t i = 0; i < a_log.size(); ++i) a_log[i] = std::log(-c.a[i]);
-  testing::expect_gradient(a_log, c.grad_a_log, [&] {
-    for (int64_t i = 0; i < a_log.size(); ++i) c.a[i] = -std::exp(a_log[i]);
-    return loss();
-  });
+  testing::expect_gradient_of_log(c.a, c.grad_a_log, loss);
 }
 
 TEST(GatedDelta, CpuEqualsRefForAnyThreads) {
@@ -182,20 +177,15 @@ TEST(GatedDelta, CutsDoNotChangeABit) {
         whole.carry_states();
         cut.carry_states();
         gated_delta_fwd_cpu(whole.fwd(), serial);
-        RandomStream random(draw, static_cast<uint64_t>(shape.key_dim));
-        for (size_t s = 0; s < static_cast<size_t>(kCount); ++s) {
-          for (int64_t from = kSequences[s].begin; from < kSequences[s].end;) {
-            const auto length = 1 + static_cast<int64_t>(random.next_uniform() * 70);
-            const int64_t to = std::min(from + length, kSequences[s].end);
-            DeltaSequence piece{{from, to}, cut.sequences[s].state};
-            GatedDeltaFwd args = cut.fwd();
-            args.sequences = &piece;
-            args.num_sequences = 1;
-            args.checkpoints = nullptr;
-            gated_delta_fwd_cpu(args, serial);
-            from = to;
-          }
-        }
+        testing::in_random_pieces(kSequences, 70, draw, static_cast<uint64_t>(shape.key_dim),
+                                  [&](RowRange rows, size_t s) {
+                                    const DeltaSequence piece{rows, cut.sequences[s].state};
+                                    GatedDeltaFwd args = cut.fwd();
+                                    args.sequences = &piece;
+                                    args.num_sequences = 1;
+                                    args.checkpoints = nullptr;
+                                    gated_delta_fwd_cpu(args, serial);
+                                  });
         EXPECT_TRUE(testing::same_bits(cut.y, whole.y)) << shape.key_dim << " " << draw;
         EXPECT_TRUE(testing::same_bits(cut.states, whole.states)) << shape.key_dim << " " << draw;
       }
@@ -208,9 +198,7 @@ TEST(GatedDelta, ADecayThatUnderflowsForgetsTheState) {
   testing::for_each_level([&] {
     Case c({2, 4, 5});
     c.carry_states();
-    for (int64_t i = 0; i < c.a.size(); ++i) c.a[i] = -1e6F;
-    for (int64_t i = 0; i < c.dt.size(); ++i) c.dt[i] = 1.0F;
-    for (int64_t i = 0; i < c.dt_bias.size(); ++i) c.dt_bias[i] = 0.0F;
+    testing::forget_everything(c.a, c.dt, c.dt_bias);
     Case ref = c;
     for (size_t s = 0; s < static_cast<size_t>(kCount); ++s)
       ref.sequences[s].state = nullptr;  // zeros instead of what was carried

@@ -2,7 +2,8 @@
 // penalties, which are the caller's) temperature, top-k, top-p, min-p, draw. temperature 0 is the arg max
 // (the lowest id among equals). The draw inverts the cumulative sum of the surviving probabilities in
 // descending order at the uniform number keyed by (seed, stream, position), so a sequence's tokens do not
-// depend on what else is in the batch.
+// depend on what else is in the batch. For one instruction-set level they do not depend on the threads
+// either; levels may differ where the number lies within 1e-6 of a boundary.
 //
 // A logit of minus infinity is a token that must not come: it is never drawn. NaN, plus infinity, a row
 // without a finite logit and a negative or infinite temperature are refused (FATHOM_CHECK).
@@ -28,7 +29,7 @@ struct Sample {
   SamplingParams params;
   uint64_t stream = 0;        // of the random numbers: one per sequence
   uint64_t position = 0;      // of the token to be drawn
-  void* workspace = nullptr;  // sampling_workspace(vocab) bytes; the cpu form only
+  void* workspace = nullptr;  // sampling_workspace(vocab) bytes, aligned to 8; the cpu form only
 };
 
 struct Sampled {
@@ -37,7 +38,7 @@ struct Sampled {
 };
 
 Sampled sample_ref(const Sample& args);
-Sampled sample_cpu(const Sample& args);
+Sampled sample_cpu(const Sample& args, Parallel& parallel);
 int64_t sampling_workspace(int64_t vocab);
 
 }  // namespace fathom::kernels

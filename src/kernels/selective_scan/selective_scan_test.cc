@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "kernels/common/testing.h"
+#include "kernels/common/scan_testing.h"
 
 namespace fathom::kernels {
 namespace {
@@ -108,7 +108,7 @@ TEST(SelectiveScan, RefBackwardIsTheDerivativeOfForward) {
   testing::expect_gradient(c.dt, c.grad_dt, loss);
   testing::expect_gradient(c.dt_bias, c.grad_dt_bias, loss);
   testing::expect_gradient(c.d, c.grad_d, loss);
-  Buffer grad_bc(c.bc.size(), 0.0F), a_log(c.a.size());
+  Buffer grad_bc(c.bc.size(), 0.0F);
   for (int64_t r = 0; r < kRows; ++r) {
     for (int64_t n = 0; n < 3; ++n) {
       grad_bc[r * 9 + 3 + n] = c.grad_b[r * 3 + n];
@@ -116,11 +116,7 @@ TEST(SelectiveScan, RefBackwardIsTheDerivativeOfForward) {
     }
   }
   testing::expect_gradient(c.bc, grad_bc, loss);
-  for (int64_t i = 0; i < a_log.size(); ++i) a_log[i] = std::log(-c.a[i]);
-  testing::expect_gradient(a_log, c.grad_a_log, [&] {
-    for (int64_t i = 0; i < a_log.size(); ++i) c.a[i] = -std::exp(a_log[i]);
-    return loss();
-  });
+  testing::expect_gradient_of_log(c.a, c.grad_a_log, loss);
 }
 
 TEST(SelectiveScan, CpuEqualsRefForAnyThreads) {
@@ -165,20 +161,15 @@ TEST(SelectiveScan, CutsDoNotChangeABit) {
         whole.carry_states();
         cut.carry_states();
         selective_scan_fwd_cpu(whole.fwd(), serial);
-        RandomStream random(draw, static_cast<uint64_t>(states));
-        for (size_t s = 0; s < 3; ++s) {
-          for (int64_t from = kSequences[s].begin; from < kSequences[s].end;) {
-            const auto length = 1 + static_cast<int64_t>(random.next_uniform() * 40);
-            const int64_t to = std::min(from + length, kSequences[s].end);
-            ScanSequence piece{{from, to}, cut.sequences[s].state};
-            SelectiveScanFwd args = cut.fwd();
-            args.sequences = &piece;
-            args.num_sequences = 1;
-            args.checkpoints = nullptr;
-            selective_scan_fwd_cpu(args, serial);
-            from = to;
-          }
-        }
+        testing::in_random_pieces(kSequences, 40, draw, static_cast<uint64_t>(states),
+                                  [&](RowRange rows, size_t s) {
+                                    const ScanSequence piece{rows, cut.sequences[s].state};
+                                    SelectiveScanFwd args = cut.fwd();
+                                    args.sequences = &piece;
+                                    args.num_sequences = 1;
+                                    args.checkpoints = nullptr;
+                                    selective_scan_fwd_cpu(args, serial);
+                                  });
         EXPECT_TRUE(testing::same_bits(cut.y, whole.y)) << states << " " << draw;
         EXPECT_TRUE(testing::same_bits(cut.states, whole.states)) << states << " " << draw;
       }
@@ -191,11 +182,7 @@ TEST(SelectiveScan, ADecayThatUnderflowsForgetsTheState) {
   testing::for_each_level([&] {
     Case c(9, 4);
     c.carry_states();
-    for (int64_t i = 0; i < c.a.size(); ++i) c.a[i] = -1e6F;
-    for (int64_t r = 0; r < kRows; ++r) {
-      for (int64_t i = 0; i < 9; ++i) c.dt[r * 9 + i] = 1.0F;
-    }
-    for (int64_t i = 0; i < 9; ++i) c.dt_bias[i] = 0.0F;
+    testing::forget_everything(c.a, c.dt, c.dt_bias);
     Case ref = c;
     for (size_t s = 0; s < 3; ++s) ref.sequences[s].state = nullptr;  // zeros instead of what was carried
     selective_scan_fwd_cpu(c.fwd(), serial);

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "kernels/common/testing.h"
+#include "kernels/common/scan_testing.h"
 
 namespace fathom::kernels {
 namespace {
@@ -141,12 +141,7 @@ TEST(SsdScan, RefBackwardIsTheDerivativeOfForward) {
   testing::expect_gradient(c.dt, c.grad_dt, loss);
   testing::expect_gradient(c.dt_bias, c.grad_dt_bias, loss);
   testing::expect_gradient(c.d, c.grad_d, loss);
-  Buffer a_log(c.a.size());
-  for (int64_t i = 0; i < a_log.size(); ++i) a_log[i] = std::log(-c.a[i]);
-  testing::expect_gradient(a_log, c.grad_a_log, [&] {
-    for (int64_t i = 0; i < a_log.size(); ++i) c.a[i] = -std::exp(a_log[i]);
-    return loss();
-  });
+  testing::expect_gradient_of_log(c.a, c.grad_a_log, loss);
 }
 
 TEST(SsdScan, CpuEqualsRefForAnyThreads) {
@@ -194,20 +189,15 @@ TEST(SsdScan, CutsDoNotChangeABit) {
         whole.carry_states();
         cut.carry_states();
         ssd_scan_fwd_cpu(whole.fwd(), serial);
-        RandomStream random(draw, static_cast<uint64_t>(shape.state));
-        for (size_t s = 0; s < static_cast<size_t>(kCount); ++s) {
-          for (int64_t from = kSequences[s].begin; from < kSequences[s].end;) {
-            const auto length = 1 + static_cast<int64_t>(random.next_uniform() * 70);
-            const int64_t to = std::min(from + length, kSequences[s].end);
-            SsdSequence piece{{from, to}, cut.sequences[s].state};
-            SsdScanFwd args = cut.fwd();
-            args.sequences = &piece;
-            args.num_sequences = 1;
-            args.checkpoints = nullptr;
-            ssd_scan_fwd_cpu(args, serial);
-            from = to;
-          }
-        }
+        testing::in_random_pieces(kSequences, 70, draw, static_cast<uint64_t>(shape.state),
+                                  [&](RowRange rows, size_t s) {
+                                    const SsdSequence piece{rows, cut.sequences[s].state};
+                                    SsdScanFwd args = cut.fwd();
+                                    args.sequences = &piece;
+                                    args.num_sequences = 1;
+                                    args.checkpoints = nullptr;
+                                    ssd_scan_fwd_cpu(args, serial);
+                                  });
         EXPECT_TRUE(testing::same_bits(cut.y, whole.y)) << shape.state << " " << draw;
         EXPECT_TRUE(testing::same_bits(cut.states, whole.states)) << shape.state << " " << draw;
       }
@@ -220,9 +210,7 @@ TEST(SsdScan, ADecayThatUnderflowsForgetsTheState) {
   testing::for_each_level([&] {
     Case c({3, 3, 4, 1, 0});
     c.carry_states();
-    for (int64_t i = 0; i < c.a.size(); ++i) c.a[i] = -1e6F;
-    for (int64_t i = 0; i < c.dt.size(); ++i) c.dt[i] = 1.0F;
-    for (int64_t i = 0; i < c.dt_bias.size(); ++i) c.dt_bias[i] = 0.0F;
+    testing::forget_everything(c.a, c.dt, c.dt_bias);
     Case ref = c;
     for (size_t s = 0; s < static_cast<size_t>(kCount); ++s)
       ref.sequences[s].state = nullptr;  // zeros instead of what was carried
