@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/isa.h"
+#include "base/machine_limits.h"
 #include "base/parallel.h"
 #include "kernels/peaks/peaks.h"
 

@@ -24,5 +24,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   const auto jinja = text::ChatTemplate::jinja_in(config);
   if (!jinja.ok() && jinja.error().message.empty()) std::abort();
+  if (!jinja.ok()) return 0;
+  const auto form = text::ChatTemplate::of_jinja(*jinja, "<s>");
+  if (!form.ok() && form.error().message.empty()) std::abort();
   return 0;
 }

@@ -1,12 +1,9 @@
 #include "base/parallel.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <exception>
-#include <fstream>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -146,22 +143,6 @@ void ThreadPool::run(int64_t count, int64_t grain, FunctionRef<void(int64_t, int
     pool.done.wait(lock, [&] { return pool.busy.load() == 0; });
   }
   if (pool.failure) std::rethrow_exception(pool.failure);
-}
-
-int available_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-  // cgroup v2: "max 100000" or "<quota> <period>" in microseconds.
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (file >> quota >> period && quota != "max" && period > 0) {
-    const double allowed = std::strtod(quota.c_str(), nullptr) / period;
-    if (allowed >= 1) cores = std::min(cores, static_cast<int>(allowed));
-    if (allowed > 0 && allowed < 1) cores = 1;
-  }
-  return std::max(1, cores);
 }
 
 }  // namespace fathom

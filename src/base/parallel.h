@@ -76,7 +76,4 @@ class ThreadPool final : public Parallel {
   std::unique_ptr<Impl> impl_;
 };
 
-// Cores this process may use: the affinity mask, limited by the cgroup's CPU quota. At least 1.
-int available_cores();
-
 }  // namespace fathom

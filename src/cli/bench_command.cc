@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/isa.h"
+#include "base/machine_limits.h"
 #include "base/parallel.h"
 #include "cli/bench/depth_chart.h"
 #include "cli/bench/output.h"
@@ -13,6 +14,7 @@
 #include "cli/flag_checks.h"
 #include "cli/output_folder.h"
 #include "cli/run_memory.h"
+#include "cli/threads_flag.h"
 
 #if !defined(FATHOM_VERSION) || !defined(FATHOM_COMMIT)
 #error "the build defines FATHOM_VERSION and FATHOM_COMMIT"
@@ -107,8 +109,8 @@ Status run_models(const Flags& flags, const std::vector<Workload>& work, std::ve
   for (const std::string& model : flags.models) {
     for (const std::string& dtype : flags.dtypes.empty() ? std::vector<std::string>{""} : flags.dtypes) {
       for (int threads : flags.threads) {
-        FATHOM_TRY(run_model(flags, work, model, matrix_choice(dtype, DType::kBF16),
-                             threads > 0 ? threads : available_cores(), rows));
+        FATHOM_TRY(
+            run_model(flags, work, model, matrix_choice(dtype, DType::kBF16), threads_or_all(threads), rows));
       }
     }
   }

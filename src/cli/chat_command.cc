@@ -14,6 +14,7 @@
 #include "cli/flag_checks.h"
 #include "cli/run_memory.h"
 #include "cli/sampling_flags.h"
+#include "cli/threads_flag.h"
 
 namespace fathom::cli {
 
@@ -158,9 +159,11 @@ class Conversation {
 };
 
 Result<int> run(const CLI::App& app, Flags flags) {
+  ThreadPool pool(threads_or_all(flags.threads));
   FATHOM_ASSIGN(const LoadedModel model,
-                load_model(flags.model, flags.numeric.matrices(), flags.check_tensors));
+                load_model(flags.model, flags.numeric.matrices(), flags.check_tensors, &pool));
   FATHOM_TRY(take_recommended_sampling(app, model.generation_config, flags.sampling));
+  FATHOM_TRY(take_recommended_length(app, model.generation_config, flags.max_tokens));
   FATHOM_ASSIGN(text::ChatTemplate form, flags.chat_template.empty()
                                              ? text::ChatTemplate::of_model(model.path)
                                              : text::ChatTemplate::named(flags.chat_template));
@@ -180,7 +183,6 @@ Result<int> run(const CLI::App& app, Flags flags) {
                                      .reasoning_budget = flags.reasoning_budget,
                                      .sampling = flags.sampling,
                                      .system = flags.system};
-  ThreadPool pool(flags.threads > 0 ? flags.threads : available_cores());
   Session session(model, form, options, pool, interrupted);
   if (!session.has_markers()) {
     std::cerr << "fathom chat: the tokenizer has no token " << form.end_marker() << "; the markers of "
@@ -224,7 +226,8 @@ Action declare_chat(CLI::App& app) {
   app.add_option("--chat-template", flags->chat_template,
                  "format of the messages: phi or chatml (default: the one that the model's template writes)")
       ->check(CLI::IsMember(text::ChatTemplate::names()));
-  CLI::Option* system = app.add_option("--system", flags->system, "system message");
+  CLI::Option* system = app.add_option("--system", flags->system,
+                                       "system message (default: the template's own, if it has one)");
   CLI::Option* prompt = app.add_option("--prompt,-p", flags->prompt, "first message of the user");
   app.add_flag("--single-turn", flags->single_turn, "leave after one answer");
   CLI::Option* load = app.add_option("--load", flags->load, "go on with a conversation that /save kept");
@@ -235,7 +238,9 @@ Action declare_chat(CLI::App& app) {
   app.add_option("--reasoning", flags->reasoning, "show reasoning, or hide it")
       ->check(CLI::IsMember({"show", "hide"}))
       ->capture_default_str();
-  app.add_option("--max-tokens,-n", flags->max_tokens, "tokens of an answer at most; -1: no limit")
+  app.add_option("--max-tokens,-n", flags->max_tokens,
+                 "tokens of an answer at most; -1: no limit (default: the model's generation_config.json, "
+                 "else this)")
       ->check(whole_number(-1))
       ->capture_default_str();
   add_sampling_flags(app, flags->sampling, SamplingDefaults::kOfModel);
@@ -245,9 +250,7 @@ Action declare_chat(CLI::App& app) {
   app.add_option("--chunk,-b", flags->chunk, "rows of a prompt per call")
       ->check(whole_number(1, kMostChunk))
       ->capture_default_str();
-  app.add_option("--threads,-t", flags->threads, "0: all cores")
-      ->check(thread_count())
-      ->capture_default_str();
+  add_threads_flag(app, flags->threads);
   add_numeric_flags(app, flags->numeric);
   app.add_flag("--check-tensors", flags->check_tensors, "refuse weights that are not finite numbers");
   app.add_option("--color", flags->color, "of reasoning")

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "cli/command_testing.h"
+#include "cli/model_testing.h"
 #include "plan/testing.h"
 
 namespace fathom::cli {
@@ -59,6 +60,17 @@ class Terminal {
       if (!look() || std::chrono::steady_clock::now() > limit) {
         ADD_FAILURE() << "never saw '" << text << "' behind: " << screen_;
         return screen_;
+      }
+    }
+  }
+
+  // Waits until there is something on the screen, which must be within a minute.
+  void until_anything() {
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (screen_.empty()) {
+      if (!look() || std::chrono::steady_clock::now() > limit) {
+        ADD_FAILURE() << "never saw anything";
+        return;
       }
     }
   }
@@ -219,13 +231,13 @@ void ChatCommand::interrupt() const {
   terminal.until("> ");
   terminal.type("Tell me a long story.\r");
   terminal.until("\n");
-  ::usleep(100'000);  // into the answer
+  terminal.until_anything();  // the answer has begun
   terminal.type("\x03");
   terminal.until("[interrupted; what is there stays]");
   terminal.until("> ");
   terminal.type("Go on.\r");
   terminal.until("\n");
-  ::usleep(100'000);
+  terminal.until_anything();
   terminal.type("\x03");
   terminal.until("[interrupted; what is there stays]");
   terminal.until("> ");
@@ -300,6 +312,85 @@ TEST_F(ChatCommand, TakesTheShortFormOfChunk) {
   EXPECT_EQ(narrow.text, script("My name is Ada.\n").text);
 }
 
+TEST_F(ChatCommand, SamplesAsTheFlagsSay) {
+  const std::string line = "My name is Ada.\n";
+  const std::string usual = script(line, "--seed 3").text, greedy = script(line, "--temperature 0").text;
+  EXPECT_EQ(script(line, "--seed 3").text, usual);
+  EXPECT_NE(script(line, "--seed 4").text, usual);
+  EXPECT_NE(usual, greedy);
+  EXPECT_EQ(script(line, "--seed 3 --top-k 1").text, greedy);
+  std::ofstream(model_ + "/generation_config.json") << R"({"do_sample": false})";
+  EXPECT_EQ(script(line, "--seed 3").text, greedy);
+  EXPECT_EQ(script(line, "--seed 3 --temperature 0.6").text, usual);
+}
+
+// A model in which each byte alone says which one comes next: that behind it in one of `chains`, and behind
+// all others the end of the text. The embedding tells bytes apart, the head is the table, and the layer adds
+// nothing.
+void write_chain_model(const std::string& path, const std::vector<std::string>& chains) {
+  ModelSpec spec = testing_plan::tiny();
+  spec.vocab_size = 257;
+  spec.hidden_size = 264;
+  spec.num_hidden_layers = 1;
+  spec.max_position_embeddings = 200;
+  spec.tie_word_embeddings = false;
+  const ModelPlan plan = *build_plan(spec);
+  std::vector<size_t> next(257, 256);
+  for (const std::string& chain : chains) {
+    for (size_t i = 0; i + 1 < chain.size(); ++i)
+      next[static_cast<uint8_t>(chain[i])] = static_cast<uint8_t>(chain[i + 1]);
+  }
+  std::vector<std::vector<float>> values;
+  for (const Param& param : plan.params) {
+    values.emplace_back(static_cast<size_t>(elements_of(param)),
+                        param.role == ParamRole::kNorm ? 1.0F : 0.0F);
+    for (size_t byte = 0; byte < next.size(); ++byte) {
+      if (param.role == ParamRole::kEmbedding) values.back()[byte * 264 + byte] = 1;
+      if (param.role == ParamRole::kHead) values.back()[next[byte] * 264 + byte] = 1;
+    }
+  }
+  std::vector<std::vector<uint8_t>> storage;
+  ModelDirectoryContent content;
+  content.config = nlohmann::ordered_json::parse(write_config_json(plan.spec));
+  content.tensors = checkpoint_views(
+      plan, naming_of(plan), DType::kF32,
+      [&](int32_t p) { return std::span<const float>(values[static_cast<size_t>(p)]); }, storage);
+  ASSERT_TRUE(write_model_directory(path, content).ok());
+}
+
+// Behind the marker of an answer, which is text here and ends in >, the model reasons in tags without end,
+// and behind the line that ends its reasoning it says yes.
+TEST_F(ChatCommand, ReasoningIsShownOrHiddenAndEndsWithItsBudget) {
+  write_chain_model(path_ + "/chain", {"><think>", "\nyes."});
+  const auto answer = [&](const std::string& arguments) {
+    const testing::Outcome outcome =
+        run("@chain --chat-template phi -p hi --single-turn --temperature 0 " + arguments, "2> /dev/null");
+    EXPECT_EQ(outcome.code, 0) << arguments;
+    return outcome.text;
+  };
+  // The budget counts the byte that closes the first tag.
+  EXPECT_EQ(answer("--reasoning-budget 9"), "[reasoning] <think><\n[answer] yes.\n");
+  EXPECT_EQ(answer("--reasoning-budget 10"), "[reasoning] <think><t\n[answer] yes.\n");
+  EXPECT_EQ(answer("--reasoning-budget 17"), "[reasoning] <think><think><t\n[answer] yes.\n");
+  EXPECT_EQ(answer("--reasoning-budget 10 --reasoning hide"), "yes.\n");
+  EXPECT_EQ(answer("--reasoning-budget 10 --color always"), "\x1b[2m<think><t\x1b[0m\n\nyes.\n");
+  EXPECT_EQ(answer("--reasoning-budget 0"), "yes.\n");
+  EXPECT_EQ(answer("--reasoning-budget -1 -n 30"), "[reasoning] <think><think><think><t\n");
+  EXPECT_EQ(answer("-n 30"), "[reasoning] <think><think><think><t\n");
+  EXPECT_EQ(answer("-n 30 --reasoning hide"), "\n");
+}
+
+TEST_F(ChatCommand, CheckTensorsRefusesWeightsThatAreNoNumbers) {
+  std::string refusal;
+  testing::write_spoiled_model(path_ + "/spoiled", testing_plan::tiny(), refusal);
+  const std::string rest = " --chat-template phi -p x --single-turn -n 1";
+  EXPECT_EQ(run("@spoiled" + rest).code, 0);
+  EXPECT_EQ(run("@model --check-tensors" + rest).code, 0);
+  const testing::Outcome refused = run("@spoiled --check-tensors" + rest);
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_EQ(refused.text, "fathom: " + refusal);
+}
+
 TEST_F(ChatCommand, HelpShowsDefaults) {
   const testing::Outcome help = run("--help");
   EXPECT_EQ(help.code, 0);
@@ -310,6 +401,7 @@ TEST_F(ChatCommand, HelpShowsDefaults) {
 
 TEST_F(ChatCommand, RefusesInOneSentence) {
   const std::string long_name(300, 'm');
+  testing::write_random_model(path_ + "/vast", testing::vast_state());
   const struct {
     std::string arguments;
     int code;
@@ -328,7 +420,7 @@ TEST_F(ChatCommand, RefusesInOneSentence) {
       {"@model --chat-template phi -p x -c 1000000000000", 2,
        "'1000000000000' is not a whole number of 1 to 1073741824"},
       {"@model --chat-template phi -p x -c 9223372036854775807", 2, "is not a whole number of 1 to"},
-      {"@model --chat-template phi -p x -c 1073741824 --kv-type f32", 1,
+      {"@vast --chat-template phi -p x -c 1073741824", 1,
        "a context of 1073741824 tokens, in calls of up to 256 rows, needs about "},
       {"@model --chat-template phi -p x --chunk 1000000000000", 2,
        "'1000000000000' is not a whole number of 1 to 1048576"},

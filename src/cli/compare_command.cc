@@ -13,6 +13,7 @@
 #include "cli/flag_checks.h"
 #include "cli/loaded_model.h"
 #include "cli/run_reader.h"
+#include "cli/threads_flag.h"
 #include "engine/generate.h"
 #include "plan/count.h"
 
@@ -161,7 +162,7 @@ Result<int> run(const Flags& flags) {
             << " tokens; state: bf16 cache; tokens/s: training, median step; valid loss: causal routing\n";
   if (flags.tokens == 0) return kExitOk;
   const bool color = flags.color == "always" || (flags.color == "auto" && ::isatty(STDOUT_FILENO) != 0);
-  ThreadPool pool(flags.threads > 0 ? flags.threads : available_cores());
+  ThreadPool pool(threads_or_all(flags.threads));
   for (const Compared& compared : all)
     std::cout << "\n--- " << compared.name << "\n" << sample_text(compared, flags, color, pool) << "\n";
   return kExitOk;
@@ -181,9 +182,7 @@ Action declare_compare(CLI::App& app) {
   app.add_option("--context,-c", flags->context, "for the count of FLOPs")
       ->check(whole_number(1, int64_t{1} << 30))
       ->capture_default_str();
-  app.add_option("--threads,-t", flags->threads, "0: all cores")
-      ->check(thread_count())
-      ->capture_default_str();
+  add_threads_flag(app, flags->threads);
   app.add_option("--color", flags->color, "depths in colour")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->capture_default_str();

@@ -8,6 +8,7 @@
 #include "cli/figures.h"
 #include "cli/loaded_model.h"
 #include "cli/model_specs.h"
+#include "io/atomic_directory.h"
 #include "io/model_directory.h"
 #include "plan/published_names.h"
 #include "plan/spec_io.h"
@@ -133,17 +134,21 @@ Result<int> convert(const Flags& flags) {
   }
   FATHOM_ASSIGN(const ModelPlan plan, build_plan(target));
   const DType type = matrix_type(flags, source);
-  std::vector<std::vector<uint8_t>> storage;
+  FATHOM_ASSIGN(const StreamedTensors tensors, converted_tensors(source, plan, type));
   ModelDirectoryContent content;
-  FATHOM_ASSIGN(content.tensors, converted_tensors(source, plan, type, storage));
   content.config = nlohmann::ordered_json::parse(write_config_json(target));
   if (flags.format == "hf") content.config["torch_dtype"] = type == DType::kBF16 ? "bfloat16" : "float32";
   if (described.model) FATHOM_TRY(copy_companions(*described.model, content));
-  FATHOM_TRY(write_model_directory(flags.out, content));
+  FATHOM_ASSIGN(AtomicDirectory directory, AtomicDirectory::begin(flags.out));
+  FATHOM_TRY(write_model_files(directory.path(), content, tensors));
+  FATHOM_TRY(directory.commit());
   double bytes = 0;
-  for (const TensorView& tensor : content.tensors) bytes += static_cast<double>(tensor.bytes.size());
-  std::cout << flags.out << ": " << content.tensors.size() << " tensors, matrices in " << name_of(type)
-            << ", " << short_count(bytes) << "B\n";
+  for (const TensorSpec& tensor : tensors.specs) {
+    FATHOM_ASSIGN(const uint64_t stored, bytes_of(tensor));
+    bytes += static_cast<double>(stored);
+  }
+  std::cout << flags.out << ": " << tensors.specs.size() << " tensors, matrices in " << name_of(type) << ", "
+            << short_count(bytes) << "B\n";
   return kExitOk;
 }
 

@@ -6,15 +6,22 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <csignal>
 #include <cstring>
 #include <iostream>
+#include <optional>
+#include <utility>
 
+#include "base/machine_limits.h"
+#include "base/parallel.h"
 #include "cli/command.h"
 #include "cli/figures.h"
 #include "cli/scratch_directory.h"
+#include "cli/threads_flag.h"
 #include "plan/describe.h"
 #include "train/memory_estimate.h"
+#include "train/run_data.h"
 
 namespace fathom::cli {
 
@@ -31,8 +38,14 @@ int64_t peak_bytes() {
   return int64_t{usage.ru_maxrss} * 1024;
 }
 
+// Of each text; all of it could fill the temporary folder, and take hours.
+constexpr int64_t kMostTextTokens = int64_t{1} << 25;
+
 class Report final : public train::TrainObserver {
  public:
+  // Of what of the text was read.
+  explicit Report(train::RunSamples samples) : samples_(std::move(samples)) {}
+
   void on_start(const train::RunSummary& summary) override {
     const train::RunConfig& config = *summary.config;
     steps_left_ = config.train.steps - summary.first_step;
@@ -97,17 +110,43 @@ class Report final : public train::TrainObserver {
 
   void print_data(const train::RunSummary& summary) const {
     std::cout << "\ndata\n";
-    for (const train::SourceSummary& source : summary.sources) {
-      const double rows = source.share * static_cast<double>(summary.config->train.steps * step_tokens_) /
-                          static_cast<double>(summary.config->data.sequence_length);
-      print_line(source.name, count(source.tokens) + " tokens",
-                 std::to_string(source.rows) + " rows of " +
-                     std::to_string(summary.config->data.sequence_length) + ", " +
+    const int64_t length = summary.config->data.sequence_length;
+    for (size_t s = 0; s < summary.sources.size(); ++s) {
+      const train::SourceSummary& source = summary.sources[s];
+      const auto sample = s < samples_.sources.size() ? samples_.sources[s] : std::nullopt;
+      const int64_t tokens = source.tokens + tokens_left(sample);
+      const int64_t rows = scaled(source.rows, tokens, source.tokens);
+      const double wanted = source.share * static_cast<double>(summary.config->train.steps * step_tokens_) /
+                            static_cast<double>(length);
+      print_line(source.name, about(sample) + count(tokens) + " tokens",
+                 about(sample) + std::to_string(rows) + " rows of " + std::to_string(length) + ", " +
                      rounded(100 * source.share, 2) + " % of the run, seen " +
-                     rounded(rows / static_cast<double>(source.rows), 2) + " times");
+                     rounded(wanted / static_cast<double>(rows), 2) + " times");
+      if (sample) print_sample(*sample);
     }
-    if (summary.valid_rows > 0) print_line("validation", std::to_string(summary.valid_rows) + " rows");
+    if (summary.valid_rows > 0) {
+      const int64_t tokens = summary.valid_rows * length;
+      print_line("validation", about(samples_.valid) +
+                                   std::to_string(scaled(summary.valid_rows,
+                                                         tokens + tokens_left(samples_.valid), tokens)) +
+                                   " rows");
+      if (samples_.valid) print_sample(*samples_.valid);
+    }
     if (summary.first_step > 0) print_line("goes on at step", std::to_string(summary.first_step));
+  }
+
+  static std::string about(const std::optional<train::TextSample>& sample) { return sample ? "about " : ""; }
+  static int64_t scaled(int64_t number, int64_t numerator, int64_t denominator) {
+    if (numerator == denominator) return number;
+    return std::llround(static_cast<double>(number) * static_cast<double>(numerator) /
+                        static_cast<double>(denominator));
+  }
+  // An estimate, of the text that was not read.
+  static int64_t tokens_left(const std::optional<train::TextSample>& sample) {
+    return sample ? scaled(sample->tokens, sample->bytes - sample->bytes_read, sample->bytes_read) : 0;
+  }
+  static void print_sample(const train::TextSample& sample) {
+    print_line("  estimated from", bytes(sample.bytes_read), "of " + bytes(sample.bytes) + " of text");
   }
 
   void print_memory(const train::RunSummary& summary) const {
@@ -121,8 +160,12 @@ class Report final : public train::TrainObserver {
                                             : "of one micro-batch");
     print_line("at most", bytes(summary.memory_bytes),
                "with the program; not all of it is there at the same time");
+    if (available_) print_line("free", bytes(*available_));
   }
 
+  train::RunSamples samples_;
+  // Before the run takes its own.
+  std::optional<int64_t> available_ = available_memory();
   int64_t steps_left_ = 0, step_tokens_ = 0;
   int threads_ = 0;
   double evaluation_share_ = 0, total_ = 0;
@@ -132,11 +175,18 @@ class Report final : public train::TrainObserver {
 
 // Rehearses in this process.
 Status rehearse(train::RunRequest request, bool timing, const std::string& scratch) {
-  Report report;
+  if (request.directory.empty()) request.directory = scratch;
+  train::RunSamples samples;
+  // Whether a run may go on depends on all its data.
+  if (!request.resume) {
+    ThreadPool threads(threads_or_all(request.config.train.threads));
+    FATHOM_ASSIGN(samples, train::sample_run_data(request.config.data, request.directory, scratch,
+                                                  kMostTextTokens, threads));
+  }
+  Report report(std::move(samples));
   constexpr int64_t kSteps = 3;
   request.rehearsal = timing ? kSteps : -1;
   request.scratch = scratch;
-  if (request.directory.empty()) request.directory = scratch;
   request.stop = report.stop();
   request.observers = {&report};
   FATHOM_TRY(train::run_training(request));

@@ -3,12 +3,14 @@
 #include <iostream>
 #include <memory>
 
+#include "base/parallel.h"
 #include "cli/commands.h"
 #include "cli/evaluation.h"
 #include "cli/flag_checks.h"
 #include "cli/json_text.h"
 #include "cli/output_folder.h"
 #include "cli/run_memory.h"
+#include "cli/threads_flag.h"
 #include "cli/written_flags.h"
 #include "eval/report.h"
 #include "io/atomic_file.h"
@@ -27,6 +29,7 @@ struct Flags {
   std::vector<std::string> tasks;
   int64_t shots = 0;
   bool check_tensors = false;
+  int threads = 0;
   EvaluationSettings settings;
   WrittenFlags written;
 };
@@ -157,8 +160,9 @@ Result<int> run(Flags& flags) {
   if (flags.given("--write-items")) return write_items(tasks, flags.write_items);
   settings.kv_type = flags.numeric.keys();
   if (!flags.separator.empty()) settings.text.separator = flags.separator;
+  ThreadPool pool(threads_or_all(flags.threads));
   FATHOM_ASSIGN(const LoadedModel model,
-                load_model(flags.model, matrices_of(flags, tasks), flags.check_tensors));
+                load_model(flags.model, matrices_of(flags, tasks), flags.check_tensors, &pool));
   FATHOM_ASSIGN(settings.numerics, flags.numeric.numerics(model.plan, model.matrix_type));
   for (const char* flag : {"--routing", "--compute-budget", "--routing-agreement"}) {
     if (flags.given(flag) && !is_routed(model.plan))
@@ -168,7 +172,7 @@ Result<int> run(Flags& flags) {
     return invalid(model.path + ": the tokenizer has " + std::to_string(model.codec.vocab_size()) +
                    " tokens, the model's vocab_size is " + std::to_string(model.plan.dims.vocab_size));
   }
-  return run_evaluation(model, settings, std::move(tasks));
+  return run_evaluation(model, settings, std::move(tasks), pool);
 }
 
 }  // namespace
@@ -235,9 +239,7 @@ Action declare_eval(CLI::App& app) {
   app.add_option("--chunk,-b", settings.chunk, "rows per call")
       ->check(whole_number(1, kMostChunk))
       ->capture_default_str();
-  app.add_option("--threads,-t", settings.threads, "0: all cores")
-      ->check(thread_count())
-      ->capture_default_str();
+  add_threads_flag(app, flags->threads);
   add_numeric_flags(app, flags->numeric);
   app.get_option("--dtype")->description(
       "of the matrices: f32, bf16 or int8 (default: int8 if they are stored so, else f32; bf16 where all "

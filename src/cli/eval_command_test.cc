@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/command_testing.h"
+#include "cli/model_testing.h"
 #include "plan/testing.h"
 
 namespace fathom {
@@ -323,6 +324,12 @@ TEST_F(EvalCommand, RefusesInOneSentence) {
       {"@mor --tasks phonebook --routing topk", 2, "--routing topk chooses among the rows of a call"},
       {"@llama --tasks phonebook --entries 20 --batches 4 --quiet", 1,
        "fathom: item 0 of phonebook_20: a prompt of "},
+      {"@llama --tasks phonebook --entries 20 --batches 4 --context 1073741824 --max-tokens 1073741824 "
+       "--quiet",
+       1, "/llama: a context of 1073741824 tokens, in calls of up to 256 rows, needs about "},
+      {"@llama --tasks phonebook --entries 20 --batches 4 --context 1073741824 --max-tokens 1073741824 "
+       "--quiet",
+       1, " MiB are free; use a smaller --context or --chunk"},
       {"@llama --tasks aime24 --data @data", 1, "has no chat template; --chat-template names one of phi"},
       {"@llama --tasks piqa --data @data --samples 2", 2,
        "--samples is for tasks whose answers are written, such as aime24"},
@@ -358,6 +365,17 @@ TEST_F(EvalCommand, RefusesInOneSentence) {
     EXPECT_THAT(outcome.text, StartsWith("fathom"));
     EXPECT_EQ(std::ranges::count(outcome.text, '\n'), 1) << outcome.text;
   }
+}
+
+TEST_F(EvalCommand, CheckTensorsRefusesWeightsThatAreNoNumbers) {
+  std::string refusal;
+  cli::testing::write_spoiled_model(path_ + "/spoiled", testing_plan::tiny(), refusal);
+  const std::string rest = " --perplexity @text.txt --sequence-length 16 --quiet";
+  EXPECT_EQ(eval("@spoiled" + rest).code, 0);
+  EXPECT_EQ(eval("@llama --check-tensors" + rest).code, 0);
+  const Outcome refused = eval("@spoiled --check-tensors" + rest);
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_EQ(refused.text, "fathom: " + refusal);
 }
 
 TEST_F(EvalCommand, StopsAtASignalWithoutResults) {

@@ -17,6 +17,7 @@
 #include "cli/pack_texts.h"
 #include "cli/progress.h"
 #include "cli/prompt_codec.h"
+#include "cli/run_memory.h"
 #include "cli/scratch_directory.h"
 #include "cli/stop_signal.h"
 #include "eval/report.h"
@@ -40,10 +41,10 @@ int64_t context_of(const EvaluationSettings& settings, const LoadedModel& model)
 
 class Evaluation {
  public:
-  Evaluation(const EvaluationSettings& settings, const LoadedModel& model)
+  Evaluation(const EvaluationSettings& settings, const LoadedModel& model, Parallel& parallel)
       : settings_(settings),
         model_(model),
-        pool_(settings.threads > 0 ? settings.threads : available_cores()),
+        parallel_(parallel),
         progress_(settings.quiet, ::isatty(STDERR_FILENO) != 0, clock_),
         max_inputs_(context_of(settings, model)) {
     encoder_ = {.encode =
@@ -66,7 +67,7 @@ class Evaluation {
     if (packed_) {
       FATHOM_ASSIGN(report.packed, score_packed());
     }
-    if (!settings_.budgets.empty() || settings_.agreement) {
+    if (studies_depths()) {
       FATHOM_ASSIGN(report.depths, study_depths());
       report.agreement = settings_.agreement;
     }
@@ -99,19 +100,20 @@ class Evaluation {
     }
     if (!settings_.perplexity.empty()) FATHOM_TRY(pack());
     if (!settings_.rolling.empty()) FATHOM_TRY(measure_documents());
+    FATHOM_TRY(check_run_memory(model_.path, model_.plan, shapes(), settings_.kv_type, memory_flags()));
     if (!settings_.samples.empty()) {
       FATHOM_ASSIGN(OutputFile file, OutputFile::create(settings_.samples));
       samples_.emplace(std::move(file));
     }
     if (longest_ > 0) {
       const eval::ScorerSettings settings = {
-          .routing = settings_.routing == "topk" ? RoutingMode::kTopK : RoutingMode::kThreshold,
+          .routing = by_top_k() ? RoutingMode::kTopK : RoutingMode::kThreshold,
           .max_inputs = longest_,
           .chunk = settings_.chunk,
           .kv_type = settings_.kv_type,
           .each_target = settings_.by_context > 0,
           .numerics = settings_.numerics};
-      scorer_.emplace(model_.plan, *model_.weights, settings, pool_);
+      scorer_.emplace(model_.plan, *model_.weights, settings, parallel_);
     }
     if (longest_written_ > 0) {
       const eval::WriterSettings settings = {.context = longest_written_,
@@ -119,14 +121,44 @@ class Evaluation {
                                              .kv_type = settings_.kv_type,
                                              .several = several_answers_,
                                              .numerics = settings_.numerics};
-      writer_.emplace(model_.plan, *model_.weights, settings, pool_);
+      writer_.emplace(model_.plan, *model_.weights, settings, parallel_);
     }
     const int64_t bytes = weight_bytes() + state_bytes() + scratch_bytes();
     progress_.say(model_.path + ": requests of up to " +
                   std::to_string(std::max(longest_, longest_written_)) + " tokens, " +
-                  std::to_string(pool_.num_threads()) + " threads, about " +
+                  std::to_string(parallel_.num_threads()) + " threads, about " +
                   rounded(static_cast<double>(bytes) / (1 << 20), 0) + " MiB of memory");
     return {};
+  }
+
+  bool by_top_k() const { return settings_.routing == "topk"; }
+  bool studies_depths() const { return !settings_.budgets.empty() || settings_.agreement; }
+
+  // What scorers and the writer hold (eval/scorer.h, eval/written.h), all at once.
+  std::vector<RunShape> shapes() const {
+    const auto scorer = [&](int64_t longest, bool top_k) {
+      return top_k ? RunShape{.context = longest, .rows = longest, .states = 1}
+                   : RunShape{.context = longest, .rows = std::min(settings_.chunk, longest), .states = 3};
+    };
+    std::vector<RunShape> shapes;
+    if (longest_ > 0) shapes.push_back(scorer(longest_, by_top_k()));
+    if (studies_depths()) {
+      shapes.push_back(scorer(packing_.sequence_length, false));
+      shapes.push_back(scorer(packing_.sequence_length, true));
+    }
+    if (longest_written_ > 0) {
+      shapes.push_back({.context = longest_written_,
+                        .rows = std::min(settings_.chunk, longest_written_),
+                        .states = several_answers_ ? 2 : 1});
+    }
+    return shapes;
+  }
+  // Those that make it less.
+  std::string memory_flags() const {
+    std::string flags = packed_ ? "--sequence-length" : "";
+    const bool requests = longest_written_ > 0 || longest_ > packing_.sequence_length;
+    if (requests) flags += std::string(flags.empty() ? "" : " or ") + "--context";
+    return flags + (by_top_k() ? "" : " or --chunk");
   }
 
   Status prepare_writing(TaskWork& work) {
@@ -149,7 +181,9 @@ class Evaluation {
                                               {.text = settings_.text,
                                                .length = sequence_length() + (settings_.label_inside ? 0 : 1),
                                                .stride = sequence_length(),
-                                               .vocab_size = model_.plan.dims.vocab_size},
+                                               .vocab_size = model_.plan.dims.vocab_size,
+                                               .rows = settings_.limit,
+                                               .threads = &parallel_},
                                               scratch.path()));
     packed_.emplace(std::move(rows));  // its files stay mapped
     longest_ = std::max(longest_, sequence_length());
@@ -252,7 +286,7 @@ class Evaluation {
          .chunk = settings_.chunk,
          .kv_type = settings_.kv_type,
          .numerics = settings_.numerics},
-        pool_, [&]() -> Status {
+        parallel_, [&]() -> Status {
           ++done;
           if (!stopping.load()) return {};
           return Error{"stopped after " + std::to_string(done) + " rows of the budgets; nothing is reported",
@@ -329,7 +363,7 @@ class Evaluation {
   const EvaluationSettings& settings_;
   const LoadedModel& model_;
   SteadyClock clock_;
-  ThreadPool pool_;
+  Parallel& parallel_;
   Progress progress_;
   eval::TextEncoder encoder_;
   const int64_t max_inputs_;
@@ -347,8 +381,8 @@ class Evaluation {
 }  // namespace
 
 Result<int> run_evaluation(const LoadedModel& model, const EvaluationSettings& settings,
-                           std::vector<TaskWork> tasks) {
-  return Evaluation(settings, model).run(std::move(tasks));
+                           std::vector<TaskWork> tasks, Parallel& parallel) {
+  return Evaluation(settings, model, parallel).run(std::move(tasks));
 }
 
 }  // namespace fathom::cli

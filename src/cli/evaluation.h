@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/result.h"
 #include "cli/loaded_model.h"
 #include "data/text_documents.h"
@@ -29,7 +30,6 @@ struct EvaluationSettings {
   Numerics numerics = {};
   int64_t context = 0;  // tokens fed of a request at most; 0: the model's longest
   int64_t chunk = 256;
-  int threads = 0;
   bool json = false;                  // printed in place of the table
   std::string output, samples, plot;  // files to write; empty: none
   bool quiet = false;
@@ -43,8 +43,9 @@ struct TaskWork {
 };
 
 // Scores everything, prints the table or JSON, then writes the files: one that cannot be written takes
-// nothing of what was found away. Returns an exit code. Ctrl-C ends it without a report.
+// nothing of what was found away. Returns an exit code. Ctrl-C ends it without a report. What needs more
+// memory than there is is refused before anything is allocated.
 Result<int> run_evaluation(const LoadedModel& model, const EvaluationSettings& settings,
-                           std::vector<TaskWork> tasks);
+                           std::vector<TaskWork> tasks, Parallel& parallel);
 
 }  // namespace fathom::cli

@@ -60,6 +60,24 @@ TEST_F(FitCommand, SeriesOfAFileHaveALawEach) {
   EXPECT_THAT(made.text, HasSubstr("1.0000    2.0000"));
 }
 
+// Points of a law with b = 1.
+TEST_F(FitCommand, NoLawIsSteeperThanTheMostExponent) {
+  ASSERT_TRUE(
+      write_file_atomic(folder_ + "/points.json",
+                        R"({"series": [{"name": "two", "points": [[1, 5], [10, 2.3], [100, 2.03]]}]})")
+          .ok());
+  const auto law = [&](const std::string& flags) {
+    const Outcome made = fit("--points @points.json --json " + flags);
+    EXPECT_EQ(made.code, 0) << made.text;
+    return nlohmann::json::parse(made.text).at(0);
+  };
+  const nlohmann::json steep = law(""), flat = law("--most-exponent 0.5");
+  EXPECT_NEAR(steep["b"].get<double>(), 1, 1e-6);
+  EXPECT_NEAR(flat["b"].get<double>(), 0.5, 1e-6);
+  EXPECT_GT(flat["sum_of_squares"].get<double>(), 0.1);
+  EXPECT_NEAR(law("--most-exponent 1.5")["b"].get<double>(), 1, 1e-6);
+}
+
 TEST_F(FitCommand, WhatIsWrongIsNamed) {
   const auto refusal = [&](const std::string& json) {
     EXPECT_TRUE(write_file_atomic(folder_ + "/points.json", json).ok());

@@ -21,6 +21,7 @@
 #include "cli/run_memory.h"
 #include "cli/sampling_flags.h"
 #include "cli/stop_strings.h"
+#include "cli/threads_flag.h"
 #include "engine/generate.h"
 #include "plan/token_flops.h"
 
@@ -32,7 +33,7 @@ std::atomic<bool> interrupted{false};
 
 struct Flags {
   std::string model, prompt, file, color = "auto", routing = "threshold";
-  NumericFlags numeric;
+  NumericFlags numeric{.as_stored = true};
   std::string replay_depths;
   std::vector<std::string> stop;
   int64_t max_tokens = 128, context = 0, chunk = 256;
@@ -149,15 +150,17 @@ Spent spent_by(const ModelPlan& plan, const GenerateResult& result, size_t promp
   return spent;
 }
 
-Result<int> run(const CLI::App& app, const Flags& flags) {
+Result<int> run(const CLI::App& app, Flags flags) {
   FATHOM_TRY(check(flags));
   FATHOM_ASSIGN(const std::string prompt, prompt_of(flags));
+  ThreadPool pool(threads_or_all(flags.threads));
   FATHOM_ASSIGN(const LoadedModel model,
-                load_model(flags.model, flags.numeric.matrices(), flags.check_tensors));
+                load_model(flags.model, flags.numeric.matrices(), flags.check_tensors, &pool));
   FATHOM_ASSIGN(const std::vector<int32_t> ids,
                 model.codec.encode_prompt(prompt, model.end_ids.empty() ? -1 : model.end_ids.front()));
   kernels::SamplingParams sampling = flags.sampling;
   FATHOM_TRY(take_recommended_sampling(app, model.generation_config, sampling));
+  FATHOM_TRY(take_recommended_length(app, model.generation_config, flags.max_tokens));
   const int most = most_passes(model.plan);
   FATHOM_ASSIGN(const DepthRule rule, depth_rule(flags, model.plan));
 
@@ -172,7 +175,6 @@ Result<int> run(const CLI::App& app, const Flags& flags) {
                    " depths, expected one of each of the " + std::to_string(prompt_rows) +
                    " tokens of the prompt");
   }
-  ThreadPool pool(flags.threads > 0 ? flags.threads : available_cores());
   const int64_t rows = std::min(flags.chunk, prompt_rows);
   FATHOM_TRY(check_run_memory(model.path, model.plan, context, rows, flags.numeric.keys()));
   FATHOM_ASSIGN(const Numerics numerics, flags.numeric.numerics(model.plan, model.matrix_type));
@@ -286,7 +288,8 @@ Action declare_generate(CLI::App& app) {
   CLI::Option* prompt =
       app.add_option("--prompt,-p", flags->prompt, "text to go on from (else --file, else stdin)");
   app.add_option("--file,-f", flags->file, "read the prompt from a file");
-  app.add_option("--max-tokens,-n", flags->max_tokens, "tokens to generate at most")
+  app.add_option("--max-tokens,-n", flags->max_tokens,
+                 "tokens to generate at most (default: the model's generation_config.json, else this)")
       ->check(whole_number(0))
       ->capture_default_str();
   add_sampling_flags(app, flags->sampling, SamplingDefaults::kOfModel);
@@ -298,9 +301,7 @@ Action declare_generate(CLI::App& app) {
   app.add_option("--chunk,-b", flags->chunk, "rows of the prompt per call")
       ->check(whole_number(1, kMostChunk))
       ->capture_default_str();
-  app.add_option("--threads,-t", flags->threads, "0: all cores")
-      ->check(thread_count())
-      ->capture_default_str();
+  add_threads_flag(app, flags->threads);
   add_numeric_flags(app, flags->numeric);
   app.add_flag("--check-tensors", flags->check_tensors, "refuse weights that are not finite numbers");
   app.add_option("--max-depth", flags->max_depth, "recursion passes at most (default: the model's)")

@@ -2,12 +2,14 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "cli/command_testing.h"
+#include "cli/model_testing.h"
 #include "plan/testing.h"
 
 namespace fathom {
@@ -42,9 +44,8 @@ class GenerateCommand : public ::testing::Test {
   Outcome generate(const std::string& arguments, const std::string& streams = "2>&1") const {
     return cli::testing::run_fathom("generate " + cli::testing::in_folder(arguments, path_), streams);
   }
-  json json_of(const std::string& arguments) const {
-    const Outcome outcome =
-        generate(arguments + " --prompt 'a prompt of some length' --json --ignore-eos --seed 3", "");
+  json json_of(const std::string& arguments, const std::string& more = "--ignore-eos --seed 3") const {
+    const Outcome outcome = generate(arguments + " --prompt 'a prompt of some length' --json " + more, "");
     EXPECT_EQ(outcome.code, 0) << outcome.text;
     return json::parse(outcome.text, nullptr, false);
   }
@@ -160,6 +161,17 @@ TEST_F(GenerateCommand, RefusesInOneSentence) {
   }
 }
 
+TEST_F(GenerateCommand, RefusesAContextThatNoMemoryHolds) {
+  write_model("vast", cli::testing::vast_state());
+  const Outcome outcome = generate("@vast -p hello -n 1 -c 1073741824", "2>&1 >/dev/null");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_NE(
+      outcome.text.find("fathom: " + path_ +
+                        "/vast: a context of 1073741824 tokens, in calls of up to 5 rows, needs about "),
+      std::string::npos)
+      << outcome.text;
+}
+
 TEST_F(GenerateCommand, NumbersOfFlagsAreReadWhole) {
   for (const char* flags : {"--compute-budget nan", "--compute-budget 1.1", "--target-latency-ms nan",
                             "--target-latency-ms 0", "--chunk 100000000000000000000", "--context 1e3",
@@ -187,6 +199,112 @@ TEST_F(GenerateCommand, ATextEndsWithTheContext) {
   EXPECT_EQ(beyond.code, 0);
   EXPECT_EQ(beyond.text, "fathom generate: --context 70 is beyond the model's longest, 64\n");
   EXPECT_EQ(generate("@llama -n 5 -c 64 --prompt a", "2>&1 >/dev/null").text, "");
+}
+
+// What tokens [first, end) add to the text.
+std::string pieces_of(const json& text, size_t first, size_t end) {
+  std::string pieces;
+  for (size_t i = first; i < end; ++i) pieces += text["tokens"][i]["text"].get<std::string>();
+  return pieces;
+}
+
+TEST_F(GenerateCommand, AStopStringEndsTheTextBeforeIt) {
+  const std::string greedy = "@llama -n 20 --temperature 0";
+  const json full = json_of(greedy, "--ignore-eos");
+  ASSERT_EQ(full["tokens"].size(), 20U);
+  EXPECT_EQ(full["finish_reason"], "length");
+  const std::string text = full["text"], before = pieces_of(full, 0, 10);
+  // Words of a shell are without a zero byte and a line break at the end.
+  const std::string stop = pieces_of(full, 10, 13), later = pieces_of(full, 14, 17);
+  for (const std::string& word : {stop, later})
+    ASSERT_EQ(word.find_first_of(std::string("\0\n", 2)), std::string::npos) << json(word);
+  ASSERT_EQ(text.find(stop), before.size()) << json(text);
+  put("stop", stop);
+  put("later", later);
+  const std::string flag = " --stop \"$(cat @stop)\"", other = " --stop \"$(cat @later)\"";
+  for (const std::string& flags : {flag, other + flag, flag + other}) {
+    const json cut = json_of(greedy + flags, "--ignore-eos");
+    EXPECT_EQ(cut["text"], before) << flags;
+    EXPECT_EQ(cut["finish_reason"], "stop") << flags;
+    EXPECT_EQ(cut["tokens"].size(), 13U) << flags;
+  }
+  const Outcome shown = generate(greedy + flag + " --ignore-eos --prompt 'a prompt of some length'", "");
+  EXPECT_EQ(shown.text, "a prompt of some length" + before + "\n");
+  // What only begins like a stop string at the end of the text belongs to it.
+  put("stop", pieces_of(full, 19, 20) + " and what never comes");
+  const json whole = json_of(greedy + flag, "--ignore-eos");
+  EXPECT_EQ(whole["text"], text);
+  EXPECT_EQ(whole["finish_reason"], "length");
+}
+
+TEST_F(GenerateCommand, TheModelsEndTokenEndsTheText) {
+  const std::string greedy = "@llama -n 8 --temperature 0";
+  const json full = json_of(greedy, "--ignore-eos");
+  const std::vector<int> ids = ids_of(full);
+  ASSERT_EQ(ids.size(), 8U);
+  ASSERT_NE(ids[0], ids[1]);
+  put("llama/generation_config.json", "{\"eos_token_id\": " + std::to_string(ids[1]) + "}");
+  const json ended = json_of(greedy, "");
+  EXPECT_EQ(ids_of(ended), (std::vector<int>{ids[0]}));
+  EXPECT_EQ(ended["finish_reason"], "stop");
+  const json ignored = json_of(greedy, "--ignore-eos");
+  EXPECT_EQ(ignored["tokens"], full["tokens"]);
+  EXPECT_EQ(ignored["text"], full["text"]);
+  EXPECT_EQ(ignored["finish_reason"], "length");
+}
+
+TEST_F(GenerateCommand, SamplesAsTheFlagsSayOrElseTheModel) {
+  const auto sample = [&](const std::string& flags) {
+    return ids_of(json_of("@llama -n 20 " + flags, "--ignore-eos"));
+  };
+  const std::vector<int> greedy = sample("--temperature 0"), usual = sample("--seed 3"),
+                         cold = sample("--seed 3 --temperature 0.3");
+  EXPECT_EQ(sample("--temperature 0 --seed 4"), greedy);
+  EXPECT_EQ(sample("--seed 3"), usual);
+  EXPECT_EQ(sample("--seed 3 --temperature 0.8"), usual);
+  EXPECT_NE(sample("--seed 4"), usual);
+  EXPECT_NE(usual, greedy);
+  EXPECT_NE(cold, usual);
+  EXPECT_NE(cold, greedy);
+  for (const char* flags : {"--top-k 1", "--top-p 0", "--min-p 1"})
+    EXPECT_EQ(sample(std::string("--seed 3 ") + flags), greedy) << flags;
+  const std::pair<const char*, const std::vector<int>&> recommended[] = {
+      {R"({"temperature": 0.3})", cold},
+      {R"({"do_sample": false})", greedy},
+      {R"({"do_sample": true, "top_k": 1})", greedy}};
+  for (const auto& [config, expected] : recommended) {
+    put("llama/generation_config.json", config);
+    EXPECT_EQ(sample("--seed 3"), expected) << config;
+    EXPECT_EQ(sample("--seed 3 --temperature 0.8 --top-k 0"), usual) << config;
+  }
+}
+
+TEST_F(GenerateCommand, IsAsLongAsTheFlagSaysOrElseTheModel) {
+  put("llama/generation_config.json", R"({"max_new_tokens": 3})");
+  EXPECT_EQ(ids_of(json_of("@llama", "--ignore-eos")).size(), 3U);
+  EXPECT_EQ(ids_of(json_of("@llama -n 2", "--ignore-eos")).size(), 2U);
+}
+
+TEST_F(GenerateCommand, NoTokenGoesDeeperThanMaxDepth) {
+  for (const int most : {1, 2, 3}) {
+    const json text = json_of("@mor -n 40 --return-depths --max-depth " + std::to_string(most));
+    std::vector<int> depths = text["prompt_depths"];
+    EXPECT_EQ(depths.size(), 23U);
+    for (const json& token : text["tokens"]) depths.push_back(token["depth"]);
+    EXPECT_EQ(std::ranges::max(depths), most);
+    EXPECT_LE(text["mean_depth"], most);
+  }
+  EXPECT_EQ(json_of("@mor -n 40 --max-depth 3")["tokens"], json_of("@mor -n 40")["tokens"]);
+}
+
+TEST_F(GenerateCommand, CheckTensorsRefusesWeightsThatAreNoNumbers) {
+  std::string refusal;
+  cli::testing::write_spoiled_model(path_ + "/spoiled", testing_plan::tiny(), refusal);
+  EXPECT_EQ(generate("@spoiled --prompt hello -n 1").code, 0);
+  EXPECT_EQ(generate("@llama --prompt hello -n 1 --check-tensors").code, 0);
+  const Outcome refused = generate("@spoiled --prompt hello -n 1 --check-tensors");
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_EQ(refused.text, "fathom: " + refusal);
 }
 
 TEST_F(GenerateCommand, AStopStringTakesOneWord) {

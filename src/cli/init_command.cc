@@ -15,6 +15,7 @@
 #include "cli/progress.h"
 #include "cli/stop_signal.h"
 #include "cli/text_codec.h"
+#include "cli/threads_flag.h"
 #include "io/atomic_directory.h"
 #include "io/model_directory.h"
 #include "plan/spec_io.h"
@@ -55,8 +56,9 @@ Status copy_tokenizer(const std::string& source, const ModelPlan& plan, ModelDir
   std::error_code ignored;
   const fs::path folder =
       fs::is_directory(source, ignored) ? fs::path(source) : fs::path(source).parent_path();
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                           "chat_template.jinja", "generation_config.json"}) {
+  std::vector<const char*> names(kTokenizerFiles.begin(), kTokenizerFiles.end());
+  names.push_back("generation_config.json");
+  for (const char* name : names) {
     const fs::path file = folder / name;
     if (!fs::exists(file, ignored)) continue;
     FATHOM_ASSIGN(std::string text, read_file(file.string()));
@@ -74,7 +76,7 @@ Result<int> run(const Flags& flags) {
   ModelDirectoryContent content;
   content.config = nlohmann::ordered_json::parse(write_config_json(plan.spec));
   if (!flags.tokenizer.empty()) FATHOM_TRY(copy_tokenizer(flags.tokenizer, plan, content));
-  ThreadPool pool(flags.threads > 0 ? flags.threads : available_cores());
+  ThreadPool pool(threads_or_all(flags.threads));
   catch_stop_signals(stopped, "nothing is kept");
   const int64_t bytes = count_weight_bytes(plan, type);
   FATHOM_ASSIGN(AtomicDirectory directory, AtomicDirectory::begin(flags.out));
@@ -113,9 +115,7 @@ Action declare_init(CLI::App& app) {
   app.add_option("--seed", flags->seed, "the same seed gives the same weights")
       ->check(whole_number(0))
       ->capture_default_str();
-  app.add_option("--threads,-t", flags->threads, "0: all cores")
-      ->check(thread_count())
-      ->capture_default_str();
+  add_threads_flag(app, flags->threads);
   app.add_flag("--quiet,-q", flags->quiet, "no progress");
   return [flags] { return run(*flags); };
 }

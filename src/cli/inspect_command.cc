@@ -10,9 +10,9 @@
 
 #include "base/file.h"
 #include "cli/commands.h"
-#include "cli/flag_checks.h"
 #include "cli/inspect_depths.h"
 #include "cli/loaded_model.h"
+#include "cli/threads_flag.h"
 #include "io/model_directory.h"
 #include "io/tensor_statistics.h"
 #include "io/weight_files.h"
@@ -293,9 +293,7 @@ Action declare_inspect(CLI::App& app) {
                                  "of --depths: threshold is causal, topk as published, the text one call")
                       ->check(CLI::IsMember({"threshold", "topk"}))
                       ->capture_default_str();
-  auto* threads = app.add_option("--threads,-t", flags->threads, "of --depths; 0: all cores")
-                      ->check(thread_count())
-                      ->capture_default_str();
+  auto* threads = add_threads_flag(app, flags->threads, "of --depths; 0: all cores");
   return [flags, prompt, routing, threads] {
     flags->has_prompt = prompt->count() > 0;
     flags->has_routing = routing->count() > 0;

@@ -10,6 +10,7 @@
 #include "cli/depth_page.h"
 #include "cli/loaded_model.h"
 #include "cli/run_memory.h"
+#include "cli/threads_flag.h"
 #include "engine/executor.h"
 #include "plan/token_flops.h"
 
@@ -64,7 +65,7 @@ Status inspect_depths(const DepthsRequest& request) {
                    std::to_string(model.plan.dims.max_positions));
   }
 
-  ThreadPool pool(request.threads > 0 ? request.threads : available_cores());
+  ThreadPool pool(threads_or_all(request.threads));
   const int64_t rows = request.top_k ? count : std::min(kChunk, count);
   FATHOM_TRY(check_run_memory(model.path, model.plan, count, rows, DType::kF32));
   Executor executor(model.plan, *model.weights, rows, count, pool);

@@ -7,9 +7,7 @@
 #include "io/finite_values.h"
 #include "io/model_directory.h"
 #include "plan/spec_io.h"
-#include "weights/checkpoint.h"
 #include "weights/model_source.h"
-#include "weights/stored_matrix.h"
 
 namespace fathom::cli {
 
@@ -35,8 +33,36 @@ Result<std::string> resolve_model(const std::string& path) {
   return (fs::path(path) / ("checkpoint-" + std::to_string(last))).string();
 }
 
+namespace {
+
+DType type_for(const MatrixChoice& matrices, const ModelSource& source) {
+  if (matrices.named) return *matrices.named;
+  const DType stored = stored_matrix_type(source);
+  return stored == DType::kI8 || matrices.as_stored ? stored : matrices.usual;
+}
+
+}  // namespace
+
+Status check_weight_memory(const std::string& model, const StoredWeights& weights, DType matrix_type,
+                           const MatrixChoice& matrices, std::optional<int64_t> available) {
+  const int64_t bytes = weights.loading_bytes(matrix_type);
+  if (!available || bytes <= *available) return {};
+  std::string sentence = model + ": as " + std::string(name_of(matrix_type)) + " its weights need " +
+                         std::to_string(bytes >> 20) + " MiB beside the mapped files, but " +
+                         std::to_string(*available >> 20) + " MiB are free";
+  DType least = matrix_type;
+  for (const DType type : {DType::kF32, DType::kBF16, DType::kI8}) {
+    if (weights.loading_bytes(type) < weights.loading_bytes(least)) least = type;
+  }
+  if (matrices.has_flag && least != matrix_type) {
+    sentence += "; --dtype " + std::string(name_of(least)) + " needs " +
+                std::to_string(weights.loading_bytes(least) >> 20) + " MiB";
+  }
+  return invalid(std::move(sentence));
+}
+
 Result<LoadedWeights> load_weights_of(const std::string& path, const MatrixChoice& matrices,
-                                      bool check_tensors) {
+                                      bool check_tensors, Parallel* parallel) {
   LoadedWeights model;
   FATHOM_ASSIGN(model.path, resolve_model(path));
   FATHOM_ASSIGN(const ModelSpec spec, load_spec(model.path));
@@ -45,15 +71,19 @@ Result<LoadedWeights> load_weights_of(const std::string& path, const MatrixChoic
     return make_error(model.path + "/config.json: " + plan.error().message, plan.error().kind);
   FATHOM_ASSIGN(ModelSource source, open_model_source(spec, model.path));
   if (check_tensors) FATHOM_TRY(check_finite(*source.files));
-  model.matrix_type = matrices.named.value_or(holds_int8(*source.files) ? DType::kI8 : matrices.usual);
-  FATHOM_ASSIGN(Weights weights, load_weights(source.plan, source.scheme, source.files, model.matrix_type));
+  model.matrix_type = type_for(matrices, source);
+  FATHOM_ASSIGN(const StoredWeights stored, StoredWeights::open(source.plan, source.scheme, source.files));
+  FATHOM_TRY(check_weight_memory(model.path, stored, model.matrix_type, matrices));
+  SerialParallel serial;
+  FATHOM_ASSIGN(Weights weights, stored.load(model.matrix_type, parallel != nullptr ? *parallel : serial));
   model.plan = std::move(source.plan);
   model.weights = std::make_unique<const Weights>(std::move(weights));
   return model;
 }
 
-Result<LoadedModel> load_model(const std::string& path, const MatrixChoice& matrices, bool check_tensors) {
-  FATHOM_ASSIGN(LoadedWeights loaded, load_weights_of(path, matrices, check_tensors));
+Result<LoadedModel> load_model(const std::string& path, const MatrixChoice& matrices, bool check_tensors,
+                               Parallel* parallel) {
+  FATHOM_ASSIGN(LoadedWeights loaded, load_weights_of(path, matrices, check_tensors, parallel));
   LoadedModel model;
   model.matrix_type = loaded.matrix_type;
   model.path = std::move(loaded.path);

@@ -3,13 +3,17 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/machine_limits.h"
+#include "base/parallel.h"
 #include "base/result.h"
 #include "cli/numeric_flags.h"
 #include "cli/text_codec.h"
 #include "plan/model_plan.h"
+#include "weights/checkpoint.h"
 #include "weights/weights.h"
 
 namespace fathom::cli {
@@ -33,10 +37,18 @@ struct LoadedWeights {
   std::unique_ptr<const Weights> weights;
   DType matrix_type = DType::kF32;
 };
-// `check_tensors` refuses weights that are not finite, which costs a pass over all of them.
+// `check_tensors` refuses weights that are not finite, which costs a pass over all of them. What has to be
+// converted is shared out to `parallel`; without one the calling thread does it. Errors: also those of
+// check_weight_memory(), before anything is allocated.
 Result<LoadedWeights> load_weights_of(const std::string& path, const MatrixChoice& matrices,
-                                      bool check_tensors = false);
+                                      bool check_tensors = false, Parallel* parallel = nullptr);
 Result<LoadedModel> load_model(const std::string& path, const MatrixChoice& matrices,
-                               bool check_tensors = false);
+                               bool check_tensors = false, Parallel* parallel = nullptr);
+
+// Error: loading the weights with matrices of `matrix_type` takes more memory, beside the mapped files, than
+// is `available`. `model` is its name in the sentence, which says what to do: the type that takes the least.
+Status check_weight_memory(const std::string& model, const StoredWeights& weights, DType matrix_type,
+                           const MatrixChoice& matrices,
+                           std::optional<int64_t> available = available_memory());
 
 }  // namespace fathom::cli

@@ -7,8 +7,14 @@ namespace fathom::cli {
 CLI::IsMember matrix_type_words() { return CLI::IsMember({"f32", "bf16", "int8"}); }
 
 MatrixChoice matrix_choice(const std::string& word, DType usual) {
-  MatrixChoice choice{.named = {}, .usual = usual};
+  MatrixChoice choice{.named = {}, .usual = usual, .has_flag = true};
   if (!word.empty()) choice.named = matrix_type_named(word);
+  return choice;
+}
+
+MatrixChoice NumericFlags::matrices() const {
+  MatrixChoice choice = matrix_choice(dtype, usual);
+  choice.as_stored = as_stored;
   return choice;
 }
 
@@ -33,9 +39,12 @@ void add_rounding_flags(CLI::App& app, NumericFlags& flags) {
 }
 
 void add_numeric_flags(CLI::App& app, NumericFlags& flags) {
-  app.add_option("--dtype", flags.dtype,
-                 "of the matrices: f32, bf16 or int8 (default: int8 if they are stored so, else " +
-                     std::string(name_of(flags.usual)) + ")")
+  app.add_option(
+         "--dtype", flags.dtype,
+         "of the matrices: f32, bf16 or int8 (default: " +
+             (flags.as_stored ? std::string("int8 or bf16 if they are stored so, else f32")
+                              : "int8 if they are stored so, else " + std::string(name_of(flags.usual))) +
+             ")")
       ->check(matrix_type_words());
   app.add_option("--kv-type", flags.kv_type, "of the key-value cache")
       ->check(CLI::IsMember({"f32", "bf16"}))

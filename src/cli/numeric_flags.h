@@ -10,10 +10,13 @@
 
 namespace fathom::cli {
 
-// Of matrices: the type that a flag names; without one int8 where they are stored so, else `usual`.
+// Of matrices: the type that a flag names; without one int8 where they are stored so, else `usual` or, if
+// `as_stored`, bfloat16 where they are stored so, else float.
 struct MatrixChoice {
   std::optional<DType> named;
   DType usual = DType::kF32;
+  bool as_stored = false;
+  bool has_flag = false;  // the command has --dtype
 };
 
 // The words of --dtype, and what one of them, or none, says.
@@ -23,10 +26,11 @@ MatrixChoice matrix_choice(const std::string& word, DType usual);
 // Filled with the command's defaults at first.
 struct NumericFlags {
   DType usual = DType::kF32;
+  bool as_stored = false;
   std::string kv_type = "f32";
   std::string dtype = {}, rounding = "fast", state_type = {};
 
-  MatrixChoice matrices() const { return matrix_choice(dtype, usual); }
+  MatrixChoice matrices() const;
   DType keys() const { return kv_type == "bf16" ? DType::kBF16 : DType::kF32; }
   // Of a model whose matrices are `matrix_type`. Errors: check_numerics().
   Result<Numerics> numerics(const ModelPlan& plan, DType matrix_type) const;

@@ -7,6 +7,7 @@
 #include "cli/flag_checks.h"
 #include "cli/stop_signal.h"
 #include "cli/text_codec.h"
+#include "cli/threads_flag.h"
 #include "data/packed_file_writer.h"
 #include "data/text_documents.h"
 
@@ -20,6 +21,7 @@ struct Flags {
   std::vector<std::string> paths;
   std::string tokenizer = "bytes", out, separator, text_field = "text";
   int64_t tokens_per_file = int64_t{1} << 23;
+  int threads = 0;
 };
 
 Result<int> pack(const Flags& flags) {
@@ -31,15 +33,24 @@ Result<int> pack(const Flags& flags) {
   TextSettings text;
   text.json_field = flags.text_field;
   if (!flags.separator.empty()) text.separator = flags.separator;
-  FATHOM_ASSIGN(const std::vector<std::string> files, list_text_files(flags.paths, text));
+  FATHOM_ASSIGN(std::vector<std::string> files, list_text_files(flags.paths, text));
+  FATHOM_ASSIGN(DocumentReader documents, DocumentReader::create(std::move(files), text));
+  ThreadPool threads(threads_or_all(flags.threads));
   catch_stop_signals(stopped, "nothing is kept");
   FATHOM_ASSIGN(
       PackedFileWriter writer,
       PackedFileWriter::create(flags.out, {codec.vocab_size(), codec.end_of_text(), flags.tokens_per_file}));
-  const Status read = for_each_document(files, text, [&](std::string_view document) -> Status {
+  const Tokenize tokenize = [&](std::string_view document) -> Result<std::vector<int32_t>> {
     if (stopped.load()) return make_error("stopped", ErrorKind::kCancelled);
-    return writer.add_document(codec.encode(document, {.add_special_tokens = false, .parse_special = false}));
-  });
+    return codec.encode(document, {.add_special_tokens = false, .parse_special = false});
+  };
+  const Status read = encode_documents(documents, tokenize, threads,
+                                       [&](std::span<const int32_t> ids, int64_t) -> Result<bool> {
+                                         if (stopped.load())
+                                           return make_error("stopped", ErrorKind::kCancelled);
+                                         FATHOM_TRY(writer.add_document(ids));
+                                         return true;
+                                       });
   if (stopped.load()) return kExitInterrupted;
   FATHOM_TRY(read);
   FATHOM_TRY(writer.finish());
@@ -59,6 +70,7 @@ Action declare_pack(CLI::App& app) {
   app.add_option("--tokens-per-file", flags->tokens_per_file, "length of each file")
       ->check(whole_number(1, PackedFileWriter::kMostTokensPerFile))
       ->capture_default_str();
+  add_threads_flag(app, flags->threads);
   app.add_option("--document-separator", flags->separator, "ends a document of text (else: the file does)");
   app.add_option("--text-field", flags->text_field, "of JSON Lines: the field with a document's text")
       ->capture_default_str();

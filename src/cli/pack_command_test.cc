@@ -63,6 +63,35 @@ TEST_F(PackCommand, TheFilesHoldTheDocumentsOneAfterAnother) {
   EXPECT_EQ(run("pack @a.txt -o @packed/par").code, 0);
 }
 
+TEST_F(PackCommand, TheFilesAreTheSameForAnyNumberOfThreads) {
+  std::string lines;
+  for (int i = 0; i < 20'000; ++i)
+    lines +=
+        "{\"text\": \"" + std::string(static_cast<size_t>(i % 90), static_cast<char>('a' + i % 26)) + "\"}\n";
+  write("a.jsonl", lines);
+  write("b.txt", std::string(3'000'000, 'x'));
+  for (const char* threads : {"1", "4"}) {
+    const Outcome made = run("pack @a.jsonl @b.txt @a.jsonl -o @packed/" + std::string(threads) +
+                             " --tokens-per-file 700000 -t " + threads);
+    EXPECT_EQ(made.code, 0) << made.text;
+    EXPECT_THAT(made.text, HasSubstr(" tokens of 40001 documents in 7 files"));
+  }
+  for (const char* file : {"0", "1", "2", "3", "4", "5", "6"}) {
+    const std::string ending = "_000000000" + std::string(file) + ".bin";
+    EXPECT_TRUE(*read_file(folder_ + "/packed/1" + ending) == *read_file(folder_ + "/packed/4" + ending))
+        << file;
+  }
+}
+
+TEST_F(PackCommand, ErrorsNameFileAndLineForAnyNumberOfThreads) {
+  write("a.jsonl", "{\"text\": \"one\"}\n\n{\"text\": 2}\n");
+  for (const char* threads : {"1", "3"}) {
+    const Outcome failed = run("pack @a.jsonl -o @packed/part --threads " + std::string(threads));
+    EXPECT_EQ(failed.code, 1);
+    EXPECT_THAT(failed.text, HasSubstr("a.jsonl, line 3: \"text\" is an integer, expected a string"));
+  }
+}
+
 TEST_F(PackCommand, WhatFailsLeavesNothing) {
   write("a.txt", "a text of more than eight bytes");
   write("b.jsonl", "{\"text\": \"another text of more than eight bytes\"}\nno JSON\n");

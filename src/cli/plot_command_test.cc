@@ -76,6 +76,25 @@ TEST_F(PlotCommand, RangesThatDoublesHardlyTellApartAreDrawn) {
   }
 }
 
+TEST_F(PlotCommand, RangesAreWhatTheAxesShow) {
+  // The ticks at both ends, each axis by itself: steps stand under the plot, losses left of it.
+  const auto expect_ends = [&](const std::string& flags, const char* x_low, const char* x_high,
+                               const char* y_low, const char* y_high) {
+    const Outcome run = plot("a --out - " + flags);
+    ASSERT_EQ(run.exit_code, 0) << run.output;
+    const auto tick = [](const std::string& place, const char* anchor, const std::string& text) {
+      return "<text " + place + " fill=\"#59636e\" text-anchor=\"" + anchor + "\">" + text + "</text>";
+    };
+    EXPECT_THAT(run.output, HasSubstr(tick("x=\"76\" y=\"517\"", "middle", x_low))) << flags;
+    EXPECT_THAT(run.output, HasSubstr(tick("x=\"810\" y=\"517\"", "middle", x_high))) << flags;
+    EXPECT_THAT(run.output, HasSubstr(tick("x=\"66\" y=\"500.5\"", "end", y_low))) << flags;
+    EXPECT_THAT(run.output, HasSubstr(tick("x=\"66\" y=\"60.5\"", "end", y_high))) << flags;
+  };
+  expect_ends("--x-range 10 20 --y-range 0.5 0.75", "10", "20", "0.50", "0.75");
+  expect_ends("--x-range 200 300", "200", "300", "0.0", "4.0");
+  expect_ends("--x-range 0 80 --y-range -1 1", "0", "80", "-1.0", "1.0");
+}
+
 TEST_F(PlotCommand, RefusesWithItsExitCodes) {
   EXPECT_EQ(plot("").exit_code, 2);
   EXPECT_EQ(plot("a --x hours").exit_code, 2);

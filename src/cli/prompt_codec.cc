@@ -22,7 +22,9 @@ Result<eval::PromptCodec> prompt_codec_of(const LoadedModel& model, bool chat, c
   prompts.encode = [&codec = model.codec, form](const std::string& prompt, bool as_message) {
     if (!as_message || !form)
       return codec.encode(prompt, {.add_special_tokens = false, .parse_special = false});
-    std::vector<text::PromptPiece> pieces = form->message(text::Role::kUser, prompt);
+    std::vector<text::PromptPiece> pieces = form->beginning("");
+    for (text::PromptPiece& piece : form->message(text::Role::kUser, prompt))
+      pieces.push_back(std::move(piece));
     for (text::PromptPiece& piece : form->opening(text::Role::kAssistant)) pieces.push_back(std::move(piece));
     return codec.encode(pieces);
   };

@@ -17,8 +17,10 @@
 #include "cli/loaded_model.h"
 #include "cli/pack_texts.h"
 #include "cli/progress.h"
+#include "cli/run_memory.h"
 #include "cli/scratch_directory.h"
 #include "cli/stop_signal.h"
+#include "cli/threads_flag.h"
 #include "eval/divergence.h"
 #include "io/atomic_directory.h"
 #include "io/model_directory.h"
@@ -35,6 +37,8 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 std::atomic<bool> stopped{false};
+
+constexpr int64_t kComparedRows = 64;  // of a call of eval::compare_models()
 
 struct Flags {
   std::string model, out, dtype = "int8";
@@ -65,7 +69,7 @@ class Quantisation {
  public:
   explicit Quantisation(const Flags& flags)
       : flags_(flags),
-        pool_(flags.threads > 0 ? flags.threads : available_cores()),
+        pool_(threads_or_all(flags.threads)),
         progress_(flags.quiet, ::isatty(STDERR_FILENO) != 0, clock_) {}
 
   // What the work needs: the model's files, and the text in rows.
@@ -96,7 +100,7 @@ class Quantisation {
   // Runs the model as it was and as it is now over the text.
   Status compare() {
     FATHOM_ASSIGN(const LoadedModel before,
-                  load_model(path_, {.named = {}, .usual = stored_matrix_type(source_)}));
+                  load_model(path_, {.named = {}, .as_stored = true}, /*check_tensors=*/false, &pool_));
     FATHOM_ASSIGN(const LoadedModel after, load_model(flags_.out, {}));
     progress_.begin("text", compared_rows(), "rows");
     int64_t done = 0;
@@ -163,9 +167,14 @@ class Quantisation {
                                     {.text = {},
                                      .length = packing_.sequence_length + 1,
                                      .stride = packing_.sequence_length,
-                                     .vocab_size = dims.vocab_size},
+                                     .vocab_size = dims.vocab_size,
+                                     .rows = flags_.limit,
+                                     .threads = &pool_},
                                     scratch.path()));  // its files stay mapped
-    return {};
+    // Before the directory is written: an executor of each model, with one state.
+    const RunShape shape{.context = packing_.sequence_length,
+                         .rows = std::min(kComparedRows, packing_.sequence_length)};
+    return check_run_memory(path_, source_.plan, std::vector{shape, shape}, DType::kF32, "--sequence-length");
   }
 
   int64_t compared_rows() const {
@@ -262,12 +271,10 @@ Action declare_quantize(CLI::App& app) {
       ->allow_extra_args(false);
   app.add_option("--sequence-length", flags->sequence_length,
                  "tokens of a packed row of --text (default: the model's longest, 2048 at most)")
-      ->check(whole_number(1, int64_t{1} << 30));
+      ->check(whole_number(1, kMostContext));
   app.add_option("--limit,-L", flags->limit, "packed rows of --text at most (default: all)")
       ->check(whole_number(1));
-  app.add_option("--threads,-t", flags->threads, "0: all cores")
-      ->check(thread_count())
-      ->capture_default_str();
+  add_threads_flag(app, flags->threads);
   app.add_flag("--json", flags->json, "print the report as JSON");
   app.add_flag("--quiet", flags->quiet, "no progress");
   return [flags] { return run(*flags); };

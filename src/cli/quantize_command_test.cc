@@ -80,6 +80,24 @@ TEST_F(QuantizeCommand, ItsDirectoryIsReadAsAnyOther) {
   EXPECT_EQ(run("plan @int8").code, 0);
 }
 
+// docs/design/024-type-of-matrices.md
+TEST_F(QuantizeCommand, TextIsMadeInTheTypeThatIsStoredAndScoresInFloat) {
+  ASSERT_EQ(run("convert @model --dtype bf16 --out @half").code, 0);
+  ASSERT_EQ(run("quantize @model --out @int8 --quiet").code, 0);
+  const auto type_of_text = [&](const std::string& model) {
+    return json::parse(run("generate " + model + " -p hello -n 1 --json", "2>/dev/null").text)["dtype"];
+  };
+  EXPECT_EQ(type_of_text("@model"), "f32");
+  EXPECT_EQ(type_of_text("@half"), "bf16");
+  EXPECT_EQ(type_of_text("@int8"), "int8");
+  EXPECT_EQ(type_of_text("@half --dtype f32"), "f32");
+  EXPECT_THAT(run("generate --help").text, HasSubstr("int8 or bf16 if they are stored so, else f32"));
+  const Outcome scored =
+      run("eval @half --perplexity @text.txt --sequence-length 32 --limit 2 --quiet --json", "2>/dev/null");
+  ASSERT_EQ(scored.code, 0) << scored.text;
+  EXPECT_EQ(json::parse(scored.text)["config"]["dtype"], "f32");
+}
+
 TEST_F(QuantizeCommand, NamesThatAreNoUtf8AreReplacedInJson) {
   const Outcome made = run("quantize @model --out '@int8\xff' --json", "2>/dev/null");
   ASSERT_EQ(made.code, 0) << made.text;

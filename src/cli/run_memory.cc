@@ -1,7 +1,6 @@
 #include "cli/run_memory.h"
 
 #include <algorithm>
-#include <fstream>
 
 #include "base/extents.h"
 #include "kernels/attention/key_block.h"
@@ -40,28 +39,37 @@ int64_t row_bytes(const ModelPlan& plan) {
 }  // namespace
 
 int64_t run_bytes(const ModelPlan& plan, int64_t context, int64_t rows, DType kv_type) {
-  return state_bytes(plan, context, rows, kv_type) + table_bytes(plan, context) + rows * row_bytes(plan);
+  const RunShape shape{.context = context, .rows = rows};
+  return run_bytes(plan, {&shape, 1}, kv_type);
 }
 
-std::optional<int64_t> available_memory() {
-  std::ifstream file("/proc/meminfo");
-  std::string key;
-  int64_t kibibytes = 0;
-  while (file >> key >> kibibytes) {
-    if (key == "MemAvailable:") return kibibytes << 10;
-    file.ignore(1 << 10, '\n');
-  }
-  return std::nullopt;
+int64_t run_bytes(const ModelPlan& plan, std::span<const RunShape> shapes, DType kv_type) {
+  int64_t bytes = 0;
+  for (const RunShape& shape : shapes)
+    bytes += shape.states * state_bytes(plan, shape.context, shape.rows, kv_type) +
+             table_bytes(plan, shape.context) + shape.rows * row_bytes(plan);
+  return bytes;
 }
 
 Status check_run_memory(const std::string& model, const ModelPlan& plan, int64_t context, int64_t rows,
                         DType kv_type, std::optional<int64_t> available) {
-  const int64_t bytes = run_bytes(plan, context, rows, kv_type);
+  const RunShape shape{.context = context, .rows = rows};
+  return check_run_memory(model, plan, {&shape, 1}, kv_type, "--context or --chunk", available);
+}
+
+Status check_run_memory(const std::string& model, const ModelPlan& plan, std::span<const RunShape> shapes,
+                        DType kv_type, const std::string& flags, std::optional<int64_t> available) {
+  const int64_t bytes = run_bytes(plan, shapes, kv_type);
   if (!available || bytes <= *available) return {};
-  return invalid(model + ": a context of " + std::to_string(context) + " tokens, in calls of up to " +
-                 std::to_string(rows) + " rows, needs about " + std::to_string(bytes >> 20) +
+  RunShape most;
+  for (const RunShape& shape : shapes) {
+    most.context = std::max(most.context, shape.context);
+    most.rows = std::max(most.rows, shape.rows);
+  }
+  return invalid(model + ": a context of " + std::to_string(most.context) + " tokens, in calls of up to " +
+                 std::to_string(most.rows) + " rows, needs about " + std::to_string(bytes >> 20) +
                  " MiB beside the weights, but " + std::to_string(*available >> 20) +
-                 " MiB are free; use a smaller --context or --chunk");
+                 " MiB are free; use a smaller " + flags);
 }
 
 }  // namespace fathom::cli

@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "base/dtype.h"
+#include "base/machine_limits.h"
 #include "base/result.h"
 #include "plan/model_plan.h"
 
@@ -21,11 +23,19 @@ constexpr int64_t kMostChunk = int64_t{1} << 20;
 // memory of calls of `rows` rows.
 int64_t run_bytes(const ModelPlan& plan, int64_t context, int64_t rows, DType kv_type);
 
-// Bytes that the system could still give this process, about; nothing where it does not say.
-std::optional<int64_t> available_memory();
+// An executor with the states of so many sequences.
+struct RunShape {
+  int64_t context = 0, rows = 0, states = 1;
+};
+// The same of several that are there at once.
+int64_t run_bytes(const ModelPlan& plan, std::span<const RunShape> shapes, DType kv_type);
 
 // Error: run_bytes() are more than `available`. `model` is its name in the sentence.
 Status check_run_memory(const std::string& model, const ModelPlan& plan, int64_t context, int64_t rows,
                         DType kv_type, std::optional<int64_t> available = available_memory());
+// The same of several. `flags` are those that make it less, as in "--context or --chunk".
+Status check_run_memory(const std::string& model, const ModelPlan& plan, std::span<const RunShape> shapes,
+                        DType kv_type, const std::string& flags,
+                        std::optional<int64_t> available = available_memory());
 
 }  // namespace fathom::cli

@@ -42,6 +42,21 @@ TEST(RunMemory, ThatIsNotThereIsRefusedInOneSentence) {
                 std::to_string((bytes - 1) >> 20) + " MiB are free; use a smaller --context or --chunk");
 }
 
+TEST(RunMemory, OfSeveralExecutorsAndStatesIsTheirSum) {
+  const ModelPlan plan = *build_plan(tiny());
+  const RunShape shapes[] = {{.context = 9000, .rows = 16, .states = 3}, {.context = 500, .rows = 500}};
+  const int64_t bytes = run_bytes(plan, shapes, DType::kF32);
+  EXPECT_EQ(bytes, run_bytes(plan, 9000, 16, DType::kF32) + 2 * state_bytes(plan, 9000, 16, DType::kF32) +
+                       run_bytes(plan, 500, 500, DType::kF32));
+  EXPECT_TRUE(check_run_memory("m", plan, shapes, DType::kF32, "--chunk", bytes).ok());
+  const Status status = check_run_memory("m", plan, shapes, DType::kF32, "--chunk", bytes - 1);
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().message, "m: a context of 9000 tokens, in calls of up to 500 rows, needs about " +
+                                        std::to_string(bytes >> 20) + " MiB beside the weights, but " +
+                                        std::to_string((bytes - 1) >> 20) +
+                                        " MiB are free; use a smaller --chunk");
+}
+
 // Of a model larger than those there are.
 TEST(RunMemory, OfTheMostThatFlagsAllowFits64Bits) {
   ModelSpec spec = tiny();

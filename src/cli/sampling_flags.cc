@@ -1,5 +1,6 @@
 #include "cli/sampling_flags.h"
 
+#include <cstdint>
 #include <cstdio>
 #include <limits>
 #include <string>
@@ -58,11 +59,27 @@ Status take_recommended_sampling(const CLI::App& app, const nlohmann::json& conf
     return {};
   };
   FATHOM_TRY(take("--temperature", "temperature", kMostTemperature, sampling.temperature));
-  FATHOM_TRY(take("--top-k", "top_k", std::numeric_limits<int32_t>::max(), sampling.top_k));
+  if (app.count("--top-k") == 0 && config.value("top_k", nlohmann::json()) == -1) {
+    sampling.top_k = 0;  // other engines' word for off
+  } else {
+    FATHOM_TRY(take("--top-k", "top_k", std::numeric_limits<int32_t>::max(), sampling.top_k));
+  }
   FATHOM_TRY(take("--top-p", "top_p", 1, sampling.top_p));
   FATHOM_TRY(take("--min-p", "min_p", 1, sampling.min_p));
   if (app.count("--temperature") == 0 && config.value("do_sample", nlohmann::json()) == false)
     sampling.temperature = 0;
+  return {};
+}
+
+Status take_recommended_length(const CLI::App& app, const nlohmann::json& config, int64_t& max_tokens) {
+  if (!config.is_object() || app.count("--max-tokens") > 0) return {};
+  const nlohmann::json stated = config.value("max_new_tokens", nlohmann::json());
+  if (stated.is_null()) return {};
+  if (!stated.is_number_integer() || stated < 1 || stated > INT64_MAX) {
+    return invalid("generation_config.json: max_new_tokens is " + stated.dump() +
+                   ", expected a whole number of at least 1");
+  }
+  max_tokens = stated.get<int64_t>();
   return {};
 }
 

@@ -1,6 +1,7 @@
 // How tokens are drawn, from flags that all commands which write text share.
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 
 #include "base/result.h"
@@ -21,9 +22,12 @@ void add_sampling_flags(CLI::App& app, kernels::SamplingParams& sampling,
 void take_given_sampling(const CLI::App& app, const kernels::SamplingParams& given,
                          kernels::SamplingParams& sampling);
 
-// What the flags left open as a model's generation_config.json says; null: nothing. Error: a value out of its
-// range.
+// What the flags left open as a model's generation_config.json says; null: nothing. There -1 tokens, too, are
+// all of them (`top_k`). Error: a value out of its range.
 Status take_recommended_sampling(const CLI::App& app, const nlohmann::json& config,
                                  kernels::SamplingParams& sampling);
+
+// The same of the tokens of a text at most: `max_new_tokens` unless --max-tokens is given.
+Status take_recommended_length(const CLI::App& app, const nlohmann::json& config, int64_t& max_tokens);
 
 }  // namespace fathom::cli

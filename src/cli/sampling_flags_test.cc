@@ -74,6 +74,38 @@ TEST(SamplingFlags, LeaveWhatIsOpenToTheModel) {
   EXPECT_EQ(without.sampling.top_p, kUsual.top_p);
 }
 
+TEST(SamplingFlags, MinusOneIsOffInAModelsFile) {
+  Parsed none(""), some("--top-k 7");
+  none.sampling.top_k = 5;
+  const nlohmann::json config = {{"top_k", -1}};
+  ASSERT_TRUE(take_recommended_sampling(none.app, config, none.sampling).ok());
+  EXPECT_EQ(none.sampling.top_k, 0);
+  ASSERT_TRUE(take_recommended_sampling(some.app, config, some.sampling).ok());
+  EXPECT_EQ(some.sampling.top_k, 7);
+}
+
+TEST(SamplingFlags, TheLengthIsTheRequestsThenTheModelsThenTheUsual) {
+  const auto length = [](const char* arguments, const nlohmann::json& config) {
+    CLI::App app;
+    int64_t most = 128;
+    app.add_option("--max-tokens,-n", most);
+    app.parse(arguments);
+    const Status status = take_recommended_length(app, config, most);
+    return status.ok() ? std::to_string(most) : status.error().message;
+  };
+  const nlohmann::json config = {{"max_new_tokens", 2048}};
+  EXPECT_EQ(length("-n 5", config), "5");
+  EXPECT_EQ(length("", config), "2048");
+  EXPECT_EQ(length("", nullptr), "128");
+  EXPECT_EQ(length("", {{"max_new_tokens", nullptr}}), "128");
+  EXPECT_EQ(length("-n 5", {{"max_new_tokens", "many"}}), "5");
+  for (const char* bad : {"0", "-1", "1.5", "\"many\"", "18446744073709551615"}) {
+    EXPECT_EQ(length("", {{"max_new_tokens", nlohmann::json::parse(bad)}}),
+              "generation_config.json: max_new_tokens is " + std::string(bad) +
+                  ", expected a whole number of at least 1");
+  }
+}
+
 TEST(SamplingFlags, AModelThatIsNotToBeSampledTakesTheMostProbable) {
   const nlohmann::json config = {{"temperature", 0.25}, {"do_sample", false}};
   Parsed none(""), some("--temperature 2");
@@ -90,7 +122,7 @@ TEST(SamplingFlags, RefuseAModelsNumbersOutOfRange) {
       {R"({"temperature": 1e7})",
        "generation_config.json: temperature is 10000000.0, expected a number from 0 to 1000000.0"},
       {R"({"top_p": 1.5})", "generation_config.json: top_p is 1.5, expected a number from 0 to 1.0"},
-      {R"({"top_k": -1})", "generation_config.json: top_k is -1, expected a number from 0 to 2147483647.0"},
+      {R"({"top_k": -2})", "generation_config.json: top_k is -2, expected a number from 0 to 2147483647.0"},
   };
   for (const auto& [config, sentence] : cases) {
     Parsed parsed("");

@@ -2,14 +2,20 @@
 
 #include <algorithm>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 namespace fathom::cli {
 
 std::string StopStrings::push(const std::string& text) {
   held_ += text;
-  size_t cut = std::string::npos;
-  for (const std::string& stop : stops_) cut = std::min(cut, held_.find(stop));
+  // Of two that overlap the one counts that ends first, wherever pieces end.
+  size_t cut = std::string::npos, end = std::string::npos;
+  for (const std::string& stop : stops_) {
+    const size_t at = held_.find(stop);
+    if (at == std::string::npos) continue;
+    std::tie(end, cut) = std::min(std::pair(end, cut), std::pair(at + stop.size(), at));
+  }
   if (cut != std::string::npos) {
     stopped_ = true;
     return std::exchange(held_, "").substr(0, cut);

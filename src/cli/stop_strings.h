@@ -6,7 +6,8 @@
 
 namespace fathom::cli {
 
-// Cuts the text at the first stop string and holds back what may still become one.
+// Cuts the text at the first stop string and holds back what may still become one. What comes out in all
+// depends on the text alone, not on its pieces.
 class StopStrings {
  public:
   // None of them is empty.

@@ -1,7 +1,5 @@
 #include "cli/text_codec.h"
 
-#include <filesystem>
-
 #include "data/text_documents.h"
 #include "text/utf8.h"
 
@@ -18,8 +16,7 @@ Result<TextCodec> TextCodec::open(const std::string& where) {
 }
 
 Result<TextCodec> TextCodec::of_model(const std::string& directory, int64_t vocab_size) {
-  std::error_code ignored;
-  if (std::filesystem::exists(directory + "/tokenizer.json", ignored)) return open(directory);
+  if (text::Tokenizer::is_in(directory)) return open(directory);
   if (vocab_size == kByteVocabSize) return open("bytes");
   return not_found(directory + "/tokenizer.json does not exist, and a vocabulary of " +
                    std::to_string(vocab_size) + " is not that of bytes (257)");

@@ -11,6 +11,7 @@
 #include "cli/encode_texts.h"
 #include "cli/flag_checks.h"
 #include "cli/line_reader.h"
+#include "cli/threads_flag.h"
 #include "text/bpe_trainer.h"
 #include "text/tokenizer_writer.h"
 
@@ -47,7 +48,7 @@ Status for_each_line(const TokenizeFlags& flags, const LineAction& action) {
 
 Status encode(const TextCodec& codec, const TokenizeFlags& flags, const TextSource& source) {
   const text::EncodeOptions options{.add_special_tokens = flags.special, .parse_special = flags.special};
-  ThreadPool threads(flags.threads > 0 ? flags.threads : available_cores());
+  ThreadPool threads(threads_or_all(flags.threads));
   if (flags.bench > 0) return time_encoding(codec, options, flags.bench, source, threads);
   const EncodeOutput output = flags.count ? EncodeOutput::kCount
                               : flags.ids ? EncodeOutput::kIds
@@ -143,9 +144,7 @@ Action declare_tokenize(CLI::App& app) {
       app.add_flag("--null,-0", flags->null,
                    "texts of --file end with a zero byte instead of a line feed, so that they may hold "
                    "line feeds");
-  auto* threads = app.add_option("--threads,-t", flags->threads, "0: all cores")
-                      ->check(thread_count())
-                      ->capture_default_str();
+  auto* threads = add_threads_flag(app, flags->threads);
   auto* bench = app.add_option("--bench", flags->bench,
                                "encode all texts this many times in memory and print how fast each time was")
                     ->check(whole_number(1, 1'000'000));

@@ -11,6 +11,7 @@
 
 #include "base/isa.h"
 #include "cli/flag_checks.h"
+#include "cli/threads_flag.h"
 #include "cli/train_commands.h"
 #include "plan/spec_io.h"
 #include "train/op_profile.h"
@@ -188,9 +189,7 @@ Action declare_train_bench(CLI::App& app) {
   app.add_option("--warmup", flags->warmup, "steps before them")
       ->check(whole_number(0))
       ->capture_default_str();
-  app.add_option("--threads,-t", flags->options.threads, "0: all cores")
-      ->check(thread_count())
-      ->capture_default_str();
+  add_threads_flag(app, flags->options.threads);
   app.add_option("--precision", flags->precision, "of matrix products")
       ->check(CLI::IsMember(words_of_precision()))
       ->capture_default_str();

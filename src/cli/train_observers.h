@@ -1,17 +1,23 @@
 // Who watches a training run: the progress on the terminal, the log of metrics, samples of text.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "base/clock.h"
+#include "base/machine_limits.h"
 #include "cli/run_log.h"
 #include "train/loop.h"
 
 namespace fathom::cli {
 
-// A bar on a terminal, plain lines elsewhere.
-std::unique_ptr<train::TrainObserver> make_progress_observer(bool quiet);
+// A bar on a terminal, plain lines elsewhere. Speed and time left are of this process: what a resumed run did
+// before does not count. A run that needs more memory than `available` is told so at its start. `clock`
+// outlives the observer.
+std::unique_ptr<train::TrainObserver> make_progress_observer(
+    bool quiet, Clock& clock, std::optional<int64_t> available = available_memory());
 
 // Text from the model every train.sample_every steps, through the engine. `config` outlives the observer.
 // Errors: no such tokenizer, an empty prompt where the tokenizer has no token to start from.

@@ -5,7 +5,6 @@
 #include <iostream>
 #include <string>
 
-#include "base/clock.h"
 #include "cli/figures.h"
 #include "cli/train_observers.h"
 
@@ -15,14 +14,21 @@ namespace {
 
 class Progress final : public train::TrainObserver {
  public:
-  explicit Progress(bool quiet) : quiet_(quiet), terminal_(::isatty(STDERR_FILENO) != 0) {}
+  Progress(bool quiet, Clock& clock, std::optional<int64_t> available)
+      : quiet_(quiet), terminal_(::isatty(STDERR_FILENO) != 0), available_(available), clock_(clock) {}
 
   void on_start(const train::RunSummary& summary) override {
     steps_ = summary.config->train.steps;
     log_every_ = summary.config->train.log_every;
     first_step_ = summary.first_step;
-    tokens_before_ = -1;
+    tokens_ = 0;
     start_ = clock_.seconds();
+    if (available_ && summary.memory_bytes > *available_) {
+      on_notice(summary.config->name + " needs about " + std::to_string(summary.memory_bytes >> 20) +
+                " MiB of memory, but " + std::to_string(*available_ >> 20) +
+                " MiB are free; fewer train.rows with more train.accumulation need less, and so does "
+                "train.gradient_checkpointing");
+    }
     if (quiet_) return;
     std::cerr << summary.config->name << ": " << short_count(static_cast<double>(summary.parameters))
               << " parameters, " << short_count(static_cast<double>(summary.train_tokens))
@@ -44,12 +50,11 @@ class Progress final : public train::TrainObserver {
     if (quiet_) return;
     const int64_t done = report.step + 1;
     const double now = clock_.seconds();
-    if (tokens_before_ < 0)
-      tokens_before_ = report.tokens - report.tokens / std::max<int64_t>(1, done - first_step_);
+    tokens_ += report.step_tokens;
     const double elapsed = now - start_;
     const double left =
         elapsed / static_cast<double>(done - first_step_) * static_cast<double>(steps_ - done);
-    const double rate = static_cast<double>(report.tokens - tokens_before_) / std::max(1e-9, elapsed);
+    const double rate = static_cast<double>(tokens_) / std::max(1e-9, elapsed);
     std::string line = "step " + std::to_string(done) + "/" + std::to_string(steps_) + "  loss " +
                        rounded(report.loss, 4) + "  norm " + rounded(report.grad_norm, 2) + "  " +
                        short_count(rate) + " tokens/s";
@@ -101,15 +106,18 @@ class Progress final : public train::TrainObserver {
   }
 
   bool quiet_, terminal_, drawn_ = false;
-  SteadyClock clock_;
+  std::optional<int64_t> available_;
+  Clock& clock_;
   double start_ = 0, last_drawn_ = -1;
-  int64_t steps_ = 0, log_every_ = 1, first_step_ = 0, tokens_before_ = -1;
+  int64_t steps_ = 0, log_every_ = 1, first_step_ = 0;
+  int64_t tokens_ = 0;  // seen since on_start(), which a resumed run calls at its first step
 };
 
 }  // namespace
 
-std::unique_ptr<train::TrainObserver> make_progress_observer(bool quiet) {
-  return std::make_unique<Progress>(quiet);
+std::unique_ptr<train::TrainObserver> make_progress_observer(bool quiet, Clock& clock,
+                                                             std::optional<int64_t> available) {
+  return std::make_unique<Progress>(quiet, clock, available);
 }
 
 }  // namespace fathom::cli

@@ -67,7 +67,8 @@ Action declare_train_run(CLI::App& app) {
     static std::atomic<bool> stop{false};
     request.stop = &stop;
     StopAtSignal stop_at_signal(stop);
-    const std::unique_ptr<train::TrainObserver> progress = make_progress_observer(flags->quiet);
+    SteadyClock clock;
+    const std::unique_ptr<train::TrainObserver> progress = make_progress_observer(flags->quiet, clock);
     MetricsLog metrics(flags->out);
     const std::unique_ptr<train::TrainObserver> table = make_table_log(flags->out);
     const std::unique_ptr<train::TrainObserver> events = make_event_log(flags->out);

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/json.h"
+#include "base/machine_limits.h"
 #include "base/parallel.h"
 #include "cli/commands.h"
 #include "cli/trainer_process.h"

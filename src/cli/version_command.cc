@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "base/isa.h"
+#include "base/machine_limits.h"
 #include "base/parallel.h"
 #include "cli/commands.h"
 

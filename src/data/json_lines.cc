@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "base/file.h"
-
 namespace fathom {
 
 namespace {
@@ -34,41 +32,48 @@ std::string with_line(int64_t number, const std::string& message) {
   return message.starts_with(first) ? line + ", " + message.substr(first.size()) : line + ": " + message;
 }
 
-// Calls visit(line, number) for each line that is not blank, until one is an error.
-template <class Visit>
-Status for_each_line(std::string_view rest, const Visit& visit) {
-  for (int64_t number = 1; !rest.empty(); ++number) {
-    const size_t length = std::min(rest.find('\n'), rest.size());
-    const std::string_view line = rest.substr(0, length);
-    rest.remove_prefix(std::min(length + 1, rest.size()));
-    if (line.find_first_not_of(" \t\r") != std::string_view::npos) FATHOM_TRY(visit(line, number));
+// Puts the next line that is not blank into `line`; false when there is none. `at` is where the content goes
+// on, `number` that of the last line.
+bool next_line(std::string_view content, size_t& at, int64_t& number, std::string_view& line) {
+  while (at < content.size()) {
+    const size_t end = std::min(content.find('\n', at), content.size());
+    line = content.substr(at, end - at);
+    at = std::min(end + 1, content.size());
+    ++number;
+    if (line.find_first_not_of(" \t\r") != std::string_view::npos) return true;
   }
-  return {};
+  return false;
 }
 
 }  // namespace
 
 bool is_json_lines(const std::string& path) { return path.ends_with(".jsonl"); }
 
-Status for_each_json_line(const std::string& path, const std::string& field,
-                          const std::function<Status(std::string_view)>& visit) {
-  FATHOM_ASSIGN(const MappedFile file, MappedFile::open(path));
-  const std::string_view content(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  return for_each_line(content, [&](std::string_view line, int64_t number) -> Status {
-    const Result<std::string> text = text_of(line, field);
-    if (!text.ok()) return Error{path + ", " + with_line(number, text.error().message), text.error().kind};
-    return visit(*text);
-  });
+Result<JsonLineReader> JsonLineReader::open(const std::string& path, std::string field) {
+  FATHOM_ASSIGN(MappedFile file, MappedFile::open(path));
+  return JsonLineReader(std::move(file), path, std::move(field));
+}
+
+Result<bool> JsonLineReader::next(std::string& text) {
+  const std::string_view content(reinterpret_cast<const char*>(file_.bytes().data()), file_.bytes().size());
+  std::string_view line;
+  if (!next_line(content, read_, number_, line)) return false;
+  Result<std::string> found = text_of(line, field_);
+  if (!found.ok()) return Error{path_ + ", " + with_line(number_, found.error().message), found.error().kind};
+  text = std::move(found).value();
+  return true;
 }
 
 Status for_each_json_object(std::string_view content, const JsonLimits& limits,
                             const std::function<Status(const nlohmann::json&)>& visit) {
-  return for_each_line(content, [&](std::string_view line, int64_t number) -> Status {
+  size_t at = 0;
+  int64_t number = 0;
+  for (std::string_view line; next_line(content, at, number, line);) {
     const Result<nlohmann::json> object = object_of(line, limits);
     const Status seen = object.ok() ? visit(*object) : Status(object.error());
     if (!seen.ok()) return Error{with_line(number, seen.error().message), seen.error().kind};
-    return {};
-  });
+  }
+  return {};
 }
 
 }  // namespace fathom

@@ -23,17 +23,23 @@ class JsonLinesTest : public ::testing::Test {
   std::vector<std::string> texts(const std::string& content, const std::string& field = "text") const {
     put(content);
     std::vector<std::string> found;
-    const Status status = for_each_json_line(path_, field, [&](std::string_view text) -> Status {
-      found.emplace_back(text);
-      return {};
-    });
+    const Status status = read(field, found);
     EXPECT_TRUE(status.ok()) << status.error().message;
     return found;
+  }
+  Status read(const std::string& field, std::vector<std::string>& found) const {
+    FATHOM_ASSIGN(JsonLineReader lines, JsonLineReader::open(path_, field));
+    for (std::string text;;) {
+      FATHOM_ASSIGN(const bool more, lines.next(text));
+      if (!more) return {};
+      found.push_back(text);
+    }
   }
   // What stands behind "<path>, ".
   std::string refusal(const std::string& content) const {
     put(content);
-    const Status status = for_each_json_line(path_, "text", [](std::string_view) -> Status { return {}; });
+    std::vector<std::string> found;
+    const Status status = read("text", found);
     if (status.ok()) return "";
     EXPECT_TRUE(status.error().message.starts_with(path_ + ", ")) << status.error().message;
     return status.error().message.substr(path_.size() + 2);
@@ -67,15 +73,17 @@ TEST_F(JsonLinesTest, WhatIsWrongIsNamedWithItsLine) {
             std::string::npos);
 }
 
-TEST_F(JsonLinesTest, TheFirstErrorOfTheVisitorStops) {
-  put("{\"text\": \"a\"}\n{\"text\": \"b\"}\n");
-  int seen = 0;
-  const Status status = for_each_json_line(path_, "text", [&](std::string_view) -> Status {
-    ++seen;
-    return invalid("enough");
-  });
-  EXPECT_EQ(seen, 1);
-  EXPECT_EQ(status.error().message, "enough");
+TEST_F(JsonLinesTest, ALineIsReadWhenItIsAskedFor) {
+  const std::string first = "\n{\"text\": \"a\"}\n";
+  put(first + "no JSON\n");
+  Result<JsonLineReader> lines = JsonLineReader::open(path_, "text");
+  ASSERT_TRUE(lines.ok());
+  EXPECT_EQ(lines->bytes_read(), 0U);
+  std::string text;
+  EXPECT_TRUE(lines->next(text).value());
+  EXPECT_EQ(text, "a");
+  EXPECT_EQ(lines->bytes_read(), first.size());
+  EXPECT_FALSE(lines->next(text).ok());
 }
 
 TEST_F(JsonLinesTest, AShardHasADocumentForEachLine) {
@@ -83,8 +91,9 @@ TEST_F(JsonLinesTest, AShardHasADocumentForEachLine) {
   const Tokenize bytes = [](std::string_view text) -> Result<std::vector<int32_t>> {
     return tokenize_bytes(text);
   };
+  SerialParallel serial;
   const Result<ShardSummary> summary = write_shard_from_text(
-      {folder_}, {}, bytes, {kByteVocabSize, kByteEndOfDocument}, folder_ + "/shard.tokens");
+      {folder_}, {}, bytes, {kByteVocabSize, kByteEndOfDocument}, folder_ + "/shard.tokens", serial);
   ASSERT_TRUE(summary.ok()) << summary.error().message;
   const Result<TokenFile> shard = TokenFile::open(folder_ + "/shard.tokens");
   ASSERT_TRUE(shard.ok());

@@ -26,6 +26,7 @@ class PackedFileTest : public ::testing::Test {
   std::string prefix() const { return (folder_ / "part").string(); }
   std::string path(int64_t file) const { return packed_file_name(prefix(), file); }
   fs::path folder_;
+  ThreadPool threads_{3};
 };
 
 TEST_F(PackedFileTest, DocumentsGoOnInTheNextFileAndTheLastOneIsFilled) {
@@ -49,7 +50,7 @@ TEST_F(PackedFileTest, DocumentsGoOnInTheNextFileAndTheLastOneIsFilled) {
     EXPECT_EQ(writer->documents(), 30);
     EXPECT_EQ(writer->tokens(), static_cast<int64_t>(expected.size()));
     std::vector<int32_t> got;
-    const auto files = open_token_files(prefix() + "_*.bin", vocab_size, 2);
+    const auto files = open_token_files(prefix() + "_*.bin", vocab_size, 2, threads_);
     ASSERT_TRUE(files.ok()) << files.error().message;
     EXPECT_EQ(static_cast<int64_t>(files->size()), writer->files());
     for (const TokenFile& file : *files) {
@@ -71,7 +72,7 @@ TEST_F(PackedFileTest, RowsWithinFilesShareNoTokenAndLeaveTheirEnds) {
   ASSERT_TRUE(writer->add_document(document).ok());
   ASSERT_TRUE(writer->finish().ok());
   auto stream = std::make_shared<TokenStream>(
-      TokenStream::create(open_token_files(prefix() + "_*.bin", 1000, 999).value()).value());
+      TokenStream::create(open_token_files(prefix() + "_*.bin", 1000, 999, threads_).value()).value());
   const auto rows = PackedRows::create_in_files(stream, 4);
   ASSERT_TRUE(rows.ok());
   EXPECT_EQ(rows->rows(), 6);
@@ -81,6 +82,18 @@ TEST_F(PackedFileTest, RowsWithinFilesShareNoTokenAndLeaveTheirEnds) {
   EXPECT_EQ(rows->row(5), (std::vector<int32_t>{24, 25, 26, 27}));
   EXPECT_EQ(PackedRows::create_in_files(stream, 11).error().message,
             "none of the token files holds a row of 11 tokens");
+}
+
+TEST_F(PackedFileTest, OfDamagedFilesTheFirstIsNamed) {
+  auto writer = PackedFileWriter::create(prefix(), {1000, 999, 10});
+  ASSERT_TRUE(writer->add_document(std::vector<int32_t>(79, 5)).ok());
+  ASSERT_TRUE(writer->finish().ok());
+  for (const int64_t damaged : {6, 3, 7}) fs::resize_file(path(damaged), 43);
+  const auto files = open_token_files(prefix() + "_*.bin", 1000, 999, threads_);
+  ASSERT_FALSE(files.ok());
+  EXPECT_EQ(files.error().message, path(3) + ": 10 ids of 2 bytes do not make a file of 43 bytes");
+  fs::remove(path(0));
+  EXPECT_EQ(open_token_files(prefix() + "_*.bin", 1000, 999, threads_).error().kind, ErrorKind::kNotFound);
 }
 
 std::vector<std::string> names_in(const fs::path& folder) {

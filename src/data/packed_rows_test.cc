@@ -109,7 +109,9 @@ class ReferenceRows : public PackedRowsTest {
     const auto bytes = [](std::string_view text) -> Result<std::vector<int32_t>> {
       return tokenize_bytes(text);
     };
-    const auto summary = write_shard_from_text(files, {}, bytes, {kByteVocabSize, kByteEndOfDocument}, path_);
+    SerialParallel serial;
+    const auto summary =
+        write_shard_from_text(files, {}, bytes, {kByteVocabSize, kByteEndOfDocument}, path_, serial);
     ASSERT_TRUE(summary.ok()) << summary.error().message;
     EXPECT_EQ(summary->documents, static_cast<int64_t>(files.size()));
     std::vector<TokenFile> opened;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 
 #include "base/check.h"
 #include "base/extents.h"
@@ -39,6 +40,38 @@ std::optional<size_t> first_beyond(std::span<const uint8_t> bytes, int64_t vocab
   }
   return std::nullopt;
 }
+
+// The files of llm.c: 256 numbers of 32 bits, the first of them these three, then ids.
+namespace llmc {
+constexpr size_t kHeaderBytes = 1024, kMagicAt = 0, kVersionAt = 4, kTokensAt = 8;
+struct Kind {
+  uint32_t magic, version;
+  TokenWidth width;
+};
+constexpr Kind kKinds[] = {{20240520, 1, TokenWidth::kU16}, {20240801, 7, TokenWidth::kU32}};
+
+// What a file says it is; null if it does not.
+const Kind* kind_of(std::span<const uint8_t> bytes) {
+  if (bytes.size() < kHeaderBytes) return nullptr;
+  const auto magic = layout::load<uint32_t>(bytes, kMagicAt);
+  const auto* found = std::ranges::find(kKinds, magic, &Kind::magic);
+  return found == std::end(kKinds) ? nullptr : found;
+}
+
+// Number of ids.
+Result<int64_t> read_header(std::span<const uint8_t> bytes, const Kind& kind) {
+  const auto version = layout::load<uint32_t>(bytes, kVersionAt);
+  if (version != kind.version) {
+    return not_supported("llm.c token file of version " + std::to_string(version) + ", expected " +
+                         std::to_string(kind.version));
+  }
+  const auto tokens = layout::load<uint32_t>(bytes, kTokensAt);
+  const auto width = static_cast<uint64_t>(kind.width);
+  if (tokens * width == bytes.size() - kHeaderBytes) return int64_t{tokens};
+  return invalid(std::to_string(tokens) + " ids of " + std::to_string(width) +
+                 " bytes do not make a file of " + std::to_string(bytes.size()) + " bytes");
+}
+}  // namespace llmc
 
 }  // namespace
 
@@ -257,12 +290,26 @@ Result<TokenFile> TokenFile::open_packed(const std::string& path, int64_t vocab_
 Result<TokenFile> TokenFile::open_any(const std::string& path, int64_t vocab_size,
                                       std::optional<int32_t> end_of_document) {
   if (path.ends_with(".tokens")) return open(path);
-  FATHOM_ASSIGN(const MappedFile mapping, MappedFile::open(path));
+  FATHOM_ASSIGN(MappedFile mapping, MappedFile::open(path));
   const auto bytes = mapping.bytes();
   const auto& magic = packed_layout::kMagic;
-  const bool packed = bytes.size() >= magic.size() && std::equal(magic.begin(), magic.end(), bytes.begin());
-  return packed ? open_packed(path, vocab_size, end_of_document)
-                : open_raw(path, width_for(vocab_size), vocab_size, end_of_document);
+  if (bytes.size() >= magic.size() && std::equal(magic.begin(), magic.end(), bytes.begin()))
+    return open_packed(path, vocab_size, end_of_document);
+  const llmc::Kind* kind = llmc::kind_of(bytes);
+  if (kind == nullptr) return open_raw(path, width_for(vocab_size), vocab_size, end_of_document);
+  TokenFile file;
+  file.path_ = path;
+  file.bytes_ = bytes;
+  file.mapping_ = std::move(mapping);
+  file.width_ = kind->width;
+  file.vocab_size_ = vocab_size;
+  file.end_of_document_ = end_of_document;
+  file.ids_offset_ = llmc::kHeaderBytes;
+  const Result<int64_t> tokens = llmc::read_header(bytes, *kind);
+  if (!tokens.ok()) return at(path, tokens.error());
+  file.tokens_ = *tokens;
+  if (Status status = file.read_bare_ids(); !status.ok()) return at(path, std::move(status).error());
+  return file;
 }
 
 std::span<const uint64_t> TokenFile::document_starts() const {

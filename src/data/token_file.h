@@ -42,8 +42,9 @@ class TokenFile {
   static Result<TokenFile> parse_packed(std::span<const uint8_t> bytes, int64_t vocab_size,
                                         std::optional<int32_t> end_of_document);
 
-  // By what the path ends with and the file begins with: a shard (.tokens), else packed or headerless ids as
-  // narrow as the vocabulary allows. `vocab_size` and `end_of_document` are for the latter two.
+  // By what the path ends with and the file begins with: a shard (.tokens), else packed, of llm.c, or
+  // headerless ids as narrow as the vocabulary allows. `vocab_size` and `end_of_document` are for the latter
+  // three.
   static Result<TokenFile> open_any(const std::string& path, int64_t vocab_size,
                                     std::optional<int32_t> end_of_document);
 

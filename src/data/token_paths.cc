@@ -22,7 +22,7 @@ std::string packed_file_name(const std::string& name, int64_t number) {
 }
 
 Result<std::vector<TokenFile>> open_token_files(const std::string& path, int64_t vocab_size,
-                                                std::optional<int32_t> end_of_document) {
+                                                std::optional<int32_t> end_of_document, Parallel& threads) {
   std::vector<TokenFile> files;
   if (!path.ends_with(kAllOfPacking)) {
     FATHOM_ASSIGN(TokenFile file, TokenFile::open_any(path, vocab_size, end_of_document));
@@ -31,11 +31,20 @@ Result<std::vector<TokenFile>> open_token_files(const std::string& path, int64_t
   }
   const std::string name = path.substr(0, path.size() - kAllOfPacking.size());
   std::error_code ignored;
-  for (int64_t number = 0; number == 0 || std::filesystem::exists(packed_file_name(name, number), ignored);
-       ++number) {
-    FATHOM_ASSIGN(TokenFile file,
-                  TokenFile::open_packed(packed_file_name(name, number), vocab_size, end_of_document));
-    files.push_back(std::move(file));
+  int64_t count = 1;
+  while (std::filesystem::exists(packed_file_name(name, count), ignored)) ++count;
+  std::vector<Result<TokenFile>> opened;
+  opened.reserve(static_cast<size_t>(count));
+  for (int64_t number = 0; number < count; ++number) opened.emplace_back(TokenFile());
+  threads.run(count, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t number = begin; number < end; ++number) {
+      opened[static_cast<size_t>(number)] =
+          TokenFile::open_packed(packed_file_name(name, number), vocab_size, end_of_document);
+    }
+  });
+  for (Result<TokenFile>& file : opened) {
+    if (!file.ok()) return std::move(file).error();
+    files.push_back(std::move(file).value());
   }
   return files;
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/result.h"
 #include "data/token_file.h"
 
@@ -18,9 +19,9 @@ bool is_token_path(const std::string& path);
 std::string packed_file_name(const std::string& name, int64_t number);
 
 // Opens what a token path names: a shard, a packed or headerless file, or, for "<name>_*.bin", all files of a
-// packing, from number 0 to the first that is not there. Vocabulary and end of document are those of files
-// that do not say them.
+// packing, from number 0 to the first that is not there, which are checked on all threads. Vocabulary and end
+// of document are those of files that do not say them.
 Result<std::vector<TokenFile>> open_token_files(const std::string& path, int64_t vocab_size,
-                                                std::optional<int32_t> end_of_document);
+                                                std::optional<int32_t> end_of_document, Parallel& threads);
 
 }  // namespace fathom

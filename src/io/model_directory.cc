@@ -1,6 +1,5 @@
 #include "io/model_directory.h"
 
-#include <array>
 #include <filesystem>
 
 #include "base/file.h"
@@ -14,19 +13,17 @@ namespace {
 constexpr JsonLimits kConfigLimits = {
     .max_bytes = uint64_t{16} << 20, .max_depth = 32, .max_values = 1'000'000};
 
-constexpr std::array kTokenizerFiles = {"added_tokens.json", "chat_template.jinja",     "chat_template.json",
-                                        "merges.txt",        "special_tokens_map.json", "tokenizer.json",
-                                        "tokenizer.model",   "tokenizer_config.json",   "vocab.json"};
-
 Result<nlohmann::json> read_object(const std::string& path) {
   FATHOM_ASSIGN(nlohmann::json value, read_json_file(path, kConfigLimits));
   if (!value.is_object()) return invalid(path + ": is " + kind_of(value) + ", expected an object");
   return value;
 }
 
+// Those of one id or a list; -1 is none.
 Result<std::vector<int32_t>> ids_from(const nlohmann::json& value, const std::string& where) {
   std::vector<int32_t> ids;
   for (const auto& id : value.is_array() ? value : nlohmann::json::array({value})) {
+    if (id == -1) continue;
     if (!id.is_number_unsigned() || id.get<uint64_t>() > INT32_MAX) {
       return invalid(where + ": eos_token_id holds " + kind_of(id) + ", expected a token id");
     }
@@ -72,7 +69,9 @@ Result<std::vector<int32_t>> ModelDirectory::end_of_text_ids() const {
        {Source{generation_config_, "generation_config.json"}, Source{config_, "config.json"}}) {
     if (!source.object.is_object()) continue;
     const auto found = source.object.find("eos_token_id");
-    if (found != source.object.end() && !found->is_null()) return ids_from(*found, file(source.name));
+    if (found == source.object.end() || found->is_null()) continue;
+    FATHOM_ASSIGN(std::vector<int32_t> ids, ids_from(*found, file(source.name)));
+    if (!ids.empty()) return ids;
   }
   return std::vector<int32_t>{};
 }

@@ -2,6 +2,7 @@
 // tokenisation. This only finds and parses the files; what config.json means is for the plan to say.
 #pragma once
 
+#include <array>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -11,6 +12,12 @@
 #include "io/weight_files.h"
 
 namespace fathom {
+
+// Files of a tokenizer and of its chat template, which go along with a model as they are.
+inline constexpr std::array kTokenizerFiles = {
+    "added_tokens.json", "chat_template.jinja",     "chat_template.json",
+    "merges.txt",        "special_tokens_map.json", "tokenizer.json",
+    "tokenizer.model",   "tokenizer_config.json",   "vocab.json"};
 
 class ModelDirectory {
  public:
@@ -27,7 +34,8 @@ class ModelDirectory {
   bool has(const std::string& name) const;
 
   Result<WeightFiles> open_weights() const { return WeightFiles::open(path_); }
-  // Ids that end a generation: generation_config.json before config.json, a number or a list; may be empty.
+  // Ids that end a generation: generation_config.json before config.json, a number or a list, of which -1 and
+  // null say nothing; may be empty.
   Result<std::vector<int32_t>> end_of_text_ids() const;
 
  private:

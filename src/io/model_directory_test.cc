@@ -57,11 +57,20 @@ TEST_F(ModelDirectoryTest, EndOfTextComesFromTheConfigWhenGenerationSaysNothing)
   EXPECT_EQ(*ModelDirectory::open(path_)->end_of_text_ids(), (std::vector<int32_t>{7}));
   put("generation_config.json", R"({"eos_token_id": null})");
   EXPECT_EQ(*ModelDirectory::open(path_)->end_of_text_ids(), (std::vector<int32_t>{7}));
+  for (const char* none : {"-1", "[-1]", "[]"}) {
+    put("generation_config.json", "{\"eos_token_id\": " + std::string(none) + "}");
+    EXPECT_EQ(*ModelDirectory::open(path_)->end_of_text_ids(), (std::vector<int32_t>{7})) << none;
+  }
+  put("config.json", R"({"eos_token_id": -1})");
+  EXPECT_TRUE(ModelDirectory::open(path_)->end_of_text_ids()->empty());
   put("config.json", "{}");
   EXPECT_TRUE(ModelDirectory::open(path_)->end_of_text_ids()->empty());
   put("config.json", R"({"eos_token_id": [1, "x"]})");
   EXPECT_EQ(ModelDirectory::open(path_)->end_of_text_ids().error().message,
             path_ + "/config.json: eos_token_id holds a string, expected a token id");
+  put("config.json", R"({"eos_token_id": -2})");
+  EXPECT_EQ(ModelDirectory::open(path_).value().end_of_text_ids().error().message,
+            path_ + "/config.json: eos_token_id holds a negative integer, expected a token id");
 }
 
 TEST_F(ModelDirectoryTest, BrokenDirectoriesNameTheFile) {

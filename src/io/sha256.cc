@@ -2,11 +2,19 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
+
+#include "base/isa.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
 
 namespace fathom {
 
 namespace {
+
+using State = std::array<uint32_t, 8>;
 
 // Fractional parts of the cube roots of the first 64 primes (FIPS 180-4, section 4.2.2).
 constexpr std::array<uint32_t, 64> kRound = {
@@ -23,9 +31,7 @@ uint32_t big_endian(const uint8_t* p) {
   return uint32_t{p[0]} << 24 | uint32_t{p[1]} << 16 | uint32_t{p[2]} << 8 | uint32_t{p[3]};
 }
 
-}  // namespace
-
-void Sha256::compress(const uint8_t* block) {
+void compress_block(State& state, const uint8_t* block) {
   std::array<uint32_t, 64> w;
   for (size_t i = 0; i < 16; ++i) w[i] = big_endian(block + 4 * i);
   for (size_t i = 16; i < 64; ++i) {
@@ -33,7 +39,7 @@ void Sha256::compress(const uint8_t* block) {
     w[i] = w[i - 16] + (std::rotr(a, 7) ^ std::rotr(a, 18) ^ a >> 3) + w[i - 7] +
            (std::rotr(b, 17) ^ std::rotr(b, 19) ^ b >> 10);
   }
-  auto [a, b, c, d, e, f, g, h] = state_;
+  auto [a, b, c, d, e, f, g, h] = state;
   for (size_t i = 0; i < 64; ++i) {
     const uint32_t t1 =
         h + (std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25)) + ((e & f) ^ (~e & g)) + kRound[i] + w[i];
@@ -48,9 +54,71 @@ void Sha256::compress(const uint8_t* block) {
     b = a;
     a = t1 + t2;
   }
-  const std::array<uint32_t, 8> mixed = {a, b, c, d, e, f, g, h};
-  for (size_t i = 0; i < 8; ++i) state_[i] += mixed[i];
+  const State mixed = {a, b, c, d, e, f, g, h};
+  for (size_t i = 0; i < 8; ++i) state[i] += mixed[i];
 }
+
+void compress_portable(State& state, const uint8_t* blocks, size_t count) {
+  for (; count > 0; --count, blocks += 64) compress_block(state, blocks);
+}
+
+#if defined(__x86_64__)
+// Whether the processor has instructions for this hash. Several with AVX2 have not, so that no level of
+// base/isa.h says it.
+bool has_sha_instructions() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0 || (ecx & bit_SSSE3) == 0 || (ecx & bit_SSE4_1) == 0)
+    return false;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx & bit_SHA) != 0;
+}
+
+// The instructions hold a..h as (a b e f) and (c d g h), first letters in the high lanes.
+__attribute__((target("sha,ssse3,sse4.1"))) void compress_sha(State& state, const uint8_t* blocks,
+                                                              size_t count) {
+  auto* words = reinterpret_cast<__m128i*>(state.data());
+  const __m128i big_endian_words = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+  const __m128i cdab = _mm_shuffle_epi32(_mm_loadu_si128(words), 0xB1);
+  const __m128i efgh = _mm_shuffle_epi32(_mm_loadu_si128(words + 1), 0x1B);
+  __m128i abef = _mm_alignr_epi8(cdab, efgh, 8);
+  __m128i cdgh = _mm_blend_epi16(efgh, cdab, 0xF0);
+  for (; count > 0; --count, blocks += 64) {
+    const __m128i abef_before = abef, cdgh_before = cdgh;
+    const auto* block = reinterpret_cast<const __m128i*>(blocks);
+    // The schedule's words of four rounds, and of the twelve after them.
+    __m128i w0 = _mm_shuffle_epi8(_mm_loadu_si128(block), big_endian_words);
+    __m128i w1 = _mm_shuffle_epi8(_mm_loadu_si128(block + 1), big_endian_words);
+    __m128i w2 = _mm_shuffle_epi8(_mm_loadu_si128(block + 2), big_endian_words);
+    __m128i w3 = _mm_shuffle_epi8(_mm_loadu_si128(block + 3), big_endian_words);
+    for (size_t round = 0; round < 64; round += 4) {
+      const auto* constants = reinterpret_cast<const __m128i*>(kRound.data() + round);
+      const __m128i sum = _mm_add_epi32(w0, _mm_loadu_si128(constants));
+      cdgh = _mm_sha256rnds2_epu32(cdgh, abef, sum);
+      abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(sum, 0x0E));
+      const __m128i mixed = _mm_add_epi32(_mm_sha256msg1_epu32(w0, w1), _mm_alignr_epi8(w3, w2, 4));
+      w0 = w1;
+      w1 = w2;
+      w2 = w3;
+      w3 = _mm_sha256msg2_epu32(mixed, w3);
+    }
+    abef = _mm_add_epi32(abef, abef_before);
+    cdgh = _mm_add_epi32(cdgh, cdgh_before);
+  }
+  const __m128i feba = _mm_shuffle_epi32(abef, 0x1B), dchg = _mm_shuffle_epi32(cdgh, 0xB1);
+  _mm_storeu_si128(words, _mm_blend_epi16(feba, dchg, 0xF0));
+  _mm_storeu_si128(words + 1, _mm_alignr_epi8(dchg, feba, 8));
+}
+#endif
+
+// The level "portable" means it for hashes, too.
+void compress(State& state, const uint8_t* blocks, size_t count) {
+#if defined(__x86_64__)
+  static const bool has_instructions = has_sha_instructions();
+  if (has_instructions && isa_level() != IsaLevel::kPortable) return compress_sha(state, blocks, count);
+#endif
+  compress_portable(state, blocks, count);
+}
+
+}  // namespace
 
 void Sha256::update(std::span<const uint8_t> bytes) {
   size_t held = length_ % 64;
@@ -61,9 +129,10 @@ void Sha256::update(std::span<const uint8_t> bytes) {
     bytes = bytes.subspan(take);
     held += take;
     if (held < 64) return;
-    compress(pending_.data());
+    compress(state_, pending_.data(), 1);
   }
-  for (; bytes.size() >= 64; bytes = bytes.subspan(64)) compress(bytes.data());
+  compress(state_, bytes.data(), bytes.size() / 64);
+  bytes = bytes.last(bytes.size() % 64);
   std::copy(bytes.begin(), bytes.end(), pending_.begin());
 }
 

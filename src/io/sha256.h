@@ -1,4 +1,5 @@
-// SHA-256 (FIPS 180-4), for the identity of data files. Not used where an attacker gains from timing.
+// SHA-256 (FIPS 180-4), for the identity of data files: with the processor's instructions for it where there
+// are any. Not used where an attacker gains from timing.
 #pragma once
 
 #include <array>
@@ -17,8 +18,6 @@ class Sha256 {
   Sha256Digest finish();
 
  private:
-  void compress(const uint8_t* block);
-
   std::array<uint32_t, 8> state_ = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                     0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
   std::array<uint8_t, 64> pending_{};

@@ -98,9 +98,8 @@ ModelSpec mor_table_spec(const nlohmann::json& row) {
 }
 
 TEST(CountParameters, EqualsEveryRowOfTheRecursionTable) {
-  if (shared_folder().empty()) GTEST_SKIP() << "needs FATHOM_SHARED/fixtures: parameter_counts.json";
   const nlohmann::json table =
-      read_json(shared_folder() + "/fixtures/mixture-of-recursions/tables/parameter_counts.json");
+      read_json(table_file("mixture-of-recursions", "tables", "parameter_counts.json"));
   int compared = 0;
   for (const nlohmann::json& row : table["rows"]) {
     const Result<ModelPlan> plan = build_plan(mor_table_spec(row));
@@ -124,9 +123,8 @@ TEST(CountParameters, EqualsEveryRowOfTheRecursionTable) {
 }
 
 TEST(CountParameters, EqualsEveryRowOfTheHybridTable) {
-  if (shared_folder().empty()) GTEST_SKIP() << "needs FATHOM_SHARED/fixtures: parameter_counts.json";
   const nlohmann::json table =
-      read_json(shared_folder() + "/fixtures/decoder-hybrid-decoder/tables/parameter_counts.json");
+      read_json(table_file("decoder-hybrid-decoder", "tables_study", "parameter_counts.json"));
   int compared = 0, unsupported = 0;
   for (const nlohmann::json& row : table["rows"]) {
     const std::string name = row["name"];
@@ -185,9 +183,7 @@ TEST(PaperFlops, GivesThePublishedStepCounts) {
 }
 
 TEST(PaperFlops, EqualsEveryRowOfTheTable) {
-  if (shared_folder().empty()) GTEST_SKIP() << "needs FATHOM_SHARED/fixtures: flops.json";
-  const nlohmann::json table =
-      read_json(shared_folder() + "/fixtures/mixture-of-recursions/tables/flops.json");
+  const nlohmann::json table = read_json(table_file("mixture-of-recursions", "tables", "flops.json"));
   int compared = 0;
   for (const nlohmann::json& row : table["derived"]) {
     const std::string model = row["model"];

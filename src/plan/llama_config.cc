@@ -1,18 +1,59 @@
+#include <algorithm>
+
 #include "plan/config_dialects.h"
 #include "plan/field_reader.h"
+#include "plan/rotary_keys.h"
 
 namespace fathom {
 
 namespace {
 
-// The newer spelling of the rotary embedding: {"rope_type": "default", "rope_theta": 10000.0}.
-Status read_rope_parameters(const nlohmann::json& object, double& theta) {
-  if (object.is_null()) return {};
-  if (!object.is_object()) return invalid("rope_parameters: expected an object");
-  FieldReader reader(object, "rope_parameters.");
-  FATHOM_TRY(reader.only("rope_type", "default"));
+// The rotary embedding: {"rope_type": "default", "rope_theta": 10000.0}.
+Status read_rotary(const nlohmann::json& object, const std::string& prefix, double& theta) {
+  FieldReader reader(object, prefix);
+  for (const char* kind : {"rope_type", "type"}) FATHOM_TRY(reader.only(kind, "default"));
+  FATHOM_TRY(reader.only("partial_rotary_factor", 1.0));
+  return reader.number("rope_theta", theta);
+}
+
+// `rope_scaling` is the older key, null where nothing is scaled; `rope_parameters` is the newer one.
+Status read_rotary_keys(FieldReader& reader, double& theta) {
   FATHOM_TRY(reader.number("rope_theta", theta));
-  return reader.finish();
+  const nlohmann::json& scaling = reader.raw("rope_scaling");
+  if (!scales_nothing(scaling)) return reader.only("rope_scaling", nullptr);
+  if (!scaling.is_null()) FATHOM_TRY(read_rotary(scaling, "rope_scaling.", theta));
+  const nlohmann::json& parameters = reader.raw("rope_parameters");
+  if (parameters.is_null()) return {};
+  if (!parameters.is_object()) return invalid("rope_parameters: expected an object");
+  return read_rotary(parameters, "rope_parameters.", theta);
+}
+
+// A window is none where it is not used or no sequence is longer.
+Status check_window(FieldReader& reader, int64_t longest) {
+  const nlohmann::json& window = reader.raw("sliding_window");
+  const bool wide = window.is_number_integer() && window.get<int64_t>() >= longest;
+  if (wide || reader.raw("use_sliding_window") == false) return {};
+  return reader.only("sliding_window", nullptr);
+}
+
+Status check_layer_types(FieldReader& reader) {
+  const nlohmann::json& types = reader.raw("layer_types");
+  const auto is_full = [](const nlohmann::json& type) { return type == "full_attention"; };
+  if (types.is_array() && std::all_of(types.begin(), types.end(), is_full)) return {};
+  return reader.only("layer_types", nullptr);
+}
+
+// Keys that would make another model of this one. Whatever else a configuration holds says how the model was
+// trained, stored or wrapped, or is not known, and is passed over.
+Status check_fixed(FieldReader& reader, const ModelSpec& spec) {
+  FATHOM_TRY(reader.only("rope_interleaved", false));
+  FATHOM_TRY(reader.only("partial_rotary_factor", 1.0));
+  FATHOM_TRY(reader.only("hidden_act", "silu"));
+  FATHOM_TRY(reader.only("mlp_bias", false));
+  FATHOM_TRY(reader.only("is_encoder_decoder", false));
+  FATHOM_TRY(reader.only("quantization_config", nullptr));
+  FATHOM_TRY(check_window(reader, spec.max_position_embeddings));
+  return check_layer_types(reader);
 }
 
 // What the published recursive models leave in their configuration when recursions share keys and values: the
@@ -53,21 +94,11 @@ Result<ModelSpec> read_llama_config(const nlohmann::json& object) {
   FATHOM_TRY(reader.boolean("tie_word_embeddings", spec.tie_word_embeddings));
   FATHOM_TRY(reader.number("initializer_range", spec.initializer_range));
   double theta = 10000;
-  FATHOM_TRY(reader.number("rope_theta", theta));
-  FATHOM_TRY(read_rope_parameters(reader.raw("rope_parameters"), theta));
+  FATHOM_TRY(read_rotary_keys(reader, theta));
   spec.rope_theta = theta;
   FATHOM_TRY(reader.boolean("attention_bias", spec.attention_bias));
-  FATHOM_TRY(reader.only("rope_scaling", nullptr));
-  FATHOM_TRY(reader.only("rope_interleaved", false));
-  FATHOM_TRY(reader.only("hidden_act", "silu"));
-  FATHOM_TRY(reader.only("mlp_bias", false));
-  FATHOM_TRY(reader.only("attention_dropout", 0.0));
-  FATHOM_TRY(reader.only("pretraining_tp", 1));
+  FATHOM_TRY(check_fixed(reader, spec));
   if (!reader.raw("kv_sharing").is_null()) FATHOM_TRY(read_kv_sharing(reader.raw("kv_sharing"), spec));
-  reader.ignore({"model_type", "architectures", "_name_or_path", "transformers_version", "torch_dtype",
-                 "dtype", "use_cache", "bos_token_id", "eos_token_id", "pad_token_id", "is_llama_config",
-                 "_attn_implementation_autoset", "transformers.js_config"});
-  FATHOM_TRY(reader.finish());
   return spec;
 }
 

@@ -1,6 +1,7 @@
 #include "base/extents.h"
 #include "plan/config_dialects.h"
 #include "plan/field_reader.h"
+#include "plan/rotary_keys.h"
 
 namespace fathom {
 
@@ -31,6 +32,9 @@ Status read_window(const nlohmann::json& value, ModelSpec& spec) {
   return {};
 }
 
+// Keys that would make another model of this one. Whatever else a configuration holds says how the model was
+// trained, stored or wrapped, speaks of positions, which this one does not encode, or is not known, and is
+// passed over.
 Status check_fixed(FieldReader& reader) {
   FATHOM_TRY(reader.only("hidden_act", "silu"));
   FATHOM_TRY(reader.only("mb_per_layer", 2));
@@ -38,10 +42,9 @@ Status check_fixed(FieldReader& reader) {
   FATHOM_TRY(reader.only("mamba_proj_bias", false));
   FATHOM_TRY(reader.only("mlp_bias", false));
   FATHOM_TRY(reader.only("lm_head_bias", false));
-  FATHOM_TRY(reader.only("rope_scaling", nullptr));
-  for (const char* key : {"attention_dropout", "resid_pdrop", "embd_pdrop"})
-    FATHOM_TRY(reader.only(key, 0.0));
-  return {};
+  if (!scales_nothing(reader.raw("rope_scaling"))) FATHOM_TRY(reader.only("rope_scaling", nullptr));
+  FATHOM_TRY(reader.only("is_encoder_decoder", false));
+  return reader.only("quantization_config", nullptr);
 }
 
 }  // namespace
@@ -75,11 +78,6 @@ Result<ModelSpec> read_phi4flash_config(const nlohmann::json& object) {
   if (!types.is_null() && (!types.is_array() || static_cast<int64_t>(types.size()) != spec.num_hidden_layers))
     return invalid("layer_types: expected a list of " + std::to_string(spec.num_hidden_layers) + " entries");
   FATHOM_TRY(check_fixed(reader));
-  // The model has no positional encoding; stop tokens come with the tokenizer.
-  reader.ignore({"model_type", "architectures", "auto_map", "_name_or_path", "transformers_version",
-                 "torch_dtype", "dtype", "use_cache", "rope_theta", "bos_token_id", "eos_token_id",
-                 "pad_token_id"});
-  FATHOM_TRY(reader.finish());
   return spec;
 }
 

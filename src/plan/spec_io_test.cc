@@ -124,6 +124,58 @@ TEST(SpecIo, ReadsAHuggingFaceLlama) {
   EXPECT_EQ(count_parameters(*build_plan(*spec)).unique, 134515008);
 }
 
+// Keys of the hub that do not change the function, known or not.
+TEST(SpecIo, PassesOverWhatChangesNothingInAPublishedConfiguration) {
+  const std::string llama = write_config_json(tiny());
+  const std::string phi = R"({"model_type": "phi4flash", "vocab_size": 97, "hidden_size": 32,
+    "intermediate_size": 64, "num_hidden_layers": 8, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "max_position_embeddings": 64, "sliding_window": 5})";
+  const char* fields[] = {R"("unsloth_version": "2025.3")",
+                          R"("is_encoder_decoder": false)",
+                          R"("quantization_config": null)",
+                          R"("auto_map": {"AutoConfig": "a.B"})",
+                          R"("tokenizer_class": "T")",
+                          R"("_flash_attn_2_enabled": true)",
+                          R"("attention_dropout": 0.1)",
+                          R"("pretraining_tp": 2)",
+                          R"("rope_scaling": {"rope_type": "default"})",
+                          R"("rope_scaling": {"type": "default"})",
+                          R"("resid_pdrop": 0.1)"};
+  for (const std::string& good : {llama, phi}) {
+    const ModelSpec expected = *parse_config_json(good, "c.json");
+    for (const char* field : fields) {
+      nlohmann::json config = nlohmann::json::parse(good);
+      config.update(nlohmann::json::parse("{" + std::string(field) + "}"));
+      const Result<ModelSpec> spec = parse_config_json(config.dump(), "c.json");
+      ASSERT_TRUE(spec.ok()) << field << ": " << spec.error().message;
+      EXPECT_TRUE(*spec == expected) << field;
+    }
+  }
+  // Those of a Llama alone.
+  for (const char* field :
+       {R"("rope_parameters": {"rope_type": "default", "partial_rotary_factor": 1.0, "other": 3})",
+        R"("partial_rotary_factor": 1)", R"("sliding_window": null)", R"("sliding_window": 1000000)",
+        R"("sliding_window": 4, "use_sliding_window": false)", R"("layer_types": ["full_attention"])"}) {
+    nlohmann::json config = nlohmann::json::parse(llama);
+    config.update(nlohmann::json::parse("{" + std::string(field) + "}"));
+    const Result<ModelSpec> spec = parse_config_json(config.dump(), "c.json");
+    ASSERT_TRUE(spec.ok()) << field << ": " << spec.error().message;
+    EXPECT_TRUE(*spec == *parse_config_json(llama, "c.json")) << field;
+  }
+}
+
+TEST(SpecIo, TheBaseOfPositionsIsReadUnderEveryKey) {
+  nlohmann::json config = nlohmann::json::parse(write_config_json(tiny()));
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    nlohmann::json changed = config;
+    changed.erase("rope_theta");
+    changed[key] = {{"rope_type", "default"}, {"rope_theta", 500000.0}};
+    const Result<ModelSpec> spec = parse_config_json(changed.dump(), "c.json");
+    ASSERT_TRUE(spec.ok()) << spec.error().message;
+    EXPECT_EQ(spec->rope_theta, 500000.0) << key;
+  }
+}
+
 TEST(SpecIo, AllThatAPublishedConfigurationSaysOfARecursionIsItsSharedKeys) {
   const std::string head = R"({"model_type": "llama", "vocab_size": 97, "hidden_size": 32,
     "intermediate_size": 64, "num_hidden_layers": 8, "num_attention_heads": 4, "kv_sharing": )";

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
 
 #include "base/file.h"
@@ -52,13 +53,22 @@ inline ModelSpec hybrid(std::string architecture, int64_t num_layers) {
   return spec;
 }
 
-// The folder of shared reference files, or empty where there is none.
+// The folder of shared reference files, or empty where there is none. One that is named must be there.
 inline std::string shared_folder() {
-  const char* named = std::getenv("FATHOM_SHARED");
-  const std::filesystem::path folder = named != nullptr
-                                           ? std::filesystem::path(named)
-                                           : std::filesystem::path(FATHOM_SOURCE_DIR) / "../shared";
-  return std::filesystem::is_directory(folder / "fixtures") ? folder.string() : std::string();
+  const char* variable = std::getenv("FATHOM_SHARED");
+  const std::string named = variable != nullptr ? variable : "";
+  const std::filesystem::path folder =
+      named.empty() ? std::filesystem::path(FATHOM_SOURCE_DIR) / "../shared" : std::filesystem::path(named);
+  if (std::filesystem::is_directory(folder / "fixtures")) return folder.string();
+  if (!named.empty()) throw std::runtime_error("FATHOM_SHARED: " + named + " has no folder fixtures");
+  return {};
+}
+
+// A table of a family's numbers: the shared one, or its copy in the folder `copies` of tests/fixtures.
+inline std::string table_file(const std::string& family, const std::string& copies, const std::string& name) {
+  const std::string shared = shared_folder();
+  return shared.empty() ? std::string(FATHOM_SOURCE_DIR) + "/tests/fixtures/" + copies + "/" + name
+                        : shared + "/fixtures/" + family + "/tables/" + name;
 }
 
 inline nlohmann::json read_json(const std::string& path) {

@@ -119,11 +119,15 @@ TrainedBpe BpeTrainer::train() {
     id_of_byte[byte] = static_cast<int32_t>(out.tokens.size());
     out.tokens.emplace_back(1, static_cast<char>(byte));
   }
+  // Each word leaves the map as it joins the list: there are many, and both would hold them all.
   std::vector<PairCounts::Word> words;
-  for (const auto& [word, count] : words_) {
+  words.reserve(words_.size());
+  while (!words_.empty()) {
+    const auto word = words_.extract(words_.begin());
     PairCounts::Word& added = words.emplace_back();
-    added.count = count;
-    for (char byte : word) added.ids.push_back(id_of_byte[static_cast<uint8_t>(byte)]);
+    added.count = word.mapped();
+    added.ids.reserve(word.key().size());
+    for (char byte : word.key()) added.ids.push_back(id_of_byte[static_cast<uint8_t>(byte)]);
   }
   PairCounts pairs(std::move(words), out.tokens);
   // Two pairs may make the same token ("ab" "c" and "a" "bc"), and none may make a special one.

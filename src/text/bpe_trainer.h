@@ -43,7 +43,8 @@ class BpeTrainer {
   // The text ends here; another may follow.
   void end_text();
 
-  // Learns from all that was fed.
+  // Learns from all that was fed, and forgets it: the words, which are most of the memory, are not held
+  // twice.
   TrainedBpe train();
 
  private:

@@ -75,6 +75,14 @@ TEST(BpeTrainer, SpecialTokensAreNoPartOfAnyWord) {
   EXPECT_THAT(trained.merges, ElementsAre(Pair(" ", "x")));
 }
 
+TEST(BpeTrainer, WhatWasLearntFromIsForgotten) {
+  BpeTrainer learner = trainer(260);
+  learner.feed("ab ab ab");
+  EXPECT_THAT(learner.train().merges, ElementsAre(Pair("a", "b"), Pair(" ", "ab")));
+  learner.feed("cd cd");
+  EXPECT_THAT(learner.train().merges, ElementsAre(Pair("c", "d")));
+}
+
 TEST(BpeTrainer, StopsWhenNothingOccursTwice) {
   BpeTrainer learner = trainer(4096);
   learner.feed("abcdefg");

@@ -5,6 +5,8 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "text/jinja_text.h"
+#include "text/special_tokens.h"
 
 namespace fathom::text {
 
@@ -22,12 +24,62 @@ std::string list_of(const std::vector<std::string>& names) {
 Result<std::string> jinja_of(const std::string& directory) {
   const std::string file = directory + "/chat_template.jinja";
   if (std::filesystem::exists(file)) return read_file(file, kMaxTemplate);
-  const std::string config = directory + "/tokenizer_config.json";
-  if (!std::filesystem::exists(config)) return std::string();
-  FATHOM_ASSIGN(const std::string text, read_file(config, JsonLimits().max_bytes));
-  Result<std::string> jinja = ChatTemplate::jinja_in(text);
-  if (!jinja.ok()) return at(config, std::move(jinja).error());
-  return jinja;
+  for (const char* name : {"/chat_template.json", "/tokenizer_config.json"}) {
+    const std::string config = directory + name;
+    if (!std::filesystem::exists(config)) continue;
+    FATHOM_ASSIGN(const std::string text, read_file(config, JsonLimits().max_bytes));
+    Result<std::string> jinja = ChatTemplate::jinja_in(text);
+    if (!jinja.ok()) return at(config, std::move(jinja).error());
+    if (!jinja->empty()) return jinja;
+  }
+  return std::string();
+}
+
+using Pieces = std::vector<std::string>;
+
+bool writes(const Pieces& pieces, std::string_view text) {
+  return std::ranges::any_of(pieces,
+                             [&](const std::string& piece) { return piece.find(text) != std::string::npos; });
+}
+
+bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
+
+// Whether line breaks touch markers: `|>` may be the end of one whose name is a variable.
+bool breaks_lines_at_markers(const Pieces& pieces) {
+  return writes(pieces, "|>\n") || writes(pieces, "\n<|") ||
+         std::ranges::any_of(pieces, [](const std::string& piece) {
+           return is_blank(piece) && piece.find('\n') != std::string::npos;
+         });
+}
+
+// Whether each end of a message is followed by a line break, in the same piece or in the next one.
+bool ends_lines(const Pieces& pieces, std::string_view end) {
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    for (size_t at = pieces[i].find(end); at != std::string::npos; at = pieces[i].find(end, at + 1)) {
+      std::string_view behind = std::string_view(pieces[i]).substr(at + end.size());
+      if (behind.empty() && i + 1 < pieces.size()) behind = pieces[i + 1];
+      if (!behind.starts_with('\n')) return false;
+    }
+  }
+  return true;
+}
+
+// A system message that stands in one piece behind `opening`. If nothing ends it there, more comes behind it.
+struct Sentence {
+  std::string text;
+  bool ended = false;
+};
+
+Sentence system_sentence(const Pieces& pieces, std::string_view opening, std::string_view end) {
+  for (const std::string& piece : pieces) {
+    const size_t at = piece.find(opening);
+    if (at == std::string::npos) continue;
+    const std::string behind = piece.substr(at + opening.size());
+    const size_t length = behind.find(end);
+    Sentence found = {behind.substr(0, length), length != std::string::npos};
+    if (!is_blank(found.text)) return found;
+  }
+  return {};
 }
 
 }  // namespace
@@ -80,13 +132,50 @@ Result<ChatTemplate> ChatTemplate::of_model(const std::string& directory) {
   if (jinja.empty()) {
     return not_found(directory + " has no chat template; --chat-template names one of " + list_of(names()));
   }
-  const auto writes = [&](const char* marker) { return jinja.find(marker) != std::string::npos; };
-  if (writes("<|im_start|>") && writes("<|im_end|>")) return named("chatml");
+  FATHOM_ASSIGN(const std::string bos, read_first_token(directory));
+  Result<ChatTemplate> chat = of_jinja(jinja, bos);
+  if (chat.ok()) return chat;
+  return not_supported("not supported yet: the chat template of " + directory + " " + chat.error().message);
+}
+
+Result<ChatTemplate> ChatTemplate::of_jinja(std::string_view jinja, const std::string& bos) {
+  const JinjaText text = read_jinja_text(jinja);
+  const Pieces& pieces = text.pieces;
+  const auto another = [](const std::string& what) {
+    return not_supported("writes " + what + "another format than " + list_of(names()) +
+                         "; --chat-template names one of them");
+  };
+  if (writes(pieces, "<|im_sep|>")) return another("<|im_sep|>, ");
+  const bool chatml = writes(pieces, "<|im_start|>") && writes(pieces, "<|im_end|>");
   // The markers of roles may be put together from their names.
-  if (writes("<|end|>") && writes("<|assistant|>")) return named("phi");
-  return not_supported("not supported yet: the chat template of " + directory +
-                       " writes another format than " + list_of(names()) +
-                       "; --chat-template names one of them");
+  if (!chatml && !(writes(pieces, "<|end|>") && writes(pieces, "<|assistant|>"))) return another("");
+  if (text.names_bos_elsewhere) return another("bos_token in other places than the start, ");
+  if (chatml && !ends_lines(pieces, "<|im_end|>"))
+    return another("<|im_end|> without a line break behind it, ");
+  if (!chatml && breaks_lines_at_markers(pieces)) return another("line breaks at its markers, ");
+  FATHOM_ASSIGN(ChatTemplate chat, named(chatml ? "chatml" : "phi"));
+  if (text.begins_with_bos) chat.bos_ = bos;
+  std::string opening;
+  for (const PromptPiece& piece : chat.opening(Role::kSystem)) opening += piece.text;
+  const Sentence sentence = system_sentence(pieces, opening, chat.end_);
+  // What goes on behind it in chatml describes tools, which nobody has here.
+  if (sentence.ended || !chatml) chat.sentence_ = sentence.text;
+  chat.sentence_stays_ = !chat.sentence_.empty() && !sentence.ended;
+  return chat;
+}
+
+std::vector<PromptPiece> ChatTemplate::beginning(const std::string& system) const {
+  std::vector<PromptPiece> pieces;
+  if (!bos_.empty()) pieces.push_back({bos_, true});
+  std::string text = system;
+  if (system.empty()) {
+    text = sentence_;
+  } else if (sentence_stays_) {
+    text = sentence_ + " " + system;
+  }
+  if (text.empty()) return pieces;
+  for (PromptPiece& piece : message(Role::kSystem, text)) pieces.push_back(std::move(piece));
+  return pieces;
 }
 
 std::vector<PromptPiece> ChatTemplate::opening(Role role) const {

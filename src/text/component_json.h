@@ -35,6 +35,10 @@ inline constexpr size_t kMaxReplacement = 256;
 // The one character that a Metaspace puts in the place of a space.
 Result<std::string> read_space_character(JsonFields& fields);
 
+// When a Metaspace puts it before a text that does not begin with it: "always", "first" or "never". Older
+// files say with `add_prefix_space` whether it ever does.
+Result<std::string> read_prepend_scheme(JsonFields& fields);
+
 // "where.type is X; supported are ...": the answer to a component of a kind that is not known.
 Error unknown_type(const JsonFields& fields, const std::string& type, const std::string& supported);
 

@@ -21,7 +21,7 @@ Status add_replace(JsonFields& fields, DecoderSpec& spec) {
 
 Status add_metaspace(JsonFields& fields, DecoderSpec& spec) {
   FATHOM_ASSIGN(std::string replacement, read_space_character(fields));
-  FATHOM_ASSIGN(const std::string scheme, fields.text("prepend_scheme", "always"));
+  FATHOM_ASSIGN(const std::string scheme, read_prepend_scheme(fields));
   FATHOM_TRY(fields.boolean("split", true));
   spec.replacements.emplace_back(std::move(replacement), " ");
   spec.first_token_without_spaces = scheme != "never";

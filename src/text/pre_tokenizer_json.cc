@@ -84,15 +84,10 @@ Status add_whitespace_split(Steps& steps) {
 
 Status add_metaspace(JsonFields& fields, Steps& steps) {
   FATHOM_ASSIGN(const std::string replacement, read_space_character(fields));
-  FATHOM_ASSIGN(const std::string scheme, fields.text("prepend_scheme", "always"));
+  FATHOM_ASSIGN(const std::string scheme, read_prepend_scheme(fields));
   FATHOM_ASSIGN(const bool split, fields.boolean("split", true));
   steps.emplace_back(ReplaceStep{" ", replacement});
-  if (scheme == "always" || scheme == "first") {
-    steps.emplace_back(PrefixStep{replacement, scheme == "first"});
-  } else if (scheme != "never") {
-    return not_supported(fields.path("prepend_scheme") + " is \"" + scheme +
-                         "\"; supported are always, first and never");
-  }
+  if (scheme != "never") steps.emplace_back(PrefixStep{replacement, scheme == "first"});
   if (!split) return {};
   FATHOM_ASSIGN(Regex pattern, Regex::literal(replacement));
   steps.emplace_back(split_by(std::move(pattern), SplitBehavior::kMergedWithNext));
@@ -160,6 +155,17 @@ Result<std::string> read_space_character(JsonFields& fields) {
   FATHOM_ASSIGN(std::string text, fields.text("replacement", "\xE2\x96\x81"));
   if (!text.empty() && next_unit(text).size == text.size()) return text;
   return invalid(fields.path("replacement") + " is \"" + text + "\", expected one character");
+}
+
+Result<std::string> read_prepend_scheme(JsonFields& fields) {
+  FATHOM_ASSIGN(const bool ever, fields.boolean("add_prefix_space", true));
+  FATHOM_TRY(fields.text("str_rep", ""));  // of older files: the replacement again
+  FATHOM_ASSIGN(std::string scheme, fields.text("prepend_scheme", "always"));
+  if (scheme != "always" && scheme != "first" && scheme != "never") {
+    return not_supported(fields.path("prepend_scheme") + " is \"" + scheme +
+                         "\"; supported are always, first and never");
+  }
+  return ever ? std::move(scheme) : std::string("never");
 }
 
 Result<PreTokenizer> read_pre_tokenizer(const Json& json, const std::string& where) {

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "text/encoder.h"
 #include "text/incremental_decoder.h"
+#include "text/older_files.h"
 #include "text/special_tokens.h"
 #include "text/text_refused.h"
 #include "text/tokenizer_json.h"
@@ -60,17 +61,33 @@ Result<Tokenizer> Tokenizer::from_json(std::string_view json) {
   }
 }
 
+bool Tokenizer::is_in(const std::string& folder) {
+  std::error_code ignored;
+  return std::filesystem::exists(folder + "/tokenizer.json", ignored) || has_older_files(folder);
+}
+
 Result<Tokenizer> Tokenizer::load(const std::string& path) {
   namespace fs = std::filesystem;
   std::error_code ignored;
   const bool is_folder = fs::is_directory(path, ignored);
   const fs::path file = is_folder ? fs::path(path) / "tokenizer.json" : fs::path(path);
-  FATHOM_ASSIGN(const std::string json, read_file(file.string(), kMaxTokenizerJson));
+  const std::string folder = file.parent_path().string();
+  const bool older = is_folder && !fs::exists(file, ignored) && has_older_files(folder);
+  FATHOM_ASSIGN(const std::string json,
+                older ? older_files_as_json(folder) : read_file(file.string(), kMaxTokenizerJson));
   Result<Tokenizer> tokenizer = from_json(json);
-  if (!tokenizer.ok()) return at(file.string(), std::move(tokenizer).error());
-  FATHOM_ASSIGN(tokenizer->impl_->special_ids,
-                read_special_ids(file.parent_path().string(),
-                                 [&](std::string_view token) { return tokenizer->token_to_id(token); }));
+  if (!tokenizer.ok()) return at(older ? folder : file.string(), std::move(tokenizer).error());
+  SpecialIds& ids = tokenizer->impl_->special_ids;
+  FATHOM_ASSIGN(
+      ids, read_special_ids(folder, [&](std::string_view token) { return tokenizer->token_to_id(token); }));
+  if (!ids.eos) {
+    FATHOM_ASSIGN(ids.eos, read_model_end(folder));
+    if (ids.eos && !tokenizer->id_to_token(*ids.eos)) ids.eos.reset();
+  }
+  if (!ids.eos) {
+    const std::optional<int32_t> usual = tokenizer->token_to_id("<|endoftext|>");
+    if (usual && tokenizer->is_special(*usual)) ids.eos = usual;
+  }
   return tokenizer;
 }
 

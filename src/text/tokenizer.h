@@ -24,16 +24,21 @@ struct EncodeOptions {
   bool parse_special = true;
 };
 
-// Roles that tokenizer_config.json (or special_tokens_map.json) gives to tokens.
+// Roles that tokenizer_config.json (or special_tokens_map.json) gives to tokens. What ends a text is, where
+// these do not say it, what ends one of the model in the same folder, and else the special token
+// <|endoftext|>.
 struct SpecialIds {
   std::optional<int32_t> bos, eos, pad, unk;
 };
 
 class Tokenizer {
  public:
-  // `path` is a tokenizer.json, or the folder that holds one; roles of special tokens are read from the files
-  // beside it. Errors name the file and the field.
+  // `path` is a tokenizer.json, or the folder that holds one, or else vocab.json and merges.txt
+  // (older_files.h); roles of special tokens are read from the files beside it. Errors name the file and the
+  // field.
   static Result<Tokenizer> load(const std::string& path);
+  // Whether the folder holds any of these.
+  static bool is_in(const std::string& folder);
   // From the content of a tokenizer.json; no roles.
   static Result<Tokenizer> from_json(std::string_view json);
 

@@ -252,6 +252,28 @@ TEST(Tokenizer, TheTemplateGoesAroundTheText) {
   EXPECT_THAT(tokenizer.encode("a"), ElementsAre('a'));
 }
 
+TEST(Tokenizer, OlderFilesOfMetaspaceSayWhetherTheyPrepend) {
+  const std::string space = "\xE2\x96\x81";
+  const auto ids = [&](const Json& said) {
+    Json json = {{"model",
+                  {{"type", "BPE"},
+                   {"vocab", {{space, 0}, {"a", 1}, {space + "a", 2}}},
+                   {"merges", Json::array({space + " a"})}}}};
+    for (const char* part : {"pre_tokenizer", "decoder"}) {
+      json[part] = {{"type", "Metaspace"}, {"replacement", space}};
+      json[part].update(said);
+    }
+    const Tokenizer tokenizer = make(json);
+    EXPECT_EQ(tokenizer.decode(tokenizer.encode("a a")), "a a") << said;
+    return tokenizer.encode("a a");
+  };
+  EXPECT_THAT(ids({{"add_prefix_space", true}, {"str_rep", space}}), ElementsAre(2, 2));
+  EXPECT_THAT(ids({{"add_prefix_space", true}, {"prepend_scheme", "first"}}), ElementsAre(2, 2));
+  EXPECT_THAT(ids({{"add_prefix_space", false}}), ElementsAre(1, 2));
+  EXPECT_THAT(ids({{"add_prefix_space", true}, {"prepend_scheme", "never"}}), ElementsAre(1, 2));
+  EXPECT_THAT(ids({{"add_prefix_space", false}, {"prepend_scheme", "always"}}), ElementsAre(1, 2));
+}
+
 // The shape of SentencePiece models that were converted: no cutting into words, bytes as a fallback.
 Json sentencepiece_json() {
   Json vocab = {{"<unk>", 0},
@@ -386,6 +408,45 @@ TEST_F(TokenizerFolder, RolesComeFromTheConfigThenFromTheMap) {
     EXPECT_EQ(tokenizer->special_ids().pad, 'a');
     EXPECT_FALSE(tokenizer->special_ids().bos);
   }
+}
+
+TEST_F(TokenizerFolder, RolesThatNobodyNeedsMayBeOfNoToken) {
+  write(
+      "tokenizer_config.json",
+      R"({"eos_token": "<|end|>", "bos_token": "", "pad_token": "<pad>", "unk_token": {"content": "<unk>"}})");
+  const Result<Tokenizer> tokenizer = Tokenizer::load(folder_.string());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+  EXPECT_EQ(tokenizer->special_ids().eos, 300);
+  EXPECT_FALSE(tokenizer->special_ids().bos);
+  EXPECT_FALSE(tokenizer->special_ids().pad);
+  EXPECT_FALSE(tokenizer->special_ids().unk);
+}
+
+TEST_F(TokenizerFolder, WithoutARoleTheModelSaysWhatEndsAText) {
+  const auto end = [&] {
+    const Result<Tokenizer> tokenizer = Tokenizer::load(folder_.string());
+    EXPECT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+    return tokenizer.ok() ? tokenizer->special_ids().eos : std::nullopt;
+  };
+  write("tokenizer_config.json", R"({"model_max_length": 1024})");
+  EXPECT_EQ(end(), std::nullopt) << "<|end|> is special, but nobody says that it ends a text";
+  Json json = with_added({{{"id", 301}, {"content", "<|endoftext|>"}, {"special", true}}});
+  write("tokenizer.json", json.dump());
+  EXPECT_EQ(end(), 301);
+  write("config.json", R"({"eos_token_id": 97})");
+  EXPECT_EQ(end(), 97);
+  write("generation_config.json", R"({"eos_token_id": -1})");
+  EXPECT_EQ(end(), 97);
+  write("generation_config.json", R"({"eos_token_id": [300, 98]})");
+  EXPECT_EQ(end(), 300);
+  write("generation_config.json", R"({"eos_token_id": 299})");
+  EXPECT_EQ(end(), 301) << "an id that is no token";
+  write("tokenizer_config.json", R"({"eos_token": "b"})");
+  EXPECT_EQ(end(), 'b');
+  json["added_tokens"][1]["special"] = false;
+  write("tokenizer.json", json.dump());
+  write("tokenizer_config.json", "{}");
+  EXPECT_EQ(end(), std::nullopt) << "a word of the text";
 }
 
 TEST_F(TokenizerFolder, AWrongRoleIsNamed) {

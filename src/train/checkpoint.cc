@@ -8,7 +8,7 @@
 #include "io/model_directory.h"
 #include "plan/naming.h"
 #include "plan/spec_io.h"
-#include "weights/checkpoint.h"
+#include "weights/streamed_tensors.h"
 
 namespace fathom::train {
 
@@ -103,15 +103,14 @@ Result<TrainerState> state_from(const nlohmann::json& json) {
 Status write_checkpoint(const std::string& path, const ModelPlan& plan, const Parameters& parameters,
                         const OptimizerState& optimizer, const TrainerState& state, const RunData& data) {
   FATHOM_ASSIGN(AtomicDirectory directory, AtomicDirectory::begin(path));
-  std::vector<std::vector<uint8_t>> storage;
   ModelDirectoryContent content;
   content.config = nlohmann::ordered_json::parse(write_config_json(plan.spec));
   if (data.end_of_document)
     content.generation_config = nlohmann::ordered_json{{"eos_token_id", *data.end_of_document}};
   content.files = data.tokenizer_files;
-  content.tensors = checkpoint_views(
-      plan, naming_of(plan), DType::kF32, [&](int32_t param) { return parameters.values(param); }, storage);
-  FATHOM_TRY(write_model_files(directory.path(), content));
+  const StreamedTensors tensors =
+      checkpoint_stream(plan, naming_of(plan), [&](int32_t param) { return parameters.values(param); });
+  FATHOM_TRY(write_model_files(directory.path(), content, tensors));
   FATHOM_TRY(write_safetensors(directory.path() + "/trainer.safetensors", optimizer_views(plan, optimizer)));
   FATHOM_TRY(directory.write_file("trainer.json", to_json(state).dump(1) + "\n"));
   return directory.commit();

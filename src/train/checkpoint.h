@@ -37,6 +37,7 @@ std::string checkpoint_name(int64_t step);
 // Steps of the checkpoints in a run's directory, ascending.
 std::vector<int64_t> list_checkpoints(const std::string& directory);
 
+// Copies no parameter and no moment that a tensor of the checkpoint is by itself.
 Status write_checkpoint(const std::string& path, const ModelPlan& plan, const Parameters& parameters,
                         const OptimizerState& optimizer, const TrainerState& state, const RunData& data);
 // trainer.json alone.

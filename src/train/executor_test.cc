@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/half.h"
+#include "base/worse_of.h"
 #include "kernels/adapted_norms/adapted_norms.h"
 #include "train/testing.h"
 #include "train/torch_parallel.h"
@@ -202,7 +203,7 @@ TEST(Executor, GradientsAreThoseOfFiniteDifferences) {
         // Richardson: what is left of the third derivative goes.
         const double found = (4 * slope(step / 2) - slope(step)) / 3;
         const double error = std::fabs(found - expected) / size;
-        worst = std::max(worst, error);
+        worst = worse_of(worst, error);
         // Losses of this size are known to about 1e-7, logits being floats.
         EXPECT_LE(error, 0.01 + 1e-7 / (step * size))
             << model.plan.params[p].name << ": " << found << ", by backward " << expected;
@@ -239,7 +240,7 @@ Outcome run(SmallModel& model, const Batch& batch, ForwardOptions options) {
 double largest_difference(std::span<const float> a, std::span<const float> b) {
   double worst = a.size() == b.size() ? 0 : INFINITY;
   for (size_t i = 0; i < std::min(a.size(), b.size()); ++i)
-    worst = std::max(worst, std::fabs(double{a[i]} - b[i]));
+    worst = worse_of(worst, std::fabs(double{a[i]} - b[i]));
   return worst;
 }
 

@@ -124,11 +124,7 @@ class Run {
   // What the recipe asks for, else what the run had before.
   static void settle_threads(const RunRequest& request, const std::optional<Resumption>& resumption) {
     const int asked = request.config.train.threads;
-    if (asked > 0) {
-      set_threads(asked);
-    } else if (resumption) {
-      set_threads(resumption->state.threads);
-    }
+    set_threads(asked == 0 && resumption ? resumption->state.threads : asked);
     if (!resumption) return;
     const auto differs = [&](const std::string& what, const std::string& saved, const std::string& own) {
       notice(request, resumption->path + " was made with " + what + " " + saved + ", this run has " + own +
@@ -288,7 +284,6 @@ class Run {
     StepReport report;
     report.step = state_.step;
     report.steps = train.steps;
-    parameters_.clear_gradients();
     options.accumulation = train.accumulation;
     options.draw_seed = train.seed;
     options.label_smoothing = train.label_smoothing;
@@ -316,6 +311,8 @@ class Run {
       report.source_tokens.push_back(rows_.rows_given(i) * config_.data.sequence_length);
     report.learning_rate = config_.schedule.of_step(state_.step, train.accumulation);
     FATHOM_TRY(update(report));
+    // Nobody reads them again, and evaluations and checkpoints have their memory.
+    parameters_.clear_gradients();
     report.seconds = clock_.seconds() - start;
     ++state_.step;
     for (TrainObserver* observer : request_.observers) observer->on_step(report);

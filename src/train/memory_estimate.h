@@ -21,8 +21,9 @@ MemoryShape memory_shape_of(const RunConfig& config);
 // beside them, whichever is more.
 int64_t activation_bytes(const ModelPlan& plan, const MemoryShape& shape);
 
-// Bytes resident at the most: parameters, gradients, moments, activations, libraries. Within a tenth of what
-// runs took (docs/benchmarks/training-cpu.md).
+// Bytes resident at the most: parameters, gradients, moments, activations, libraries. Evaluations and
+// checkpoints need less: the gradients are gone by then. Within a tenth of what runs took
+// (docs/benchmarks/training-cpu.md).
 int64_t training_bytes(const ModelPlan& plan, const MemoryShape& shape);
 
 }  // namespace fathom::train

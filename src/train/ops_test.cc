@@ -6,6 +6,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 
+#include "base/worse_of.h"
 #include "train/testing.h"
 #include "train/torch_parallel.h"
 
@@ -221,7 +222,7 @@ TEST(Ops, GradientsAreThoseOfFiniteDifferences) {
         const double down = projected(op.run(op.inputs));
         values[i] = kept;
         const double expected = (up - down) / (2.0 * step);
-        worst = std::max(worst, std::fabs(expected - input.grad().const_data_ptr<float>()[i]));
+        worst = worse_of(worst, std::fabs(expected - input.grad().const_data_ptr<float>()[i]));
         scale = std::max(scale, std::fabs(expected));
       }
       EXPECT_GT(scale, 0) << "input " << n;
@@ -305,7 +306,7 @@ TEST(Ops, Bfloat16ProductsAreCloseAndGradientsStayFloat) {
   EXPECT_EQ(rounded.scalar_type(), at::kFloat);
   double worst = 0, largest = 0;
   for (size_t i = 0; i < values_of(exact).size(); ++i) {
-    worst = std::max(worst, std::fabs(double{values_of(exact)[i]} - values_of(rounded)[i]));
+    worst = worse_of(worst, std::fabs(double{values_of(exact)[i]} - values_of(rounded)[i]));
     largest = std::max(largest, std::fabs(double{values_of(exact)[i]}));
   }
   EXPECT_GT(worst, 0);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/worse_of.h"
 #include "train/executor.h"
 #include "train/testing.h"
 #include "train/torch_parallel.h"
@@ -56,7 +57,7 @@ TEST(Relaxed, AFreshModelComputesWhatItDoesWithoutRelaxation) {
                              found = logits_of(plan, parameters, batch);
     double worst = 0;
     for (size_t i = 0; i < expected.size(); ++i)
-      worst = std::max(worst, std::fabs(double{found[i]} - expected[i]));
+      worst = worse_of(worst, std::fabs(double{found[i]} - expected[i]));
     EXPECT_LE(worst, 1e-5);
   }
 }

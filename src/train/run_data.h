@@ -2,12 +2,14 @@
 // files are mapped where they lie.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/result.h"
 #include "data/packed_rows.h"
 #include "train/batch.h"
@@ -33,9 +35,27 @@ struct RunData {
 
 // `vocab_size` is the model's: ids must stay below it. Shards go to `directory`/data/, under names that say
 // what they were made of and how, and are used again if they are younger than the text. Where they are not
-// there yet, they are made in `scratch`/data/, which may be the same folder.
+// there yet, they are made in `scratch`/data/, which may be the same folder; in another one they are taken if
+// they are there.
 Result<RunData> open_run_data(const DataConfig& config, int64_t vocab_size, const std::string& directory,
                               const std::string& scratch);
+
+// Of text that is not read to its end.
+struct TextSample {
+  int64_t tokens = 0;  // made of what was read
+  int64_t bytes_read = 0, bytes = 0;
+};
+
+struct RunSamples {
+  std::vector<std::optional<TextSample>> sources;  // of the configuration; none: nothing is left out
+  std::optional<TextSample> valid;
+};
+
+// Before a rehearsal's open_run_data(), and with the same folders: the shards that this would make in
+// `scratch`, each only up to the document with which it has `most_tokens`. Text may be any size, the folder
+// may not.
+Result<RunSamples> sample_run_data(const DataConfig& config, const std::string& directory,
+                                   const std::string& scratch, int64_t most_tokens, Parallel& threads);
 
 // Adds rows to a batch: sequences, labels, cut at documents' ends if the configuration says so. Returns the
 // labels counted, those that are not ignored.

@@ -63,7 +63,7 @@ Result<StepBench> StepBench::create(const ModelSpec& spec, const StepBenchOption
                    std::to_string(options.accumulation) + " micro-batches");
   }
   FATHOM_ASSIGN(ModelPlan plan, build_plan(spec));
-  if (options.threads > 0) set_threads(options.threads);
+  set_threads(options.threads);
   return StepBench(std::make_unique<State>(std::move(plan), options));
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/extents.h"
+#include "base/machine_limits.h"
 
 namespace fathom::train {
 
@@ -29,6 +30,8 @@ Parallel& torch_parallel() {
   return instance;
 }
 
-void set_threads(int threads) { at::set_num_threads(threads); }
+void set_threads(int threads) {
+  at::set_num_threads(threads > 0 ? threads : std::min(at::get_num_threads(), available_cores()));
+}
 
 }  // namespace fathom::train

@@ -14,6 +14,7 @@ class TorchParallel final : public Parallel {
 
 // The pool of this process. set_threads() before its first use.
 Parallel& torch_parallel();
+// 0: as many as LibTorch takes by itself, but no more than available_cores().
 void set_threads(int threads);
 
 }  // namespace fathom::train

@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/machine_limits.h"
+
 namespace fathom::train {
 namespace {
 
@@ -68,6 +70,12 @@ TEST(TorchParallel, WhoIsDoneEarlyTakesMore) {
   });
   EXPECT_EQ(done, kCount - slow);
   EXPECT_LE(slow, kCount / 4);
+}
+
+TEST(TorchParallel, TakesNoMoreCoresThanThereAre) {
+  set_threads(available_cores() + 3);
+  set_threads(0);
+  EXPECT_EQ(torch_parallel().num_threads(), available_cores());
 }
 
 // Two copies of libgomp would be two pools that fight for the cores.

@@ -7,6 +7,7 @@
 #include "plan/matrix_types.h"
 #include "weights/int8_rows.h"
 #include "weights/stored_matrix.h"
+#include "weights/streamed_tensors.h"
 
 namespace fathom {
 
@@ -14,73 +15,68 @@ namespace {
 
 int64_t row_elements(const Param& param) { return elements_of(param) / param.shape.front(); }
 
-}  // namespace
-
-Status visit_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightFiles& files,
-                        const ParameterVisit& visit) {
+// The tensors that the files have of the plan, one after the other.
+Status for_each_piece(const ModelPlan& plan, NamingScheme scheme, const WeightFiles& files,
+                      const std::function<Status(const StoredMatrix&, const TensorPiece&)>& visit) {
   const std::vector<FileTensor> table = stored_tensors(plan, scheme, files);
   FATHOM_TRY(refuse_unknown_tensors(table, files));
-  std::vector<float> values;
   for (const FileTensor& tensor : table) {
     FATHOM_ASSIGN(const StoredMatrix matrix, find_tensor(plan, tensor, files));
-    values.resize(matrix.stored.info->elements());
-    FATHOM_TRY(matrix.read_rows(0, matrix.rows(), values));
-    for (const TensorPiece& piece : tensor.pieces) {
-      const int64_t row = row_elements(plan.params[static_cast<size_t>(piece.param)]);
-      visit(piece.param, piece.param_row * row,
-            std::span(values).subspan(static_cast<size_t>(piece.file_row * row),
-                                      static_cast<size_t>(piece.rows * row)));
-    }
+    for (const TensorPiece& piece : tensor.pieces) FATHOM_TRY(visit(matrix, piece));
   }
   return {};
 }
 
+}  // namespace
+
+Status visit_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightFiles& files,
+                        const ParameterVisit& visit) {
+  std::vector<float> values;
+  return for_each_piece(
+      plan, scheme, files, [&](const StoredMatrix& matrix, const TensorPiece& piece) -> Status {
+        const int64_t row = matrix.row_elements(), most = std::max<int64_t>(1, kValuesAtATime / row);
+        for (int64_t at = 0; at < piece.rows; at += most) {
+          const int64_t count = std::min(most, piece.rows - at);
+          values.resize(static_cast<size_t>(count * row));
+          FATHOM_TRY(matrix.read_rows(piece.file_row + at, count, values));
+          visit(piece.param, (piece.param_row + at) * row, values);
+        }
+        return {};
+      });
+}
+
 Status read_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightFiles& files,
                        const std::function<std::span<float>(int32_t parameter)>& parameter) {
-  return visit_parameters(plan, scheme, files,
-                          [&](int32_t param, int64_t first, std::span<const float> values) {
-                            std::ranges::copy(values, parameter(param).begin() + first);
-                          });
+  return for_each_piece(plan, scheme, files, [&](const StoredMatrix& matrix, const TensorPiece& piece) {
+    const int64_t row = matrix.row_elements();
+    return matrix.read_rows(
+        piece.file_row, piece.rows,
+        parameter(piece.param)
+            .subspan(static_cast<size_t>(piece.param_row * row), static_cast<size_t>(piece.rows * row)));
+  });
 }
 
 namespace {
 
-// One parameter after the other, of pieces of tensors.
-class Loader {
+// Values that a worker converts at a time.
+constexpr int64_t kConverted = int64_t{1} << 16;
+
+const uint8_t* bytes_of(const StoredMatrix& matrix, const TensorPiece& piece) {
+  return matrix.stored.bytes().data() + piece.file_row * matrix.row_elements() * size_of(matrix.dtype());
+}
+
+// Makes the weights that are not borrowed, one piece of a tensor after the other.
+class Converter {
  public:
-  Loader(const ModelPlan& plan, std::shared_ptr<const WeightFiles> files, DType matrix_type)
+  Converter(const ModelPlan& plan, const WeightFiles& files, DType matrix_type, Parallel& parallel,
+            Weights& weights)
       : plan_(plan),
-        files_(std::move(files)),
+        files_(files),
         matrix_type_(matrix_type),
-        weights_(plan.params.size()),
-        places_(plan.params.size()) {}
-
-  Status add(const FileTensor& tensor) {
-    FATHOM_ASSIGN(const StoredMatrix matrix, find_tensor(plan_, tensor, *files_));
-    for (const TensorPiece& piece : tensor.pieces) {
-      if (borrow(matrix, piece)) continue;
-      FATHOM_TRY(convert(matrix, piece));
-    }
-    return {};
-  }
-  Weights take() { return std::move(weights_); }
-
- private:
-  const uint8_t* bytes_of(const StoredMatrix& matrix, const TensorPiece& piece) const {
-    return matrix.stored.bytes().data() + piece.file_row * matrix.row_elements() * size_of(matrix.dtype());
-  }
-
-  bool borrow(const StoredMatrix& matrix, const TensorPiece& piece) {
-    const Param& param = plan_.params[static_cast<size_t>(piece.param)];
-    const DType type = type_of(plan_, piece.param, matrix_type_);
-    const uint8_t* bytes = bytes_of(matrix, piece);
-    const bool whole = piece.param_row == 0 && piece.rows == param.shape.front();
-    const bool aligned = reinterpret_cast<uintptr_t>(bytes) % static_cast<uintptr_t>(size_of(type)) == 0;
-    if (!whole || !aligned || matrix.dtype() != type) return false;
-    weights_.borrow(piece.param, type, bytes, files_);
-    if (type == DType::kI8) copy_scales(matrix, piece);
-    return true;
-  }
+        parallel_(parallel),
+        weights_(weights),
+        places_(plan.params.size()),
+        workers_(static_cast<size_t>(parallel.num_threads())) {}
 
   Status convert(const StoredMatrix& matrix, const TensorPiece& piece) {
     const Param& param = plan_.params[static_cast<size_t>(piece.param)];
@@ -90,20 +86,48 @@ class Loader {
     if (memory == nullptr)
       memory = static_cast<uint8_t*>(weights_.allocate(piece.param, type, elements_of(param)));
     uint8_t* const to = memory + piece.param_row * row * size_of(type);
-    if (matrix.dtype() == type) {
-      std::memcpy(to, bytes_of(matrix, piece), static_cast<size_t>(piece.rows * row * size_of(type)));
-      if (type == DType::kI8) copy_scales(matrix, piece);
-      return {};
+    if (matrix.dtype() == type && type == DType::kI8) copy_scales(matrix, piece);
+    float* const scales = type == DType::kI8 ? scales_of(piece) : nullptr;
+    for (Worker& worker : workers_) {
+      worker.status = Status();
+      worker.bad = piece.rows;
     }
-    values_.resize(static_cast<size_t>(piece.rows * row));
-    FATHOM_TRY(matrix.read_rows(piece.file_row, piece.rows, values_));
-    const int64_t bad = store_rows(values_, row, type, to, type == DType::kI8 ? scales_of(piece) : nullptr);
-    if (bad < 0) return {};
-    return invalid(files_->path() + ": tensor " + matrix.stored.info->name + " holds a value in row " +
+    const int64_t most = std::max<int64_t>(1, kConverted / row);
+    parallel_.run(piece.rows, most, [&](int64_t begin, int64_t end, int number) {
+      Worker& worker = workers_[static_cast<size_t>(number)];
+      for (int64_t at = begin; at < end && worker.status.ok() && worker.bad == piece.rows; at += most) {
+        const int64_t count = std::min(most, end - at);
+        uint8_t* const out = to + at * row * size_of(type);
+        if (matrix.dtype() == type) {
+          std::memcpy(out, bytes_of(matrix, piece) + at * row * size_of(type),
+                      static_cast<size_t>(count * row * size_of(type)));
+          continue;
+        }
+        worker.values.resize(static_cast<size_t>(count * row));
+        worker.status = matrix.read_rows(piece.file_row + at, count, worker.values);
+        if (!worker.status.ok()) continue;
+        const int64_t bad =
+            store_rows(worker.values, row, type, out, scales != nullptr ? scales + at : nullptr);
+        if (bad >= 0) worker.bad = at + bad;
+      }
+    });
+    // Of rows that are bad the first one is named, whoever came upon it.
+    int64_t bad = piece.rows;
+    for (const Worker& worker : workers_) {
+      FATHOM_TRY(worker.status);
+      bad = std::min(bad, worker.bad);
+    }
+    if (bad == piece.rows) return {};
+    return invalid(files_.path() + ": tensor " + matrix.stored.info->name + " holds a value in row " +
                    std::to_string(piece.file_row + bad) +
                    " that is not finite, expected finite ones for int8");
   }
 
+  void copy_scales(const StoredMatrix& matrix, const TensorPiece& piece) {
+    std::copy_n(matrix.scales.begin() + piece.file_row, piece.rows, scales_of(piece));
+  }
+
+ private:
   // Where the scales of the piece's rows belong.
   float* scales_of(const TensorPiece& piece) {
     float*& scales = places_[static_cast<size_t>(piece.param)].scales;
@@ -112,32 +136,82 @@ class Loader {
           weights_.allocate_scale(piece.param, plan_.params[static_cast<size_t>(piece.param)].shape.front());
     return scales + piece.param_row;
   }
-  void copy_scales(const StoredMatrix& matrix, const TensorPiece& piece) {
-    std::copy_n(matrix.scales.begin() + piece.file_row, piece.rows, scales_of(piece));
-  }
 
-  const ModelPlan& plan_;
-  const std::shared_ptr<const WeightFiles> files_;
   // Memory of a parameter that is not borrowed, and of its scales.
   struct Place {
     uint8_t* values = nullptr;
     float* scales = nullptr;
   };
+  struct Worker {
+    std::vector<float> values;
+    Status status;
+    int64_t bad = 0;  // the first row that int8 cannot hold; that behind the last if there is none
+  };
+  const ModelPlan& plan_;
+  const WeightFiles& files_;
   const DType matrix_type_;
-  Weights weights_;
+  Parallel& parallel_;
+  Weights& weights_;
   std::vector<Place> places_;
-  std::vector<float> values_;
+  std::vector<Worker> workers_;
 };
 
 }  // namespace
 
+Result<StoredWeights> StoredWeights::open(const ModelPlan& plan, NamingScheme scheme,
+                                          std::shared_ptr<const WeightFiles> files) {
+  StoredWeights weights(plan, std::move(files));
+  std::vector<FileTensor> table = stored_tensors(plan, scheme, *weights.files_);
+  FATHOM_TRY(refuse_unknown_tensors(table, *weights.files_));
+  for (FileTensor& tensor : table) {
+    FATHOM_ASSIGN(StoredMatrix matrix, find_tensor(plan, tensor, *weights.files_));
+    weights.tensors_.push_back({std::move(matrix), std::move(tensor.pieces)});
+  }
+  return weights;
+}
+
+bool StoredWeights::is_borrowed(const StoredMatrix& matrix, const TensorPiece& piece, DType type) const {
+  const Param& param = plan_->params[static_cast<size_t>(piece.param)];
+  const bool whole = piece.param_row == 0 && piece.rows == param.shape.front();
+  const auto address = reinterpret_cast<uintptr_t>(bytes_of(matrix, piece));
+  return whole && matrix.dtype() == type && address % static_cast<uintptr_t>(size_of(type)) == 0;
+}
+
+int64_t StoredWeights::loading_bytes(DType matrix_type) const {
+  int64_t bytes = 0;
+  for (const Found& tensor : tensors_) {
+    for (const TensorPiece& piece : tensor.pieces) {
+      const DType type = type_of(*plan_, piece.param, matrix_type);
+      if (!is_borrowed(tensor.matrix, piece, type))
+        bytes += piece.rows * tensor.matrix.row_elements() * size_of(type);
+      if (type == DType::kI8) bytes += piece.rows * size_of(DType::kF32);
+    }
+  }
+  return bytes;
+}
+
+Result<Weights> StoredWeights::load(DType matrix_type, Parallel& parallel) const {
+  Weights weights(plan_->params.size());
+  Converter converter(*plan_, *files_, matrix_type, parallel, weights);
+  for (const Found& tensor : tensors_) {
+    for (const TensorPiece& piece : tensor.pieces) {
+      const DType type = type_of(*plan_, piece.param, matrix_type);
+      if (!is_borrowed(tensor.matrix, piece, type)) {
+        FATHOM_TRY(converter.convert(tensor.matrix, piece));
+        continue;
+      }
+      weights.borrow(piece.param, type, bytes_of(tensor.matrix, piece), files_);
+      if (type == DType::kI8) converter.copy_scales(tensor.matrix, piece);
+    }
+  }
+  return weights;
+}
+
 Result<Weights> load_weights(const ModelPlan& plan, NamingScheme scheme,
                              const std::shared_ptr<const WeightFiles>& files, DType matrix_type) {
-  const std::vector<FileTensor> table = stored_tensors(plan, scheme, *files);
-  FATHOM_TRY(refuse_unknown_tensors(table, *files));
-  Loader loader(plan, files, matrix_type);
-  for (const FileTensor& tensor : table) FATHOM_TRY(loader.add(tensor));
-  return loader.take();
+  SerialParallel serial;
+  FATHOM_ASSIGN(const StoredWeights stored, StoredWeights::open(plan, scheme, files));
+  return stored.load(matrix_type, serial);
 }
 
 std::vector<TensorView> checkpoint_views(

@@ -6,18 +6,22 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/parallel.h"
 #include "base/result.h"
 #include "io/weight_files.h"
 #include "plan/model_plan.h"
 #include "plan/naming.h"
+#include "weights/stored_matrix.h"
 #include "weights/weights.h"
 
 namespace fathom {
 
-// Calls visit(parameter, first, values) for every run of values in the files, in the order of the model:
-// values[0] is element `first` of the parameter. Each element comes once. Errors as read_parameters().
+// Calls visit(parameter, first, values) for every run of values in the files, in the order of the model and
+// a bounded number at a time: values[0] is element `first` of the parameter. Each element comes once, those
+// of a tensor in its order. Errors as read_parameters().
 using ParameterVisit = std::function<void(int32_t parameter, int64_t first, std::span<const float> values)>;
 Status visit_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightFiles& files,
                         const ParameterVisit& visit);
@@ -28,10 +32,36 @@ Status visit_parameters(const ModelPlan& plan, NamingScheme scheme, const Weight
 Status read_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightFiles& files,
                        const std::function<std::span<float>(int32_t parameter)>& parameter);
 
-// Weights for the engine, in the types that plan/matrix_types.h gives them where matrices are `matrix_type`
-// (kF32, kBF16 or kI8). What is stored in the wanted type and in one piece is used where it lies in the
-// mapped file; the rest is converted into memory: int8 on disk may be read as float, and float as int8. A
-// further error: a value that is not finite where int8 is wanted.
+// The tensors of a model's files, found and compared, of which weights for the engine are made: in the types
+// that plan/matrix_types.h gives them where matrices are `matrix_type` (kF32, kBF16 or kI8). What is stored
+// in the wanted type and in one piece is used where it lies in the mapped file; the rest is converted into
+// memory: int8 on disk may be read as float, and float as int8.
+class StoredWeights {
+ public:
+  // The plan outlives the object, the weights keep the files. Errors: those of read_parameters().
+  static Result<StoredWeights> open(const ModelPlan& plan, NamingScheme scheme,
+                                    std::shared_ptr<const WeightFiles> files);
+
+  // Bytes that load() allocates: of what is not used where it lies, and of scales.
+  int64_t loading_bytes(DType matrix_type) const;
+  // Errors: a type that holds no weights, a value that is not finite where int8 is wanted.
+  Result<Weights> load(DType matrix_type, Parallel& parallel) const;
+
+ private:
+  StoredWeights(const ModelPlan& plan, std::shared_ptr<const WeightFiles> files)
+      : plan_(&plan), files_(std::move(files)) {}
+  bool is_borrowed(const StoredMatrix& matrix, const TensorPiece& piece, DType type) const;
+
+  struct Found {
+    StoredMatrix matrix;
+    std::vector<TensorPiece> pieces;
+  };
+  const ModelPlan* plan_;
+  std::shared_ptr<const WeightFiles> files_;
+  std::vector<Found> tensors_;
+};
+
+// open() and load() on the calling thread.
 Result<Weights> load_weights(const ModelPlan& plan, NamingScheme scheme,
                              const std::shared_ptr<const WeightFiles>& files, DType matrix_type);
 

@@ -7,13 +7,11 @@
 #include "base/half.h"
 #include "plan/initial_value.h"
 #include "plan/naming.h"
+#include "weights/streamed_tensors.h"
 
 namespace fathom {
 
 namespace {
-
-// Values that are drawn at a time: enough to share out, few enough to be little memory.
-constexpr int64_t kPiece = int64_t{1} << 20;
 
 DType type_of(const ModelPlan& plan, const FileTensor& tensor, DType matrix_type) {
   const bool matrix = std::ranges::all_of(tensor.pieces, [&](const TensorPiece& piece) {
@@ -80,8 +78,9 @@ Status write_fresh_weights(const std::string& directory, const ModelPlan& plan, 
       const Param& param = plan.params[static_cast<size_t>(piece.param)];
       const int64_t row = elements_of(param) / param.shape.front();
       const int64_t end = (piece.param_row + piece.rows) * row;
-      for (int64_t at = piece.param_row * row; at < end; at += kPiece) {
-        const std::span<const uint8_t> bytes = drawer.draw(piece.param, at, std::min(kPiece, end - at), type);
+      for (int64_t at = piece.param_row * row; at < end; at += kValuesAtATime) {
+        const std::span<const uint8_t> bytes =
+            drawer.draw(piece.param, at, std::min(kValuesAtATime, end - at), type);
         FATHOM_TRY(append(bytes));
         total += bytes.size();
         if (written) FATHOM_TRY(written(total));

@@ -9,13 +9,11 @@
 #include "plan/matrix_types.h"
 #include "weights/int8_rows.h"
 #include "weights/stored_matrix.h"
+#include "weights/streamed_tensors.h"
 
 namespace fathom {
 
 namespace {
-
-// Values that are read at a time: enough to share out, few enough to be little memory.
-constexpr int64_t kPiece = int64_t{1} << 20;
 
 // Consecutive rows of a stored tensor.
 struct SourceRows {
@@ -61,7 +59,7 @@ class RowQuantiser {
   // Calls use() after each run of rows, whose q, scale and error are below then.
   Status run(const SourceRows& rows, const std::function<Status()>& use) {
     const int64_t columns = rows.matrix->row_elements();
-    const int64_t most = std::max<int64_t>(1, kPiece / columns);
+    const int64_t most = std::max<int64_t>(1, kValuesAtATime / columns);
     for (int64_t at = 0; at < rows.count; at += most) {
       const int64_t count = std::min(most, rows.count - at);
       values.resize(static_cast<size_t>(count * columns));
@@ -122,11 +120,11 @@ std::span<const uint8_t> bytes_in(const Values& values) {
 }  // namespace
 
 int64_t quantising_bytes(const ModelPlan& plan) {
-  int64_t values = kPiece, rows = 1;
+  int64_t values = kValuesAtATime, rows = 1;
   for (const Param& param : plan.params) {
     if (!is_matrix(param.role)) continue;
     values = std::max(values, param.shape.back());
-    rows = std::max(rows, kPiece / param.shape.back());
+    rows = std::max(rows, kValuesAtATime / param.shape.back());
   }
   return values * (size_of(DType::kF32) + size_of(DType::kI8)) + rows * size_of(DType::kF32);
 }

@@ -56,6 +56,9 @@ Result<std::vector<float>> scales_of(const StoredTensor& matrix, const WeightFil
   return scales;
 }
 
+// Tables that older code saved with the parameters: they follow from the configuration.
+bool is_computed(const std::string& name) { return name.ends_with(".rotary_emb.inv_freq"); }
+
 }  // namespace
 
 std::string scale_name(const std::string& tensor) { return tensor + "_scale"; }
@@ -113,7 +116,7 @@ Status refuse_unknown_tensors(const std::vector<FileTensor>& table, const Weight
     std::ranges::for_each(tensor.aliases, add);
   }
   for (const StoredTensor& stored : files.tensors()) {
-    if (!known.contains(stored.info->name)) {
+    if (!known.contains(stored.info->name) && !is_computed(stored.info->name)) {
       return invalid(files.path() + ": tensor " + stored.info->name +
                      " belongs to no parameter of this model");
     }

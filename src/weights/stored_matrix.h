@@ -42,7 +42,8 @@ std::vector<FileTensor> stored_tensors(const ModelPlan& plan, NamingScheme schem
 // same values in the same shape, so ties may be stored once, aliased or repeated. Errors name the tensor.
 Result<StoredMatrix> find_tensor(const ModelPlan& plan, const FileTensor& wanted, const WeightFiles& files);
 
-// An error names a stored tensor that is in no entry of the table.
+// An error names a stored tensor that is in no entry of the table. Tables of rotary positions
+// (*.rotary_emb.inv_freq), which older checkpoints hold, are passed over.
 Status refuse_unknown_tensors(const std::vector<FileTensor>& table, const WeightFiles& files);
 
 }  // namespace fathom

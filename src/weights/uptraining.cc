@@ -107,10 +107,12 @@ Status read_uptrained(const ModelPlan& plan, const WeightFiles& files, bool vani
   std::vector<int32_t> added(plan.params.size(), 0);
   return visit_parameters(
       vanilla, naming_of(vanilla), files, [&](int32_t source, int64_t first, std::span<const float> values) {
-        FATHOM_CHECK(first == 0, "a vanilla tensor is one parameter");
+        // Sources come one after the other, each from its first value on, and a parameter's differ.
         for (int32_t target : map.targets(source)) {
-          const std::span<float> sum = parameter(target);
-          const int32_t number = ++added[static_cast<size_t>(target)], all = map.sources(target);
+          const std::span<float> sum = parameter(target).subspan(static_cast<size_t>(first), values.size());
+          int32_t& number = added[static_cast<size_t>(target)];
+          if (first == 0) ++number;
+          const int32_t all = map.sources(target);
           for (size_t i = 0; i < values.size(); ++i) {
             const float before = number == 1 ? 0.0F : sum[i];
             sum[i] = number < all ? before + values[i] : (before + values[i]) / static_cast<float>(all);

@@ -124,6 +124,30 @@ TEST_F(VanillaCheckpoint, FillsARoutedModelAndLeavesItsRoutersFresh) {
   }
 }
 
+// More values than are read at a time, in many rows and in long ones.
+TEST_F(VanillaCheckpoint, AveragesMatricesThatAreReadInParts) {
+  ModelSpec spec = tiny();
+  spec.num_hidden_layers = 2;
+  spec.intermediate_size = 33'000;
+  write(spec);
+  spec.sharing = Sharing::kSequence;
+  spec.num_recursion = 2;
+  spec.initialization = Initialization::kAverage;
+  const ModelPlan plan = *build_plan(spec);
+  Values got = memory_of(plan, -1);
+  const Result<std::optional<ModelPlan>> status = read_start(plan, folder_, 1, into(got));
+  ASSERT_TRUE(status.ok()) << status.error().message;
+  for (ParamRef Mlp::*matrix : {&Mlp::gate, &Mlp::down}) {
+    const ParamRef& shared = plan.segments[0].layers[0].mlp.*matrix;
+    const std::vector<float>&mean = got[static_cast<size_t>(shared.first)], &first = vanilla(0, matrix),
+          &second = vanilla(1, matrix);
+    ASSERT_EQ(mean.size(), first.size());
+    int64_t different = 0;
+    for (size_t i = 0; i < mean.size(); ++i) different += mean[i] != (first[i] + second[i]) / 2 ? 1 : 0;
+    EXPECT_EQ(different, 0);
+  }
+}
+
 // 8 repeated layers do not fill 3 recursions of 3: those at round(linspace(0, 7, 6)) stay.
 TEST_F(VanillaCheckpoint, DropsLayersBeforeItAverages) {
   ModelSpec spec = tiny_recursive(Sharing::kSequence, 3);

@@ -234,6 +234,45 @@ TEST(TokenShardFaults, PackedFiles) {
   expect_refusals(packed(), packed_faults(), read_packed, 15);
 }
 
+// A file of llm.c: 1024 bytes, the first of them magic, version and count, then ids.
+std::string llmc(uint64_t magic = 20240520, uint64_t version = 1, uint64_t count = 5, size_t width = 2) {
+  std::string out = little(magic, 4) + little(version, 4) + little(count, 4);
+  out += std::string(1024 - out.size(), '\0');
+  for (uint64_t id : {1, 7, 9, 2, 9}) out += little(id, width);
+  return out;
+}
+
+TEST(TokenShardFaults, FilesOfLlmC) {
+  const TemporaryFolder folder;
+  const auto open = [&](const std::string& bytes) {
+    return TokenFile::open_any(folder.write("train.bin", bytes), 10, 9);
+  };
+  for (const std::string& good : {llmc(), llmc(20240801, 7, 5, 4)}) {
+    const Result<TokenFile> file = open(good);
+    ASSERT_TRUE(file.ok()) << file.error().message;
+    std::vector<int32_t> ids(5);
+    ASSERT_EQ(file->tokens(), 5);
+    file->read(0, ids);
+    EXPECT_EQ(ids, (std::vector<int32_t>{1, 7, 9, 2, 9}));
+    EXPECT_EQ(file->documents(), 2);
+  }
+  const std::string at = folder.path() + "/train.bin: ";
+  const std::vector<Fault> faults = {
+      {"version 2", llmc(20240520, 2), at + "llm.c token file of version 2, expected 1"},
+      {"the version of 16 bits in 32", llmc(20240801, 1, 5, 4),
+       at + "llm.c token file of version 1, expected 7"},
+      {"one id too many", llmc(20240520, 1, 6), at + "6 ids of 2 bytes do not make a file of 1034 bytes"},
+      {"a negative count", llmc(20240520, 1, UINT32_MAX),
+       at + "4294967295 ids of 2 bytes do not make a file of 1034 bytes"},
+      {"the other width", llmc(20240801, 7), at + "5 ids of 4 bytes do not make a file of 1034 bytes"},
+      {"one byte appended", llmc() + "x", at + "5 ids of 2 bytes do not make a file of 1035 bytes"},
+      {"an id equal to the vocabulary's size", llmc().substr(0, 1024) + little(10, 2) + llmc().substr(1026),
+       at + "token 0 is id 10, outside the vocabulary of 10"},
+  };
+  const auto read = [&](const std::string& bytes) { return answer(open(bytes)); };
+  expect_refusals(llmc(), faults, read, 7);
+}
+
 TEST(TokenShardFaults, HeaderlessFiles) {
   const TemporaryFolder folder;
   const std::string path = folder.write("train.bin", little(1, 2) + little(7, 2) + little(2, 2));

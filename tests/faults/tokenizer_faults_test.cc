@@ -294,6 +294,8 @@ TEST(TokenizerFaults, OfTheFilesBesideIt) {
       {"{\"bos_token\": 3}", "bos_token is 3, expected a token"},
       {"{\"bos_token\": {\"id\": 3}}", "bos_token is {\"id\":3}, expected a token"},
       {"{\"eos_token\": \"<|absent|>\"}", "eos_token is \"<|absent|>\", which tokenizer.json does not have"},
+      {"{\"bos_token\": \"<|absent|>\"}", "bos_token is \"<|absent|>\", which tokenizer.json does not have"},
+      {"{\"pad_token\": 3}", "pad_token is 3, expected a token"},
       {"{\"eos_token\": \"a\", \"eos_token\": \"b\"}", "line 1, column 30: duplicate key \"eos_token\""},
   };
   const std::string path = folder.path() + "/tokenizer_config.json";

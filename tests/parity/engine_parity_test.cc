@@ -4,6 +4,7 @@
 
 #include "base/half.h"
 #include "base/isa.h"
+#include "base/worse_of.h"
 #include "engine/executor.h"
 #include "kernels/common/testing.h"
 #include "plan/matrix_types.h"
@@ -320,7 +321,7 @@ TEST(EngineParity, AtFullDepthTheRecursionIsThePlainOne) {
     double worst = 0, largest = 0;
     for (size_t i = 0; i < before.size(); ++i) {
       const double w = weight[i / dim * outputs + outputs - 1];
-      worst = std::max(worst, std::fabs(after[i] - before[i] - w * recursion[i]));
+      worst = worse_of(worst, std::fabs(after[i] - before[i] - w * recursion[i]));
       largest = std::max(largest, std::fabs(w * recursion[i]));
     }
     EXPECT_GT(largest, 0.01);

@@ -1,4 +1,5 @@
 // Under the same routing rule the training executor gives the engine's logits, depths and selections.
+#include "base/worse_of.h"
 #include "engine/executor.h"
 #include "tests/parity/tiny_models.h"
 #include "train/executor.h"
@@ -50,7 +51,7 @@ TEST(TrainParity, TrainingAndEngineAgree) {
       const float* logits = result.logits.const_data_ptr<float>() + 17 * vocab;
       double worst = 0, largest = 0;
       for (int64_t i = 0; i < 61 * vocab; ++i) {
-        worst = std::max(worst, std::fabs(double{logits[i]} - expected.logits[i]));
+        worst = worse_of(worst, std::fabs(double{logits[i]} - expected.logits[i]));
         largest = std::max(largest, std::fabs(double{expected.logits[i]}));
       }
       EXPECT_LE(worst, limit_of(model.plan) * std::max(1.0, largest)) << (top_k ? "top-k" : "threshold");

@@ -62,10 +62,15 @@ int main(int argc, char** argv) {
     std::cerr << "memory_drill: " << trained.error().message << "\n";
     return 1;
   }
+  if (watch.at_early <= 0 || watch.at_late <= 0) {
+    std::cerr << "memory_drill: no report of step " << (watch.at_early <= 0 ? early : steps)
+              << ", or no resident memory in /proc/self/statm\n";
+    return 1;
+  }
   const int64_t growth = watch.at_late - watch.at_early;
   std::cout << family << ": " << watch.at_early / 1024 << " KiB after " << early << " steps, "
             << watch.at_late / 1024 << " KiB after " << steps << ", grown by " << growth / 1024 << " KiB\n";
-  if (watch.at_early > 0 && growth <= allowed) return 0;
+  if (growth <= allowed) return 0;
   std::cerr << "memory_drill: more than the " << allowed / 1024 << " KiB allowed\n";
   return 1;
 }

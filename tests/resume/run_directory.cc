@@ -1,8 +1,9 @@
 #include "run_directory.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstring>
 #include <fstream>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <vector>
@@ -62,9 +63,53 @@ std::vector<std::string> without_times_csv(const fs::path& path) {
   return lines;
 }
 
-// Steps that the event files of all lives report, in order. Times apart, a step's numbers are those of the
-// other logs.
-std::vector<std::string> event_steps(const fs::path& run) {
+// The next varint of `bytes`, which it is taken off; 0 of what is cut off.
+uint64_t take_varint(std::string_view& bytes) {
+  uint64_t value = 0;
+  for (int shift = 0; shift < 64 && !bytes.empty(); shift += 7) {
+    const auto byte = static_cast<uint8_t>(bytes.front());
+    bytes.remove_prefix(1);
+    value |= uint64_t{byte & 0x7FU} << shift;
+    if (byte < 0x80) break;
+  }
+  return value;
+}
+
+// The next field that is bytes behind a key and their number.
+std::string_view take_bytes(std::string_view& bytes) {
+  take_varint(bytes);
+  const uint64_t size = take_varint(bytes);
+  const std::string_view content = bytes.substr(0, size);
+  bytes.remove_prefix(content.size());
+  return content;
+}
+
+// "tag=value" of every scalar of an Event as scalar_event() writes it, to the last digit; nothing of an Event
+// without a summary. The wall time and scalars that say how long a step took are left out.
+std::string scalars_in(std::string_view message) {
+  constexpr size_t kWallTime = 9;
+  message.remove_prefix(std::min(kWallTime, message.size()));
+  take_varint(message);  // the key of the step, then the step
+  take_varint(message);
+  if (!message.starts_with("\x2A")) return "";  // the key of a summary
+  std::string_view summary = take_bytes(message);
+  std::string text;
+  while (!summary.empty()) {
+    std::string_view scalar = take_bytes(summary);
+    const std::string tag(take_bytes(scalar));
+    if (tag == "train/seconds" || tag == "train/tokens_per_second") continue;
+    scalar.remove_prefix(std::min<size_t>(1, scalar.size()));  // the key of the value
+    float value = 0;
+    std::memcpy(&value, scalar.data(), std::min(sizeof value, scalar.size()));
+    char number[32];
+    std::snprintf(number, sizeof number, "%.9g", static_cast<double>(value));
+    text += " " + tag + "=" + number;
+  }
+  return text;
+}
+
+// What the event files of all lives report of steps and evaluations, in order.
+std::vector<std::string> events_of(const fs::path& run) {
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(run)) {
     if (entry.path().filename().string().starts_with(kEvents)) files.push_back(entry.path());
@@ -76,17 +121,15 @@ std::vector<std::string> event_steps(const fs::path& run) {
     while (!rest.empty()) {
       const auto frame = read_event(rest);
       if (!frame) return {path.string() + ": a broken record"};
-      if (frame->message.find("train/loss") != std::string_view::npos)
-        found.emplace_back(frame->step, "step");
-      if (frame->message.find("validation/nll") != std::string_view::npos)
-        found.emplace_back(frame->step, "validation");
+      const std::string scalars = scalars_in(frame->message);
+      if (!scalars.empty()) found.emplace_back(frame->step, scalars);
       rest.remove_prefix(frame->bytes);
     }
   }
   std::sort(found.begin(), found.end());
-  std::vector<std::string> steps;
-  for (const auto& [step, kind] : found) steps.push_back(kind + " " + std::to_string(step));
-  return steps;
+  std::vector<std::string> events;
+  for (const auto& [step, scalars] : found) events.push_back("step " + std::to_string(step) + scalars);
+  return events;
 }
 
 std::vector<std::string> names_in(const fs::path& run) {
@@ -135,7 +178,7 @@ std::optional<std::string> difference_of_runs(const fs::path& run, const fs::pat
   for (const std::string& name : names) {
     if (const auto other = difference_of_files(run, expected, name)) return name + ": " + *other;
   }
-  if (const auto other = first_difference(event_steps(run), event_steps(expected)))
+  if (const auto other = first_difference(events_of(run), events_of(expected)))
     return kEvents + ": " + *other;
   return std::nullopt;
 }

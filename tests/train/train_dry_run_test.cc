@@ -65,6 +65,20 @@ TEST(DryRun, WithoutTimingThereIsNone) {
   EXPECT_THAT(output.text, Not(HasSubstr("tokens/s")));
 }
 
+TEST(DryRun, NumbersOfALotOfTextAreEstimatesAndSaySo) {
+  const SmallRun small("dry-run-lot");
+  std::filesystem::create_directories(small.path("lot"));
+  for (const char* name : {"lot/a.txt", "lot/b.txt", "lot/c.txt", "lot/d.txt"}) {
+    std::ofstream(small.path(name)).close();
+    std::filesystem::resize_file(small.path(name), 15'000'000);  // a document of zeros each
+  }
+  const Output output = dry_run(small, {"--no-timing", "--data.train=" + small.path("lot")});
+  ASSERT_EQ(output.code, 0) << output.text;
+  EXPECT_THAT(output.text, HasSubstr("about 1875000 rows of 32"));
+  EXPECT_THAT(output.text, HasSubstr("estimated from      43 MiB  of 57 MiB of text"));
+  EXPECT_THAT(output.text, HasSubstr("validation            562 rows")) << "of little text they are not";
+}
+
 // A step that takes longer than any test, with a folder of its own for temporary files.
 std::vector<std::string> endless(const SmallRun& small, const std::string& temporary) {
   std::filesystem::create_directories(temporary);

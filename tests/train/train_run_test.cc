@@ -120,7 +120,7 @@ TEST_P(TrainRun, RunsAreComparedByTheirNamesThoughALogIsTorn) {
 std::string tokenizer_without_end(const fs::path& folder) {
   const std::string path = (folder / "tokenizer").string();
   const Output made = run(kFathom + " tokenize --train " + (folder / "text.txt").string() +
-                          " --vocab-size 257 --out " + path);
+                          " --vocab-size 257 --special-token '<|none|>' --out " + path);
   EXPECT_EQ(made.code, 0) << made.text;
   fs::remove(path + "/tokenizer_config.json");
   return path;

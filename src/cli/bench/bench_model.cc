@@ -28,7 +28,7 @@ Result<BenchModel> open_bench_model(const std::string& model, const MatrixChoice
   BenchModel out{.name = name_in(model), .given = model};
   std::error_code ignored;
   if (fs::is_directory(model, ignored)) {
-    FATHOM_ASSIGN(LoadedWeights loaded, load_weights_of(model, matrices));
+    FATHOM_ASSIGN(LoadedWeights loaded, load_weights_of(model, matrices, /*check_tensors=*/false, &parallel));
     out.matrix_type = loaded.matrix_type;
     out.plan = std::move(loaded.plan);
     out.weights = std::move(loaded.weights);

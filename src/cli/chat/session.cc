@@ -44,7 +44,7 @@ void Session::clear() {
   state_.reset();
   tokens_.clear();
   open_ = false;
-  if (!options_.system.empty()) append(chat_.message(Role::kSystem, options_.system), tokens_);
+  append(chat_.beginning(options_.system), tokens_);
 }
 
 bool Session::generate(int64_t limit, const std::function<bool(const GeneratedToken&)>& on_token,
@@ -98,7 +98,8 @@ Result<Turn> Session::ask(const std::string& message, const std::function<void(c
   const auto on_token = [&](const GeneratedToken& token) {
     give(splitter.push(marker.push(stream.push(token.token))));
     if (splitter.reasoning()) ++reasoned;
-    spent = options_.reasoning_budget > 0 && splitter.reasoning() && reasoned >= options_.reasoning_budget;
+    spent = options_.reasoning_budget > 0 && !marker.stopped() && splitter.reasoning() &&
+            reasoned >= options_.reasoning_budget;
     return !marker.stopped() && !spent;
   };
   bool ended = generate(room(), on_token, turn);
@@ -106,7 +107,10 @@ Result<Turn> Session::ask(const std::string& message, const std::function<void(c
     const size_t before = tokens_.size();
     append({{kEndOfReasoning, false}}, tokens_);
     turn.generated_tokens += static_cast<int64_t>(tokens_.size() - before);
-    give(splitter.push(kEndOfReasoning));
+    // What was held back, for it might have become a marker or a character, is reasoning now.
+    std::string held = marker.push(stream.finish());
+    held += marker.finish();
+    give(splitter.push(held + kEndOfReasoning));
     spent = false;
     if (room() > 0) ended = generate(room(), on_token, turn);
   }

@@ -22,7 +22,7 @@ struct SessionOptions {
   int64_t max_tokens = -1;        // of an answer; -1: until it ends or the context is full
   int64_t reasoning_budget = -1;  // tokens of an answer's reasoning; -1: no limit; 0: none
   kernels::SamplingParams sampling;
-  std::string system;  // the system message; empty: none
+  std::string system;  // the system message; empty: the template's own, if it has one
 };
 
 struct Turn {
@@ -47,7 +47,7 @@ class Session {
   // not fit the context; the conversation is as it was.
   Result<Turn> ask(const std::string& message, const std::function<void(const AnswerPart&)>& show);
 
-  // To the start, behind the system message.
+  // To the start, behind what the template writes before the first message.
   void clear();
 
   Status save(const std::string& path) const;

@@ -1,9 +1,9 @@
 #include "cli/verify/case_kinds.h"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "base/worse_of.h"
 #include "cli/verify/module_case.h"
 
 namespace fathom::cli::verify {
@@ -38,7 +38,7 @@ const CaseKind* find_case_kind(const std::string& name) {
 }
 
 void Distance::add(double got, double expected, double scale) {
-  worst_ = std::max(worst_, std::fabs(got - expected) / scale);
+  worst_ = worse_of(worst_, std::fabs((got - expected) / scale));
   ++compared_;
 }
 

@@ -39,7 +39,8 @@ Status verify_tables(const CaseRequest& request, Report& report, Parallel& paral
 // packed_data: packed token files read and written again, and the order of their rows, exact.
 Status verify_packed_data(const CaseRequest& request, Report& report, Parallel& parallel);
 
-// The largest relative difference from recorded numbers, which were computed in another order of operations.
+// The largest difference, in parts of a scale of any sign, from recorded numbers, which were computed in
+// another order of operations.
 class Distance {
  public:
   void add(double got, double expected, double scale);

@@ -108,28 +108,67 @@ struct RouterTensors {
   }
 };
 
-// cache.key.{l} / cache.value.{l}: [batch, kv heads, entries, head_dim] of unrolled layer l, or of the l-th
-// that writes keys which others read.
-void compare_caches(ModelCase& c, const std::vector<std::unique_ptr<SequenceState>>& states,
-                    const std::vector<CaseSequence>& sequences, Report& report) {
+// Keys that the published cache holds, under the number of their unrolled layer, or of the l-th that writes
+// keys which others read.
+struct CachedKeys {
+  std::string number;
+  SlotId slot = 0;
+  int32_t depth = 0;
+  int64_t heads = 0, dim = 0;
+  const KvState& of(const SequenceState& state) const { return state.kv(slot, depth); }
+};
+
+std::vector<CachedKeys> cached_keys(const ModelPlan& plan) {
+  std::vector<CachedKeys> all;
   int32_t unrolled = 0;
-  for_each_unrolled_layer(c.plan, [&](const Segment& segment, const Layer& layer, int32_t depth) {
-    if (layer.kind() == BlockKind::kAttention && key_source(segment, layer, depth) != KeySource::kOwn) return;
-    const std::string index = std::to_string(unrolled++);
-    if (layer.kind() != BlockKind::kAttention || !c.io.has("cache.key." + index)) return;
-    const RecordedTensor& key = c.io.at("cache.key." + index);
-    const RecordedTensor& value = c.io.at("cache.value." + index);
+  for_each_unrolled_layer(plan, [&](const Segment& segment, const Layer& layer, int32_t depth) {
+    const bool attention = layer.kind() == BlockKind::kAttention;
+    if (attention && key_source(segment, layer, depth) != KeySource::kOwn) return;
+    const std::string number = std::to_string(unrolled++);
+    if (!attention) return;
+    const auto& mixer = std::get<Attention>(layer.mixer);
     const SlotId slot = layer.writes.front();
-    const auto& attention = std::get<Attention>(layer.mixer);
-    const int64_t dim = attention.head_dim, heads = attention.num_kv_heads, entries = key.extent(2);
-    std::vector<float> got_k, got_v, want_k, want_v, k(static_cast<size_t>(heads * dim)), v(k.size());
+    const bool by_depth = plan.slots[static_cast<size_t>(slot)].copies > 1;
+    all.push_back({number, slot, by_depth ? depth : 0, mixer.num_kv_heads, mixer.head_dim});
+  });
+  return all;
+}
+
+// Whether a sequence has as many entries as its batch: none of its row is padding, and token choice, which
+// may send more rows of another sequence to a depth, has no other.
+bool fills_batch(const ModelCase& c, const CaseSequence& sequence, int64_t batch, int64_t length) {
+  const bool token_choice = std::ranges::any_of(c.plan.segments, [](const Segment& segment) {
+    return segment.router && segment.router->spec.kind == RouterKind::kTokenChoice;
+  });
+  return sequence.real_rows() == length && (batch == 1 || !token_choice);
+}
+
+// cache.key.{l} / cache.value.{l}: [batch, kv heads, entries, head_dim] of CachedKeys l.
+Status compare_caches(ModelCase& c, const std::vector<std::unique_ptr<SequenceState>>& states,
+                      const std::vector<CaseSequence>& sequences, Report& report) {
+  const int64_t batch = c.io.at("input_ids").extent(0), length = c.io.at("input_ids").extent(1);
+  for (const CachedKeys& keys : cached_keys(c.plan)) {
+    const std::string key_name = "cache.key." + keys.number, value_name = "cache.value." + keys.number;
+    if (!c.io.has(key_name)) continue;
+    FATHOM_TRY(c.io.expect(key_name, {batch, keys.heads, -1, keys.dim}));
+    const RecordedTensor& key = c.io.at(key_name);
+    FATHOM_TRY(c.io.expect(value_name, key.shape));
+    const RecordedTensor& value = c.io.at(value_name);
+    const int64_t dim = keys.dim, heads = keys.heads, entries = key.extent(2);
+    std::vector<float> got_k, got_v, want_k, want_v, got_entries, want_entries,
+        k(static_cast<size_t>(heads * dim)), v(k.size());
     for (size_t s = 0; s < sequences.size(); ++s) {
-      const KvState& kv = states[s]->kv(slot, c.plan.slots[static_cast<size_t>(slot)].copies > 1 ? depth : 0);
+      const KvState& kv = keys.of(*states[s]);
+      const bool full = fills_batch(c, sequences[s], batch, length);
+      // At a routed depth a row with padding has entries of that, and nobody says how many.
+      if (full || (entries == length && (keys.depth == 0 || !is_routed(c.plan)))) {
+        got_entries.push_back(static_cast<float>(kv.length()));
+        want_entries.push_back(static_cast<float>(full ? entries : sequences[s].real_rows()));
+      }
+      // Entries of unrouted layers lie at their places, routed ones are listed in order.
+      const bool listed = kv.length() != sequences[s].real_rows() || entries != length;
       for (int64_t e = 0; e < kv.length(); ++e) {
         kv.read(e, k.data(), v.data());
-        // Entries of unrouted layers lie at their places, routed ones are listed in order.
-        const bool listed =
-            kv.length() != sequences[s].real_rows() || entries != c.io.at("input_ids").extent(1);
         const int64_t place = listed ? e : sequences[s].places[static_cast<size_t>(e)];
         for (int64_t h = 0; h < heads; ++h) {
           const int64_t at = ((sequences[s].batch * heads + h) * entries + place) * dim;
@@ -141,9 +180,47 @@ void compare_caches(ModelCase& c, const std::vector<std::unique_ptr<SequenceStat
         }
       }
     }
-    report.compare("engine", "cache.key." + index, Kind::kStates, got_k, want_k);
-    report.compare("engine", "cache.value." + index, Kind::kStates, got_v, want_v);
-  });
+    report.compare("engine", key_name, Kind::kStates, got_k, want_k);
+    report.compare("engine", value_name, Kind::kStates, got_v, want_v);
+    if (!got_entries.empty())
+      report.compare("engine", "entries of cache " + keys.number, Kind::kSelections, got_entries,
+                     want_entries);
+  }
+  return {};
+}
+
+// How many entries each of the caches has at moments of decoding, as case.json lists them.
+class CacheLengths {
+ public:
+  explicit CacheLengths(const ModelPlan& plan) : keys_(cached_keys(plan)) {}
+  // The next moment of one sequence.
+  void add(size_t moment, const SequenceState& state) {
+    if (got_.size() <= moment) got_.resize(moment + 1);
+    for (const CachedKeys& keys : keys_) got_[moment].push_back(static_cast<float>(keys.of(state).length()));
+  }
+  // `recorded` lists one number a cache; all sequences added have them.
+  void report(const std::string& what, size_t moment, const nlohmann::json& recorded, Report& report) const {
+    const auto numbers = recorded.get<std::vector<float>>();
+    const std::vector<float> got = moment < got_.size() ? got_[moment] : std::vector<float>();
+    std::vector<float> expected;
+    for (size_t n = 0; n < got.size(); n += std::max<size_t>(keys_.size(), 1))
+      expected.insert(expected.end(), numbers.begin(), numbers.end());
+    report.compare("engine", what, Kind::kSelections, got, expected.empty() ? numbers : expected);
+  }
+  bool empty() const { return got_.empty(); }
+
+ private:
+  std::vector<CachedKeys> keys_;
+  std::vector<std::vector<float>> got_;  // by moment: of each sequence its caches
+};
+
+void compare_cache_lengths(const ModelCase& c, const CacheLengths& lengths, Report& report) {
+  if (lengths.empty()) return;  // no sequence is as long as the batch
+  if (const auto found = c.record.find("cache_lengths_after_prefill"); found != c.record.end())
+    lengths.report("entries of caches after the prompt", 0, *found, report);
+  const nlohmann::json steps = c.record.value("cache_lengths_after_each_step", nlohmann::json::array());
+  for (size_t step = 0; step < steps.size(); ++step)
+    lengths.report("entries of caches after step " + std::to_string(step), step + 1, steps[step], report);
 }
 
 // shared_k, shared_v: [batch, length, kv heads, head_dim] of the last full cache, which cross-attention reads
@@ -171,8 +248,11 @@ Status verify_decoding(ModelCase& c, Report& report, Executor& executor,
   const int64_t prompt = prefill->extent(1), vocab = c.plan.dims.vocab_size;
   std::vector<float> got_prefill, got_decode, got_full;
   std::vector<std::unique_ptr<SequenceState>> states;
+  CacheLengths lengths(c.plan);
+  const RecordedTensor& ids = c.io.at("input_ids");
   for (const CaseSequence& sequence : sequences) {
     const std::span<const int32_t> tokens = sequence.tokens;
+    const bool counted = fills_batch(c, sequence, ids.extent(0), ids.extent(1));
     ForwardOptions options;
     options.routing = RoutingMode::kTopK;
     options.logits = Logits::kAll;
@@ -182,9 +262,11 @@ Status verify_decoding(ModelCase& c, Report& report, Executor& executor,
     const float* logits =
         executor.forward(*states.back(), tokens.first(static_cast<size_t>(prompt)), options).logits;
     got_prefill.insert(got_prefill.end(), logits, logits + prompt * vocab);
+    if (counted) lengths.add(0, *states.back());
     for (size_t t = static_cast<size_t>(prompt); t < tokens.size(); ++t) {
       logits = executor.forward(*states.back(), tokens.subspan(t, 1), options).logits;
       got_decode.insert(got_decode.end(), logits, logits + vocab);
+      if (counted) lengths.add(t + 1 - static_cast<size_t>(prompt), *states.back());
     }
     SequenceState whole = executor.make_state(DType::kF32);
     logits = executor.forward(whole, tokens, options).logits;
@@ -193,8 +275,8 @@ Status verify_decoding(ModelCase& c, Report& report, Executor& executor,
   report.compare("engine", "prefill.logits", Kind::kLogits, got_prefill, prefill->values);
   report.compare("engine", "decode.logits", Kind::kLogits, got_decode, decode->values);
   report.compare("engine", "full_forward.logits", Kind::kLogits, got_full, full->values);
-  compare_caches(c, states, sequences, report);
-  return {};
+  compare_cache_lengths(c, lengths, report);
+  return compare_caches(c, states, sequences, report);
 }
 
 // What was recorded of a forward pass in training mode that evaluation does not repeat. The training half
@@ -218,6 +300,7 @@ bool has_memory(const ModelPlan& plan) {
 }  // namespace
 
 Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
+  compare_record(c, report);
   FATHOM_ASSIGN(const Weights weights, load_weights(c.plan, c.scheme, c.weights, DType::kF32));
   FATHOM_ASSIGN(const std::vector<CaseSequence> sequences, sequences_of(c));
   int64_t longest = 1;
@@ -226,8 +309,11 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
   Executor executor(c.plan, weights, longest, longest, parallel);
   if (c.io.has("full_forward.logits")) return verify_decoding(c, report, executor, sequences);
   if (c.io.has("prefill.logits")) FATHOM_TRY(verify_states(c, report, executor, sequences));
-  // What the published code makes of a batch whose sequences it mixes up: recorded, and not to be equalled.
-  c.io.mark("as_released.logits");
+  if (c.io.has("as_released.logits")) {
+    c.io.mark("as_released.logits");
+    report.note(
+        "as_released.logits is not compared: the published code mixes up the sequences of this batch");
+  }
   if (c.io.has("gmu_memory") && !has_memory(c.plan)) {
     c.io.mark("gmu_memory");
     report.note("gmu_memory is not compared: no layer of this model reads it, so none leaves it");
@@ -309,12 +395,15 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
   whole.report(report);
   token_by_token.report(report, " (token by token)");
   router.report(c, report);
-  if (evaluated) compare_caches(c, states, sequences, report);
+  if (evaluated) FATHOM_TRY(compare_caches(c, states, sequences, report));
   if (!evaluated) leave_to_training(c, report);
-  if (c.io.has("scalar.eval.loss_mean") && predicted > 0) {
-    report.compare("engine", "scalar.eval.loss_mean", Kind::kLosses, nll / static_cast<double>(predicted),
+  const double loss = nll / static_cast<double>(std::max<int64_t>(predicted, 1));
+  if (c.io.has("scalar.eval.loss_mean") && predicted > 0)
+    report.compare("engine", "scalar.eval.loss_mean", Kind::kLosses, loss,
                    c.io.at("scalar.eval.loss_mean").values.front());
-  }
+  if (const auto recorded = c.record.find("loss");
+      recorded != c.record.end() && recorded->is_number() && predicted > 0)
+    report.compare("engine", "case.json: loss", Kind::kLosses, loss, recorded->get<double>());
   return {};
 }
 

@@ -234,6 +234,21 @@ void compare_magnitudes(const Uptraining& c, Report& report) {
   });
 }
 
+// Whether the head is the embedding, and whether it has the same values.
+Status compare_head(const CaseRequest& request, const Uptraining& c, Report& report) {
+  FATHOM_ASSIGN(const json record, read_json_file(request.directory + "/case.json"));
+  const auto compare = [&](const char* key, bool got) {
+    if (const auto found = record.find(key); found != record.end() && found->is_boolean())
+      report.compare("weights", std::string("case.json: ") + key, Kind::kSelections, got ? 1.0 : 0.0,
+                     found->get<bool>() ? 1.0 : 0.0);
+  };
+  const auto head = static_cast<size_t>(c.plan.head.first),
+             embedding = static_cast<size_t>(c.plan.embedding.first);
+  compare("lm_head_shares_storage", head == embedding);
+  compare("lm_head_equals_embedding", c.recorded[head] == c.recorded[embedding]);
+  return {};
+}
+
 // A parameter that the vanilla model has not, or that the published code did not take from it.
 void compare_drawn(const Uptraining& c, const std::string& what, size_t param, const Init& init,
                    Report& report) {
@@ -304,7 +319,7 @@ Status verify_uptrained_weights(const CaseRequest& request, Report& report, Para
     }
   }
   compare_magnitudes(c, report);
-  return {};
+  return compare_head(request, c, report);
 }
 
 }  // namespace fathom::cli::verify

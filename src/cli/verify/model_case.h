@@ -108,6 +108,10 @@ Status verify_probe(const ModelCase& c, Report& report, Parallel& parallel);
 // weights. Other cases have none.
 Status verify_checkpoint_files(const ModelCase& c, Report& report);
 
+// What case.json says of the model as a whole, where it does: how many tensors, values and names a checkpoint
+// has, which layers write what others read.
+void compare_record(const ModelCase& c, Report& report);
+
 // Names of recorded tensors that only the training executor answers for: gradients, training losses.
 bool belongs_to_training(const std::string& tensor);
 

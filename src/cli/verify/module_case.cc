@@ -80,6 +80,9 @@ Status run_module_case(const std::string& directory, const std::string& name, Re
     for (const std::string& tensor : c.io.unseen()) {
       return invalid(directory + "/io.safetensors: unknown tensor " + tensor);
     }
+    for (const std::string& tensor : c.weights.unseen()) {
+      return invalid(weights_path + ": tensor " + tensor + ", which this module has no use for");
+    }
     return {};
   }
   return not_supported("not supported yet: " + name);

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/json.h"
+#include "base/worse_of.h"
 #include "cli/verify/training_case.h"
 #include "plan/scaling_study.h"
 #include "train/executor.h"
@@ -31,6 +32,7 @@ Limits limits_of(Limits limits, const json& record) {
 struct Step {
   std::vector<float> losses;  // of micro-batches
   std::vector<double> rates;  // the same
+  json group_rates;           // those of the step, by group; null where they are not recorded
   double norm = 0;            // of all gradients, before clipping
 };
 
@@ -39,6 +41,7 @@ struct Recording {
   train::OptimizerConfig optimizer;
   train::Schedule schedule;  // in micro-batches
   std::vector<Step> steps;
+  std::vector<double> multipliers = {1};                  // of the rates of groups
   std::map<std::string, std::pair<float, float>> groups;  // weight decay and rate multiplier by weight name
 };
 
@@ -62,11 +65,15 @@ Result<Recording> read_recording(const ModelCase& c) {
     schedule.final_ratio = settings.at("min_lr").get<double>() / schedule.peak;
     recording.micro_batches = settings.at("gradient_accumulation");
     for (const json& entry : c.record.at("log_fp32")) {
-      recording.steps.push_back(
-          {entry.at("micro_losses"), entry.at("micro_lrs"), entry.at("grad_norm_before_clip")});
+      recording.steps.push_back({entry.at("micro_losses"), entry.at("micro_lrs"),
+                                 entry.value("group_lrs", json()), entry.at("grad_norm_before_clip")});
     }
     // Groups stand in the order vector, matrix; or there is one with everything.
     const json& groups = settings.at("groups");
+    if (groups.is_array()) {
+      recording.multipliers.clear();
+      for (const json& group : groups) recording.multipliers.push_back(group.at("lr_mult"));
+    }
     for (const auto& [name, group] : c.record.at("parameter_groups").items()) {
       std::pair<float, float>& entry = recording.groups[name];
       entry = {static_cast<float>(optimizer.weight_decay), 1.0F};
@@ -168,11 +175,19 @@ Status verify_optimizer_steps(ModelCase& c, Report& report) {
       losses.push_back(static_cast<float>(result.loss_lm * micro_batches));
       rate = recording.schedule.at(static_cast<double>(iteration));
       if (std::isfinite(off))
-        off =
-            std::max(off, std::fabs(rate - recorded.rates[static_cast<size_t>(m)]) / recording.schedule.peak);
+        off = worse_of(off,
+                       std::fabs((rate - recorded.rates[static_cast<size_t>(m)]) / recording.schedule.peak));
     }
     report.compare("train", "losses of " + name, Kind::kLosses, losses, recorded.losses);
     report.add({"schedule", "learning rates of " + name, Measure::kOfLargest, off, 1e-12});
+    if (!recorded.group_rates.is_null()) {
+      off = recorded.group_rates.size() == recording.multipliers.size() ? 0 : INFINITY;
+      for (size_t g = 0; std::isfinite(off) && g < recording.multipliers.size(); ++g)
+        off = worse_of(
+            off, std::fabs((rate * recording.multipliers[g] - recorded.group_rates.at(g).get<double>()) /
+                           recording.schedule.peak));
+      report.add({"schedule", "learning rates of groups of " + name, Measure::kOfLargest, off, 1e-12});
+    }
     const train::GradientNorms norms = optimizer.gradient_norms();
     const auto norm = static_cast<float>(norms.model), expected = static_cast<float>(recorded.norm);
     report.compare("train", "gradient norm of " + name, Kind::kGradients, {&norm, 1}, {&expected, 1});

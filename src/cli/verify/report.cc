@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <limits>
 
+#include "base/worse_of.h"
+
 namespace fathom::cli::verify {
 
 namespace {
@@ -137,9 +139,7 @@ void Report::compare(const std::string& executor, const std::string& tensor, Kin
 
 void Report::compare(const std::string& executor, const std::string& tensor, Kind kind, double got,
                      double expected) {
-  const double error = std::fabs(got - expected);
-  add({executor, tensor, Measure::kAbsolute,
-       std::isnan(error) ? std::numeric_limits<double>::infinity() : error, limits_.of(kind)});
+  add({executor, tensor, Measure::kAbsolute, worse_of(0, std::fabs(got - expected)), limits_.of(kind)});
 }
 
 bool Report::ok() const {

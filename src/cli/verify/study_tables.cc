@@ -1,10 +1,10 @@
 #include "cli/verify/study_tables.h"
 
-#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
 
+#include "base/worse_of.h"
 #include "cli/plot/power_law.h"
 #include "cli/verify/case_kinds.h"
 #include "plan/count.h"
@@ -87,7 +87,7 @@ class LeftOut {
 bool is_init(const Init& init, const json& expected) {
   const auto near = [&](const char* key) {
     const double value = expected.at(key);
-    return std::fabs(init.a - value) <= 1e-12 * value;
+    return std::fabs(init.a - value) <= 1e-12 * std::fabs(value);
   };
   const std::string kind = expected.at("dist");
   if (kind == "normal") return init.kind == InitKind::kNormal && near("std");
@@ -107,6 +107,13 @@ struct ParameterTallies {
 Status compare_model(const ModelPlan& plan, const json& expected, double weight_decay, ParameterTallies& t) {
   t.scales.add(plan.logit_scale, expected.at("logit_scale"), 1);
   t.scales.add(plan.residual_scale, expected.at("residual_branch_scale"), 1);
+  if (expected.contains("attention_softmax_scale")) {
+    const double scale = expected.at("attention_softmax_scale");
+    for_each_unrolled_layer(plan, [&](const Segment&, const Layer& layer, int32_t) {
+      if (const auto* attention = std::get_if<Attention>(&layer.mixer))
+        t.scales.add(attention->scale, scale, 1);
+    });
+  }
   std::map<std::string, FileTensor> tensors;
   for (FileTensor& tensor : checkpoint_tensors(plan, NamingScheme::kArchScale)) {
     const std::string name = tensor.name;
@@ -166,6 +173,13 @@ Status compare_study_counts(const json& table, Report& report) {
     }
     const auto number = [&](const char* key) { return row.at(key).get<int64_t>(); };
     const ParameterCount count = count_parameters(*tied);
+    const auto compare = [&](const char* key, int64_t got) {
+      if (row.contains(key)) tally.expect(got, number(key));
+    };
+    compare("n_head", spec.num_attention_heads);
+    compare("kv_heads", spec.num_key_value_heads);
+    compare("head_dim", spec.head_dim);
+    compare("intermediate_size", spec.intermediate_size);
     tally.expect(spec.hidden_size, number("width"));
     tally.expect(count.unique, number("total_tied"));
     tally.expect(count.embedding, number("embedding"));
@@ -202,7 +216,7 @@ Status compare_init_and_groups(const json& table, Report& report) {
   tallies.init.report(report, "plan", file + ": initial distributions");
   tallies.rates.report(report, "plan", file + ": learning-rate multipliers");
   tallies.decays.report(report, "plan", file + ": weight decay");
-  tallies.scales.report(report, "plan", file + ": scales of logits and residuals");
+  tallies.scales.report(report, "plan", file + ": scales of logits, residuals and attention");
   return {};
 }
 
@@ -253,10 +267,10 @@ Status compare_scaling_fits(const json& table, Report& report) {
     FATHOM_ASSIGN(const plot::LawFit fit, plot::fit_power_law(points, most_exponent));
     const plot::PowerLaw law{recorded.at("A"), recorded.at("b"), recorded.at("C")};
     for (const plot::Point& point : points)
-      values = std::max(values, std::fabs(fit.law.at(point.x) - law.at(point.x)));
+      values = worse_of(values, std::fabs(fit.law.at(point.x) - law.at(point.x)));
     const double least = recorded.at("sum_of_squares");
-    squares = std::max(squares, std::fabs(fit.sum_of_squares - least) / least);
-    floors = std::max(floors, std::fabs(fit.law.c - law.c));
+    squares = worse_of(squares, std::fabs((fit.sum_of_squares - least) / least));
+    floors = worse_of(floors, std::fabs(fit.law.c - law.c));
     ++compared;
     return {};
   };
@@ -284,7 +298,14 @@ Status compare_phi4_tensors(const json& table, Report& report) {
   Tally tally;
   for (const auto& [name, shape] : expected) tally.expect(got[name], shape);
   tally.expect(got.size(), expected.size());
-  tally.expect(count_parameters(plan).unique, table.at("parameters").get<int64_t>());
+  const ParameterCount count = count_parameters(plan);
+  tally.expect(count.unique, table.at("parameters").get<int64_t>());
+  const auto compare = [&](const char* key, int64_t number) {
+    if (table.contains(key)) tally.expect(number, table.at(key).get<int64_t>());
+  };
+  compare("tensor_count", static_cast<int64_t>(got.size()));
+  compare("embedding", count.embedding);
+  compare("non_embedding", count.non_embedding());
   tally.report(report, "plan", "phi4_mini_flash_tensors.json");
   return {};
 }

@@ -34,6 +34,22 @@ void compare_gradient_norms(const ModelCase& c, const std::vector<TensorView>& v
   }
 }
 
+// Weights that nothing depends on have no gradient.
+void compare_unmoved(const ModelCase& c, const std::vector<TensorView>& views, Report& report) {
+  const auto unmoved =
+      c.record.value("parameters_without_gradient", nlohmann::json::array()).get<std::vector<std::string>>();
+  std::vector<float> got;
+  for (const TensorView& view : views) {
+    if (std::ranges::find(unmoved, view.spec.name) == unmoved.end()) continue;
+    const std::span values(reinterpret_cast<const float*>(view.bytes.data()),
+                           view.bytes.size() / sizeof(float));
+    got.insert(got.end(), values.begin(), values.end());
+  }
+  if (got.empty()) return;
+  report.compare("train", "gradients of parameters_without_gradient", Kind::kSelections, got,
+                 std::vector<float>(got.size()));
+}
+
 // Recorded gradients are sums over all uses, as ours are: the name table tells which rows of which
 // parameters.
 void compare_gradients(ModelCase& c, const train::Parameters& parameters, Report& report) {
@@ -55,6 +71,7 @@ void compare_gradients(ModelCase& c, const train::Parameters& parameters, Report
     report.compare("train", name, kind, got, c.io.at(name).values);
   }
   compare_gradient_norms(c, views, report);
+  compare_unmoved(c, views, report);
 }
 
 void compare_scalar(ModelCase& c, Report& report, const std::string& name, double got) {

@@ -227,6 +227,7 @@ Status verify_training_steps(ModelCase& c, Report& report) {
   if (static_cast<int64_t>(sequences.size()) != recipe.steps * recipe.accumulation * recipe.rows)
     return invalid(c.path + ": input_ids has " + std::to_string(sequences.size()) + " rows, expected " +
                    std::to_string(recipe.steps * recipe.accumulation * recipe.rows));
+  compare_record(c, report);
   FATHOM_TRY(compare_decay(c, recipe, report));
 
   train::Parameters parameters(c.plan);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/machine_limits.h"
 #include "base/parallel.h"
 #include "kernels/peaks/peaks.h"
 

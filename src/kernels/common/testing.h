@@ -15,6 +15,7 @@
 #include "base/isa.h"
 #include "base/parallel.h"
 #include "base/random.h"
+#include "base/worse_of.h"
 
 namespace fathom::kernels::testing {
 
@@ -59,9 +60,7 @@ class Buffer {
 inline double relative_error(const Buffer& a, const Buffer& b) {
   double worst = 0, scale = 0;
   for (int64_t i = 0; i < a.size(); ++i) {
-    const double error = std::fabs(double{a[i]} - double{b[i]});
-    if (std::isnan(error)) return std::numeric_limits<double>::infinity();
-    worst = std::max(worst, error);
+    worst = worse_of(worst, std::fabs(double{a[i]} - double{b[i]}));
     scale = std::max(scale, std::fabs(double{b[i]}));
   }
   return scale > 0 ? worst / scale : worst;
@@ -92,7 +91,7 @@ inline void expect_gradient(Buffer& input, const Buffer& grad, const std::functi
     const double down = loss();
     input[i] = kept;
     const double expected = (up - down) / (2.0 * step);
-    worst = std::max(worst, std::fabs(expected - grad[i]));
+    worst = worse_of(worst, std::fabs(expected - grad[i]));
     scale = std::max(scale, std::fabs(expected));
   }
   EXPECT_LE(worst / scale, bound);
