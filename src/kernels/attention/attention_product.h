@@ -16,7 +16,7 @@ constexpr int step_vecs(int rows) {
 #if defined(FATHOM_HAS_AVX512)
   return rows == 1 ? 8 : 4;
 #else
-  return rows == 1 ? 8 : rows <= 3 ? 4 : 2;
+  return rows == 1 ? 8 : rows <= 3 ? 4 : rows == 4 ? 3 : 2;
 #endif
 }
 
@@ -39,14 +39,42 @@ struct Product {
   int64_t panel = INT64_MAX;
   int64_t next_panel = 0;
   int64_t first_column = 0;  // those before are left alone
+};
 
-  FATHOM_INLINE int64_t column(const Product& p, int64_t n) {
-    return p.panel == INT64_MAX ? n : n / p.panel * p.next_panel + n % p.panel;
+// Walks over the columns of b from the first one wanted, a vector at a time. It divides once at most:
+// divisions for every vector took a tenth of a product of few rows.
+class Columns {
+ public:
+  explicit Columns(const Product& p)
+      : panel_(p.panel), to_next_(p.next_panel - p.panel), at_(p.first_column), left_(p.panel) {
+    if (at_ < panel_) {
+      left_ -= at_;
+    } else {
+      const int64_t panels = at_ / panel_;
+      left_ -= at_ - panels * panel_;
+      at_ += panels * to_next_;
+    }
   }
+  // Where the next vector begins.
+  int64_t next() {
+    const int64_t at = at_;
+    at_ += kLanes;
+    left_ -= kLanes;
+    if (left_ == 0) {
+      at_ += to_next_;
+      left_ = panel_;
+    }
+    return at;
+  }
+
+ private:
+  int64_t panel_, to_next_;  // columns of a panel, and from its end to the next
+  int64_t at_, left_;        // the next vector, and columns of its panel from there on
 };
 
 template <Panel kPanel, int kRows, int kVecs>
-FATHOM_INLINE void multiply_vecs(const Product& p, int64_t n, int64_t from, int64_t to, bool add) {
+FATHOM_INLINE void multiply_vecs(const Product& p, int64_t n, Columns& columns, int64_t from, int64_t to,
+                                 bool add) {
   Vec total[kRows][kVecs];
   float* const c = p.c + n;
   for (int i = 0; i < kRows; ++i) {
@@ -77,7 +105,7 @@ FATHOM_INLINE void multiply_vecs(const Product& p, int64_t n, int64_t from, int6
     }
   };
   int64_t column[kVecs];
-  for (int v = 0; v < kVecs; ++v) column[v] = Product::column(p, n + v * kLanes);
+  for (int v = 0; v < kVecs; ++v) column[v] = columns.next();
   const auto word = [&](int v) __attribute__((always_inline)) {
     return load((const float*)p.b + b + column[v]);
   };
@@ -105,17 +133,18 @@ FATHOM_INLINE void multiply_vecs(const Product& p, int64_t n, int64_t from, int6
 
 // Vectors from n on, kVecs at a time and then fewer.
 template <Panel kPanel, int kRows, int kVecs>
-FATHOM_INLINE void multiply_from(const Product& p, int64_t n, int64_t columns, int64_t from, int64_t to,
-                                 bool add) {
-  for (; n + (kVecs - 1) * kLanes < columns; n += kVecs * kLanes) {
-    multiply_vecs<kPanel, kRows, kVecs>(p, n, from, to, add);
+FATHOM_INLINE void multiply_from(const Product& p, int64_t n, int64_t end, Columns& columns, int64_t from,
+                                 int64_t to, bool add) {
+  for (; n + (kVecs - 1) * kLanes < end; n += kVecs * kLanes) {
+    multiply_vecs<kPanel, kRows, kVecs>(p, n, columns, from, to, add);
   }
-  if constexpr (kVecs > 1) multiply_from<kPanel, kRows, kVecs / 2>(p, n, columns, from, to, add);
+  if constexpr (kVecs > 1) multiply_from<kPanel, kRows, kVecs / 2>(p, n, end, columns, from, to, add);
 }
 template <Panel kPanel, int kRows>
-static __attribute__((noinline)) void multiply_rows(const Product& p, int64_t columns, int64_t from,
-                                                    int64_t to, bool add) {
-  multiply_from<kPanel, kRows, step_vecs(kRows)>(p, p.first_column, columns, from, to, add);
+static __attribute__((noinline)) void multiply_rows(const Product& p, int64_t end, int64_t from, int64_t to,
+                                                    bool add) {
+  Columns columns(p);
+  multiply_from<kPanel, kRows, step_vecs(kRows)>(p, p.first_column, end, columns, from, to, add);
 }
 
 // `rows` of at most kStepQueries, `columns` rounded up to whole vectors, k of [from, to).
