@@ -296,8 +296,8 @@ Status verify_uptrained_weights(const CaseRequest& request, Report& report, Para
 
   DrawPlaces draw = draw_with(0);
   if (spec.initialization == Initialization::kRandom) {
-    FATHOM_ASSIGN(const std::vector<int32_t> drawn, places_drawn(c));
-    draw = [drawn](int32_t, int32_t, int32_t) { return drawn; };
+    FATHOM_ASSIGN(std::vector<int32_t> drawn, places_drawn(c));
+    draw = [drawn = std::move(drawn)](int32_t, int32_t, int32_t) { return drawn; };
   }
   FATHOM_ASSIGN(const Values made, c.made(draw));
   const bool by_products = spec.relaxation && spec.relaxation->svd_init != SvdInit::kNone;

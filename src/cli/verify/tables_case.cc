@@ -49,7 +49,7 @@ Status compare_parameter_counts(const json& table, Report& report) {
   Tally tally;
   std::set<std::string> missing;
   for (const json& row : table.at("rows")) {
-    const Status status = compare_counts(row, tally);
+    Status status = compare_counts(row, tally);
     if (!status.ok() && status.error().kind != ErrorKind::kNotSupported) return status;
     if (!status.ok()) missing.insert(row.at("model").get<std::string>());
   }
