@@ -349,13 +349,8 @@ void write_chain_model(const std::string& path, const std::vector<std::string>& 
       if (param.role == ParamRole::kHead) values.back()[next[byte] * 264 + byte] = 1;
     }
   }
-  std::vector<std::vector<uint8_t>> storage;
-  ModelDirectoryContent content;
-  content.config = nlohmann::ordered_json::parse(write_config_json(plan.spec));
-  content.tensors = checkpoint_views(
-      plan, naming_of(plan), DType::kF32,
-      [&](int32_t p) { return std::span<const float>(values[static_cast<size_t>(p)]); }, storage);
-  ASSERT_TRUE(write_model_directory(path, content).ok());
+  testing::write_model(path, plan,
+                       [&](int32_t p) { return std::span<const float>(values[static_cast<size_t>(p)]); });
 }
 
 // Behind the marker of an answer, which is text here and ends in >, the model reasons in tags without end,

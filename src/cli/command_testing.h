@@ -42,23 +42,26 @@ inline std::string in_folder(std::string text, const std::string& folder) {
   return text;
 }
 
-// A model directory with random weights. Bytes are its tokens: the specification's vocabulary is theirs.
+// A model directory with these values of its parameters.
+inline void write_model(const std::string& path, const ModelPlan& plan,
+                        const std::function<std::span<const float>(int32_t parameter)>& values) {
+  std::vector<std::vector<uint8_t>> storage;
+  ModelDirectoryContent content;
+  content.config = nlohmann::ordered_json::parse(write_config_json(plan.spec));
+  content.tensors = checkpoint_views(plan, naming_of(plan), DType::kF32, values, storage);
+  ASSERT_TRUE(write_model_directory(path, content).ok());
+}
+
+// One with random weights. Bytes are its tokens: the specification's vocabulary is theirs.
 inline void write_random_model(const std::string& path, ModelSpec spec) {
   spec.vocab_size = 257;
   const ModelPlan plan = *build_plan(spec);
   SerialParallel serial;
   const Weights weights = random_weights(plan, 5, DType::kF32, serial);
-  std::vector<std::vector<uint8_t>> storage;
-  ModelDirectoryContent content;
-  content.config = nlohmann::ordered_json::parse(write_config_json(plan.spec));
-  content.tensors = checkpoint_views(
-      plan, naming_of(plan), DType::kF32,
-      [&](int32_t p) {
-        return std::span(static_cast<const float*>(weights.at(p).data),
-                         static_cast<size_t>(elements_of(plan.params[static_cast<size_t>(p)])));
-      },
-      storage);
-  ASSERT_TRUE(write_model_directory(path, content).ok());
+  write_model(path, plan, [&](int32_t p) {
+    return std::span(static_cast<const float*>(weights.at(p).data),
+                     static_cast<size_t>(elements_of(plan.params[static_cast<size_t>(p)])));
+  });
 }
 
 }  // namespace fathom::cli::testing

@@ -12,6 +12,7 @@
 #include "cli/depth_colors.h"
 #include "cli/flag_checks.h"
 #include "cli/loaded_model.h"
+#include "cli/run_memory.h"
 #include "cli/run_reader.h"
 #include "cli/threads_flag.h"
 #include "engine/generate.h"
@@ -180,7 +181,7 @@ Action declare_compare(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--seed", flags->seed, "of the texts")->check(whole_number(0))->capture_default_str();
   app.add_option("--context,-c", flags->context, "for the count of FLOPs")
-      ->check(whole_number(1, int64_t{1} << 30))
+      ->check(whole_number(1, kMostContext))
       ->capture_default_str();
   add_threads_flag(app, flags->threads);
   app.add_option("--color", flags->color, "depths in colour")

@@ -44,13 +44,11 @@ Result<int> pack(const Flags& flags) {
     if (stopped.load()) return make_error("stopped", ErrorKind::kCancelled);
     return codec.encode(document, {.add_special_tokens = false, .parse_special = false});
   };
-  const Status read = encode_documents(documents, tokenize, threads,
-                                       [&](std::span<const int32_t> ids, int64_t) -> Result<bool> {
-                                         if (stopped.load())
-                                           return make_error("stopped", ErrorKind::kCancelled);
-                                         FATHOM_TRY(writer.add_document(ids));
-                                         return true;
-                                       });
+  const TakeIds add = [&](std::span<const int32_t> ids, int64_t) -> Result<bool> {
+    FATHOM_TRY(writer.add_document(ids));
+    return true;
+  };
+  const Status read = encode_documents(documents, tokenize, threads, add);
   if (stopped.load()) return kExitInterrupted;
   FATHOM_TRY(read);
   FATHOM_TRY(writer.finish());

@@ -38,8 +38,6 @@ using Json = nlohmann::ordered_json;
 
 std::atomic<bool> stopped{false};
 
-constexpr int64_t kComparedRows = 64;  // of a call of eval::compare_models()
-
 struct Flags {
   std::string model, out, dtype = "int8";
   std::vector<std::string> text;
@@ -173,7 +171,7 @@ class Quantisation {
                                     scratch.path()));  // its files stay mapped
     // Before the directory is written: an executor of each model, with one state.
     const RunShape shape{.context = packing_.sequence_length,
-                         .rows = std::min(kComparedRows, packing_.sequence_length)};
+                         .rows = std::min(eval::kComparedRows, packing_.sequence_length)};
     return check_run_memory(path_, source_.plan, std::vector{shape, shape}, DType::kF32, "--sequence-length");
   }
 

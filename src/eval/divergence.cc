@@ -8,7 +8,6 @@ namespace fathom::eval {
 
 namespace {
 
-constexpr int64_t kChunk = 64;  // rows of a call: all of them have logits
 
 struct LogSum {
   double value = 0;  // of exponentials
@@ -77,7 +76,7 @@ Result<Divergence> compare_models(const ComparedModel& reference, const Compared
                                   const PackedRows& rows, int64_t count, const PackedSettings& settings,
                                   DType kv_type, Parallel& parallel,
                                   const std::function<Status(const Divergence&)>& on_row) {
-  const int64_t longest = settings.sequence_length, chunk = std::min(kChunk, longest);
+  const int64_t longest = settings.sequence_length, chunk = std::min(kComparedRows, longest);
   Executor first(reference.plan, reference.weights, chunk, longest, parallel);
   Executor second(other.plan, other.weights, chunk, longest, parallel);
   SequenceState of_first = first.make_state(kv_type), of_second = second.make_state(kv_type);

@@ -40,6 +40,8 @@ struct ComparedModel {
   const Weights& weights;
 };
 
+constexpr int64_t kComparedRows = 64;  // rows of a call at most: all of them have logits
+
 // The first `count` packed rows (eval/perplexity.h) through both, routed by the causal rule; on_row() is told
 // the result so far, and its error ends the comparison.
 Result<Divergence> compare_models(const ComparedModel& reference, const ComparedModel& other,

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "base/check.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "io/atomic_directory.h"
@@ -34,6 +35,16 @@ Result<std::vector<int32_t>> ids_from(const nlohmann::json& value, const std::st
 
 Status write_json(const std::string& path, const nlohmann::ordered_json& value) {
   return write_file_atomic(path, value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+// All but the tensors.
+Status write_companions(const std::string& directory, const ModelDirectoryContent& content) {
+  FATHOM_TRY(write_json(directory + "/config.json", content.config));
+  if (content.generation_config) {
+    FATHOM_TRY(write_json(directory + "/generation_config.json", *content.generation_config));
+  }
+  for (const auto& [name, text] : content.files) FATHOM_TRY(write_file_atomic(directory + "/" + name, text));
+  return {};
 }
 
 }  // namespace
@@ -77,12 +88,16 @@ Result<std::vector<int32_t>> ModelDirectory::end_of_text_ids() const {
 }
 
 Status write_model_files(const std::string& directory, const ModelDirectoryContent& content) {
-  FATHOM_TRY(write_json(directory + "/config.json", content.config));
-  if (content.generation_config) {
-    FATHOM_TRY(write_json(directory + "/generation_config.json", *content.generation_config));
-  }
-  for (const auto& [name, text] : content.files) FATHOM_TRY(write_file_atomic(directory + "/" + name, text));
+  FATHOM_TRY(write_companions(directory, content));
   return write_weight_files(directory, content.tensors, content.metadata, content.max_shard_bytes);
+}
+
+Status write_model_files(const std::string& directory, const ModelDirectoryContent& content,
+                         const StreamedTensors& tensors) {
+  FATHOM_CHECK(content.tensors.empty(), "the tensors are streamed");
+  FATHOM_TRY(write_companions(directory, content));
+  return write_weight_files(directory, tensors.specs, tensors.data, content.metadata,
+                            content.max_shard_bytes);
 }
 
 Status write_model_directory(const std::string& path, const ModelDirectoryContent& content) {

@@ -56,6 +56,9 @@ struct ModelDirectoryContent {
 
 // Writes into an existing directory, usually AtomicDirectory::path().
 Status write_model_files(const std::string& directory, const ModelDirectoryContent& content);
+// The same, the tensors being these. `content` has none.
+Status write_model_files(const std::string& directory, const ModelDirectoryContent& content,
+                         const StreamedTensors& tensors);
 // The whole directory, atomically, replacing one of that name.
 Status write_model_directory(const std::string& path, const ModelDirectoryContent& content);
 

@@ -67,6 +67,10 @@ Status write_weight_files(const std::string& directory, const std::vector<Tensor
 // in pieces of any size, to `append`.
 using AppendBytes = std::function<Status(std::span<const uint8_t> bytes)>;
 using TensorData = std::function<Status(const std::string& tensor, const AppendBytes& append)>;
+struct StreamedTensors {
+  std::vector<TensorSpec> specs;
+  TensorData data;  // of any of them; refers to what they were made of
+};
 Status write_weight_files(const std::string& directory, const std::vector<TensorSpec>& tensors,
                           const TensorData& data, const StringMap& metadata = {{"format", "pt"}},
                           uint64_t max_shard_bytes = kMaxShardBytes);

@@ -4,9 +4,6 @@
 #include <memory>
 #include <unordered_map>
 
-#include "base/check.h"
-#include "base/file.h"
-
 namespace fathom {
 
 namespace {
@@ -48,10 +45,6 @@ class Gatherer {
   std::vector<float> gathered_;
 };
 
-Status write_json(const std::string& path, const nlohmann::ordered_json& value) {
-  return write_file_atomic(path, value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-}
-
 }  // namespace
 
 StreamedTensors checkpoint_stream(const ModelPlan& plan, NamingScheme scheme,
@@ -77,18 +70,6 @@ StreamedTensors checkpoint_stream(const ModelPlan& plan, NamingScheme scheme,
     return gatherer.flush();
   };
   return stream;
-}
-
-Status write_model_files(const std::string& directory, const ModelDirectoryContent& content,
-                         const StreamedTensors& tensors) {
-  FATHOM_CHECK(content.tensors.empty(), "the tensors are streamed");
-  FATHOM_TRY(write_json(directory + "/config.json", content.config));
-  if (content.generation_config) {
-    FATHOM_TRY(write_json(directory + "/generation_config.json", *content.generation_config));
-  }
-  for (const auto& [name, text] : content.files) FATHOM_TRY(write_file_atomic(directory + "/" + name, text));
-  return write_weight_files(directory, tensors.specs, tensors.data, content.metadata,
-                            content.max_shard_bytes);
 }
 
 }  // namespace fathom

@@ -4,11 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
-#include <string>
-#include <vector>
 
-#include "base/result.h"
-#include "io/model_directory.h"
 #include "io/weight_files.h"
 #include "plan/model_plan.h"
 #include "plan/naming.h"
@@ -18,18 +14,9 @@ namespace fathom {
 // Values that are made, read or converted at a time: enough to share out, few enough to be little memory.
 constexpr int64_t kValuesAtATime = int64_t{1} << 20;
 
-struct StreamedTensors {
-  std::vector<TensorSpec> specs;
-  TensorData data;  // of any of them; refers to what they were made of
-};
-
 // The float tensors of a checkpoint made of `parameter(p)`. A tensor that is one parameter is handed on where
 // the parameter lies; others are put together kValuesAtATime values at a time, or one row if it has more.
 StreamedTensors checkpoint_stream(const ModelPlan& plan, NamingScheme scheme,
                                   std::function<std::span<const float>(int32_t parameter)> parameter);
-
-// write_model_files() (io/model_directory.h), the tensors being these. `content` has none.
-Status write_model_files(const std::string& directory, const ModelDirectoryContent& content,
-                         const StreamedTensors& tensors);
 
 }  // namespace fathom

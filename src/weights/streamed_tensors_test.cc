@@ -9,6 +9,7 @@
 #include <map>
 
 #include "base/file.h"
+#include "io/model_directory.h"
 #include "plan/spec_io.h"
 #include "plan/testing.h"
 #include "weights/checkpoint.h"

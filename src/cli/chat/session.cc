@@ -93,6 +93,11 @@ Result<Turn> Session::ask(const std::string& message, const std::function<void(c
     const int64_t left = options_.context - tokens();
     return options_.max_tokens < 0 ? left : std::min(left, options_.max_tokens - turn.generated_tokens);
   };
+  // The end of what was generated, for it might have become a marker or a character.
+  const auto held_back = [&] {
+    const std::string text = marker.push(stream.finish());
+    return text + marker.finish();
+  };
   int64_t reasoned = 0;
   bool spent = false;  // the reasoning had all it may have
   const auto on_token = [&](const GeneratedToken& token) {
@@ -107,16 +112,11 @@ Result<Turn> Session::ask(const std::string& message, const std::function<void(c
     const size_t before = tokens_.size();
     append({{kEndOfReasoning, false}}, tokens_);
     turn.generated_tokens += static_cast<int64_t>(tokens_.size() - before);
-    // What was held back, for it might have become a marker or a character, is reasoning now.
-    std::string held = marker.push(stream.finish());
-    held += marker.finish();
-    give(splitter.push(held + kEndOfReasoning));
+    give(splitter.push(held_back() + kEndOfReasoning));
     spent = false;
     if (room() > 0) ended = generate(room(), on_token, turn);
   }
-  std::string rest = marker.stopped() ? "" : marker.push(stream.finish());
-  if (!marker.stopped()) rest += marker.finish();
-  give(splitter.push(rest));
+  if (!marker.stopped()) give(splitter.push(held_back()));
   give(splitter.finish());
   // A marker that is text has been generated with the answer.
   if (marker.stopped()) open_ = false;
