@@ -16,6 +16,9 @@ struct Operand {
   int64_t row;
   int64_t panel = INT64_MAX;
   int64_t next_panel = 0;
+  // Of panels: what is read after them, which lies likewise, and the rows of each.
+  const char* ahead = nullptr;
+  int64_t panel_rows = 0;
 };
 
 // Of one unit of KV heads, block after block. kFew: bfloat16 for so few queries that widening it where it is
@@ -37,14 +40,17 @@ class UnitOperands {
         width_(panel_dims(args.head_dim)),
         head_((kRows ? 1 : kKeyBlock) * args.head_dim * kElement),
         unit_(tile.unit * args.stripes * head_),
+        next_unit_(kFew && (tile.unit + 1) * args.stripes < args.kv_heads ? unit_ + args.stripes * head_
+                                                                          : unit_),
         // Products take whole vectors of columns.
         values_in_place_((kFew || !kBf16) && (kRows ? value_dim_ : width_) % kLanes == 0) {}
 
-  // The block's entries [lo, hi) are wanted, and those of block `next` after them. `first`: no block before.
+  // The block's entries [lo, hi) are wanted, and those of block `next` after them, a later block or else the
+  // first one for the next unit, which few rows meet then. `first`: no block before.
   void begin(int64_t block, int64_t next, int64_t lo, int64_t hi, bool first) {
     k_ = (const char*)list_.k_blocks[block] + unit_;
     v_ = (const char*)list_.v_blocks[block] + unit_;
-    next_k_ = (const char*)list_.k_blocks[next] + unit_;
+    next_k_ = (const char*)list_.k_blocks[next] + (next > block ? unit_ : next_unit_);
     lo_ = lo;
     hi_ = hi;
     if (kRows && first) prefetch<kBf16>({k_, entry_}, lo, hi, value_dim_);
@@ -59,7 +65,8 @@ class UnitOperands {
     } else if (kBf16 && !kFew) {
       widen_columns(of_head, lo_, hi_, dim_, scratch_.k);
     } else {
-      return {of_head, kPanelKeys, kPanelKeys, kPanelKeys * dim_ * kElement / 4};
+      const int64_t rows = dim_ * kElement / 4;
+      return {of_head, kPanelKeys, kPanelKeys, kPanelKeys * rows, v_ + stripe * head_, rows};
     }
     return {scratch_.k, kKeyBlock};
   }
@@ -67,7 +74,7 @@ class UnitOperands {
   // Columns are dimensions, rows are keys.
   Operand values() {
     if (values_in_place_) {
-      if (!kRows) return {v_, width_, width_, kKeyBlock * width_};
+      if (!kRows) return {v_, width_, width_, kKeyBlock * width_, next_k_, kKeyBlock};
       prefetch<kBf16>({next_k_, entry_}, 0, kKeyBlock, value_dim_);
       return {v_, entry_};
     }
@@ -84,9 +91,9 @@ class UnitOperands {
   const KeyList& list_;
   const AttentionFwdScratch& scratch_;
   int64_t dim_, value_dim_, value_padded_;
-  int64_t entry_;        // elements of an entry
-  int64_t width_;        // of a panel of values
-  int64_t head_, unit_;  // bytes from one head to the next, and to the unit
+  int64_t entry_;                    // elements of an entry
+  int64_t width_;                    // of a panel of values
+  int64_t head_, unit_, next_unit_;  // bytes from one head to the next, to the unit and to the one after it
   bool values_in_place_;
   const char *k_ = nullptr, *v_ = nullptr, *next_k_ = nullptr;
   int64_t lo_ = 0, hi_ = 0;

@@ -39,6 +39,10 @@ struct Product {
   int64_t panel = INT64_MAX;
   int64_t next_panel = 0;
   int64_t first_column = 0;  // those before are left alone
+  // Panels of bfloat16 meet few rows, once, and come from memory: what to ask for meanwhile, which lies as b
+  // does, panels of panel_rows rows one after the other.
+  const char* ahead = nullptr;
+  int64_t panel_rows = 0;
 };
 
 // Walks over the columns of b from the first one wanted, a vector at a time. It divides once at most:
@@ -81,7 +85,18 @@ FATHOM_INLINE void multiply_vecs(const Product& p, int64_t n, Columns& columns, 
     for (int v = 0; v < kVecs; ++v) total[i][v] = add ? load(c + i * p.c_row + v * kLanes) : Vec{};
   }
   const float* a = p.a + from / (kPanel == Panel::kPairs ? 2 : 1) * p.a_step;
-  int64_t b = from / (kPanel == Panel::kBf16Pairs || kPanel == Panel::kPairs ? 2 : 1) * p.b_row;
+  const int64_t first_row = from / (kPanel == Panel::kBf16Pairs || kPanel == Panel::kPairs ? 2 : 1);
+  int64_t b = first_row * p.b_row;
+  constexpr bool kAsks = kPanel == Panel::kBf16 || kPanel == Panel::kBf16Pairs;
+  constexpr int64_t kElement = kPanel == Panel::kBf16 ? 2 : 4, kRowBytes = kVecs * kLanes * kElement;
+  const char* ahead = nullptr;
+  if constexpr (kAsks) ahead = p.ahead + n * p.panel_rows * kElement + first_row * kRowBytes;
+  // As much of what is ahead as these vectors have in a row.
+  const auto ask_for_row = [&]() __attribute__((always_inline)) {
+    constexpr int64_t kLine = 64;
+    for (int64_t at = 0; at < kRowBytes; at += kLine) __builtin_prefetch(ahead + at);
+    ahead += kRowBytes;
+  };
   // Row k of b, by vector_of(v), times column k of a. The fewer of the two stay in registers for it.
   const auto add_row = [&](const float* of_k, auto vector_of) __attribute__((always_inline)) {
     const auto x_of = [&](int i) __attribute__((always_inline)) { return broadcast(of_k[i * p.a_row]); };
@@ -111,6 +126,7 @@ FATHOM_INLINE void multiply_vecs(const Product& p, int64_t n, Columns& columns, 
   };
   if constexpr (kPanel == Panel::kBf16Pairs) {
     for (int64_t k = from; k < to; k += 2, a += 2 * p.a_step, b += p.b_row) {
+      ask_for_row();
       add_row(
           a, [&](int v) __attribute__((always_inline)) { return first_of_pair(word(v)); });
       add_row(
@@ -120,6 +136,7 @@ FATHOM_INLINE void multiply_vecs(const Product& p, int64_t n, Columns& columns, 
     for (int64_t k = from / 2; 2 * k < to; ++k, a += p.a_step, b += p.b_row) add_row(a, word);
   } else {
     for (int64_t k = from; k < to; ++k, a += p.a_step, b += p.b_row) {
+      if constexpr (kAsks) ask_for_row();
       add_row(
           a, [&](int v) __attribute__((always_inline)) {
             return load_kv<kPanel == Panel::kBf16>(p.b, b + column[v]);

@@ -95,7 +95,8 @@ FATHOM_INLINE void score_step(const AttentionFwd& args, const BlockStep& step, i
   const Range any = seen_by_any(args.key_begin, args.key_end, step.row, step.row_end, step.keys);
   if (any.begin >= any.end) return;
   const int64_t from = group_of(any.begin - step.base), to = any.end - step.base;
-  multiply<kKeys>({q, tile.padded, 1, k.data, k.row, step.scores, kKeyBlock, k.panel, k.next_panel, from},
+  multiply<kKeys>({q, tile.padded, 1, k.data, k.row, step.scores, kKeyBlock, k.panel, k.next_panel, from,
+                   k.ahead, k.panel_rows},
                   step.count, to, 0, args.head_dim, false);
   for (int64_t i = 0; i < step.count; ++i) {
     const int64_t r = i / per_row;
@@ -118,7 +119,7 @@ FATHOM_INLINE void value_step(const AttentionFwd& args, const BlockStep& step, O
   // Entries [lo, hi) for `count` queries from number `first` on.
   const auto add = [&](int64_t first, int64_t count, int64_t lo, int64_t hi) __attribute__((always_inline)) {
     multiply<kValues>({step.scores + first * kKeyBlock, kKeyBlock, 1, v.data, v.row,
-                       step.acc + first * padded, padded, v.panel, v.next_panel},
+                       step.acc + first * padded, padded, v.panel, v.next_panel, 0, v.ahead, v.panel_rows},
                       count, args.stripes * args.head_dim, lo, hi, true);
   };
   Range all = {0, kKeyBlock};  // what every row sees
@@ -170,7 +171,8 @@ FATHOM_INLINE void run_tile(const AttentionFwd& args, const AttentionTile& tile,
     const Range keys = {at_least(base, key_begin), at_most(base + kKeyBlock, key_end)};
     const Range any = seen_by_any(args.key_begin, args.key_end, tile.row_begin, tile.row_end, keys);
     if (any.begin >= any.end) continue;  // nobody's block: it may not even exist
-    const int64_t block = base / kKeyBlock, next_block = base + kKeyBlock < key_end ? block + 1 : block;
+    const int64_t block = base / kKeyBlock;
+    const int64_t next_block = base + kKeyBlock < key_end ? block + 1 : key_begin / kKeyBlock;
     operands.begin(block, next_block, any.begin - base, any.end - base, base < key_begin + kKeyBlock);
     Operand values{};
     for (int64_t s = 0; s < args.stripes; ++s) {
