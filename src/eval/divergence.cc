@@ -8,7 +8,6 @@ namespace fathom::eval {
 
 namespace {
 
-
 struct LogSum {
   double value = 0;  // of exponentials
   int64_t most_probable = 0;
