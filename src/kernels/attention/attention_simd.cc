@@ -302,6 +302,8 @@ FATHOM_INLINE void step_slopes(const AttentionBwd& args, const AttentionTile& ti
   for (int64_t i = 0; i < count; ++i) {
     const int64_t r = row + i / per_row;
     const int64_t lo = args.key_begin[r] - base, hi = args.key_end[r] - base;
+    // The softmax of one entry is a constant; its slope would be what rounding leaves of two equal sums.
+    const bool constant = hi - lo == 1;
     const int64_t query = index + i / per_row * args.heads + i % per_row * args.stripes;
     const Vec lse = broadcast(args.lse[query] * kLog2E), subtract = broadcast(delta[query]);
     float factors[kKeyBlock];
@@ -313,7 +315,7 @@ FATHOM_INLINE void step_slopes(const AttentionBwd& args, const AttentionTile& ti
       float* const p_at = p + i * kKeyBlock + j;
       float* const ds_at = ds + i * kKeyBlock + j;
       Vec probability = exp2_nonpositive(load(p_at) - lse);
-      Vec slope = probability * (load(ds_at) - subtract);
+      Vec slope = constant ? Vec{} : probability * (load(ds_at) - subtract);
       if (j < lo || j + kLanes > hi) {
         const IVec mask = seen(j, at_least(lo, 0), at_most(hi, kKeyBlock));
         probability = select(mask, probability, Vec{});

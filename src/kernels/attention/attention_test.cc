@@ -586,6 +586,23 @@ TEST(Attention, CpuBackwardEqualsRefForAnyThreads) {
   });
 }
 
+// Their softmax is 1 whatever the logit: its gradient is nothing, not what rounding leaves.
+TEST(Attention, QueriesOfOneKeyHaveNoSlope) {
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    for (const auto& [bf16, share] : {std::pair(false, 0.0F), {false, 0.3F}, {true, 0.0F}}) {
+      BackwardCase c({4, 2, 16, 40, 1}, share);
+      AttentionBwd args = c.bwd();
+      args.bf16 = bf16;
+      attention_bwd_cpu(args, serial);
+      for (const Buffer* gradient : {&c.grad_q, &c.grad_k}) {
+        for (int64_t i = 0; i < gradient->size(); ++i) ASSERT_EQ((*gradient)[i], 0) << i;
+      }
+      EXPECT_GT(testing::dot(c.grad_v, c.grad_v), 0);
+    }
+  });
+}
+
 // Two sequences with ranges of their own in one call, a gap of key rows that belongs to none, rows without
 // keys; compared with ref, with one thread and with one sequence alone.
 TEST(Attention, BackwardOfSequencesWithAnyRanges) {
