@@ -1,5 +1,6 @@
 // fathom convert: a checkpoint of any kind that Fathom reads, as a model directory.
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -8,6 +9,8 @@
 #include "cli/figures.h"
 #include "cli/loaded_model.h"
 #include "cli/model_specs.h"
+#include "cli/output_folder.h"
+#include "cli/stop_signal.h"
 #include "io/atomic_directory.h"
 #include "io/model_directory.h"
 #include "plan/published_names.h"
@@ -22,19 +25,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
+std::atomic<bool> stopped{false};
+
 struct Flags {
   std::string source, out, dtype, spec;
   std::string format = "fathom";
   bool unroll = false;
 };
 
-// What a source says about itself: the model of its config.json, if it has one, and what its tensors are
-// called.
+// What a source says about itself: the model of its config.json, if it has one, and the names and shapes of
+// its tensors.
 struct Described {
   std::string path;                     // of the weights: a directory or a file
   std::optional<ModelDirectory> model;  // none for a file
   std::optional<ModelSpec> spec;
-  std::vector<std::string> names;
+  std::vector<NamedShape> tensors;
 };
 
 Result<Described> describe(const std::string& source) {
@@ -49,13 +54,13 @@ Result<Described> describe(const std::string& source) {
     }
   }
   FATHOM_ASSIGN(const WeightFiles files, WeightFiles::open(described.path));
-  described.names = names_in(files);
+  described.tensors = names_and_shapes(files);
   return described;
 }
 
 // A TOML file says what it says over what is known; any other specification is a whole one.
 Result<ModelSpec> spec_of(const Described& source, const Flags& flags) {
-  const auto recursion = published_recursion(source.names);
+  const auto recursion = published_recursion(source.tensors);
   const bool unknown = source.spec && recursion && !source.spec->router;
   std::optional<ModelSpec> known = source.spec;
   if (unknown) known = with_recursion(*source.spec, *recursion);
@@ -112,9 +117,19 @@ Status copy_companions(const ModelDirectory& model, ModelDirectoryContent& conte
   return {};
 }
 
+// The same tensors, up to the piece before which the work is stopped.
+StreamedTensors stoppable(StreamedTensors tensors) {
+  tensors.data = [data = std::move(tensors.data)](const std::string& tensor, const AppendBytes& append) {
+    return data(tensor, [&](std::span<const uint8_t> bytes) -> Status {
+      if (stopped.load()) return make_error("stopped", ErrorKind::kCancelled);
+      return append(bytes);
+    });
+  };
+  return tensors;
+}
+
 Result<int> convert(const Flags& flags) {
-  std::error_code ignored;
-  if (fs::exists(flags.out, ignored)) return invalid(flags.out + " is already there");
+  FATHOM_TRY(check_not_there(flags.out));
   FATHOM_ASSIGN(const Described described, describe(flags.source));
   FATHOM_ASSIGN(const ModelSpec spec, spec_of(described, flags));
   FATHOM_ASSIGN(const ModelSource source, open_model_source(spec, described.path));
@@ -134,13 +149,17 @@ Result<int> convert(const Flags& flags) {
   }
   FATHOM_ASSIGN(const ModelPlan plan, build_plan(target));
   const DType type = matrix_type(flags, source);
-  FATHOM_ASSIGN(const StreamedTensors tensors, converted_tensors(source, plan, type));
+  FATHOM_ASSIGN(StreamedTensors converted, converted_tensors(source, plan, type));
+  const StreamedTensors tensors = stoppable(std::move(converted));
   ModelDirectoryContent content;
   content.config = nlohmann::ordered_json::parse(write_config_json(target));
   if (flags.format == "hf") content.config["torch_dtype"] = type == DType::kBF16 ? "bfloat16" : "float32";
   if (described.model) FATHOM_TRY(copy_companions(*described.model, content));
+  catch_stop_signals(stopped, "nothing is kept");
   FATHOM_ASSIGN(AtomicDirectory directory, AtomicDirectory::begin(flags.out));
-  FATHOM_TRY(write_model_files(directory.path(), content, tensors));
+  const Status written = write_model_files(directory.path(), content, tensors);
+  if (stopped.load()) return kExitInterrupted;
+  FATHOM_TRY(written);
   FATHOM_TRY(directory.commit());
   double bytes = 0;
   for (const TensorSpec& tensor : tensors.specs) {

@@ -1,11 +1,13 @@
 // fathom convert as a user runs it: every kind of source gives the same tensors again, what a published
 // checkpoint does not say is asked for, and what has no faithful form is refused.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <bit>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <map>
@@ -170,6 +172,12 @@ TEST_F(ConvertCommand, APublishedMixtureNeedsWhatNoNameSays) {
   ASSERT_EQ(run("convert " + at("ours") + " --out " + at("again")).code, 0);
   EXPECT_EQ(tensors_in(at("again")), stored);
   EXPECT_EQ(*read_file(at("again/config.json")), *read_file(at("ours/config.json")));
+  // The published configuration beside tensors that are stored once: routers tell the number of recursions.
+  fs::remove(at("source/pytorch_model.bin"));
+  fs::copy_file(at("ours/model.safetensors"), at("source/model.safetensors"));
+  ASSERT_EQ(run("convert " + at("source") + " --spec " + at("router.toml") + " --out " + at("once")).code, 0);
+  EXPECT_EQ(tensors_in(at("once")), stored);
+  EXPECT_EQ(*read_file(at("once/config.json")), *read_file(at("ours/config.json")));
 }
 
 TEST_F(ConvertCommand, WhatIsUntiedInTheFileIsUntiedInTheModel) {
@@ -211,6 +219,56 @@ TEST_F(ConvertCommand, ARecursionCanBeUnrolledIntoALlama) {
   const auto config = ModelDirectory::open(at("hf"))->config();
   EXPECT_EQ(config["architectures"].dump(), R"(["LlamaForCausalLM"])");
   EXPECT_EQ(config["torch_dtype"], "float32");
+}
+
+// A signal as soon as the temporary is there. A machine under load may finish before it comes: then once
+// more.
+TEST_F(ConvertCommand, WhatIsStoppedLeavesNothing) {
+  ModelSpec spec = testing_plan::tiny();
+  spec.intermediate_size = 20'000;
+  write("big.json", write_config_json(spec));
+  ASSERT_EQ(run("init " + at("big.json") + " --out " + at("big") + " --dtype f32 --quiet").code, 0);
+  bool stopped = false;
+  for (int attempt = 0; attempt < 50 && !stopped; ++attempt) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      const int said = ::open(at("said").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+      ::dup2(said, STDOUT_FILENO);
+      ::dup2(said, STDERR_FILENO);
+      ::execl(FATHOM_BIN_DIR "/fathom", "fathom", "convert", at("big").c_str(), "--dtype", "bf16", "--out",
+              at("made").c_str(), nullptr);
+      ::_exit(127);
+    }
+    int status = 0;
+    bool ended = false;
+    for (const std::string temporary = at("made.tmp-" + std::to_string(child) + "-0");
+         !ended && !fs::exists(temporary);)
+      ended = ::waitpid(child, &status, WNOHANG) != 0;
+    if (!ended) {
+      ::kill(child, SIGINT);
+      ASSERT_EQ(::waitpid(child, &status, 0), child);
+    }
+    ASSERT_TRUE(WIFEXITED(status)) << "ended by signal " << WTERMSIG(status);
+    stopped = WEXITSTATUS(status) == 130;
+    ASSERT_TRUE(stopped || WEXITSTATUS(status) == 0) << *read_file(at("said"));
+    EXPECT_EQ(fs::exists(at("made")), !stopped);
+    fs::remove_all(at("made"));
+  }
+  EXPECT_TRUE(stopped);
+  EXPECT_EQ(read_file(at("said"))->find("\nstopping: nothing is kept; "), 0U);
+  for (const auto& entry : fs::directory_iterator(folder_))
+    EXPECT_FALSE(entry.path().filename().string().starts_with("made")) << entry.path();
+}
+
+TEST_F(ConvertCommand, WhereItWritesThereIsNothingYet) {
+  fs::create_symlink("nowhere", at("link"));
+  EXPECT_EQ(run("convert " + at("source") + " --out " + at("link")).text,
+            "fathom: " + at("link") + " is already there\n");
+  write_archive(testing_plan::tiny(), false);
+  write_published_config(testing_plan::tiny());
+  EXPECT_EQ(run("convert " + at("source") + " --out " + at("new/../out")).text,
+            "fathom: " + at("new/..") + ": cannot create directory: No such file or directory\n");
+  EXPECT_FALSE(fs::exists(at("new")));
 }
 
 TEST_F(ConvertCommand, RefusesWhatItCannotDo) {

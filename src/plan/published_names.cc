@@ -39,44 +39,52 @@ class Parts {
 };
 
 struct Seen {
-  int64_t first_module = INT64_MAX, last_module = -1;  // of those with a block
+  int64_t first_module = INT64_MAX, last_module = -1;  // of those with a block or a router
   int64_t last_depth = -1, last_layer = -1;
+  int64_t router_outputs = 0;
   bool token = false;
 };
 
-// model.layers.{module}.block.{layer}. or model.layers.{module}.block_list.{depth}.{layer}.
-void look_at(const std::string& name, Seen& seen) {
-  Parts parts(name);
+// model.layers.{module}.block.{layer}., model.layers.{module}.block_list.{depth}.{layer}. or
+// model.layers.{module}.mor_router.router., whose last matrix is `weight` or `2.weight`.
+void look_at(const NamedShape& tensor, Seen& seen) {
+  Parts parts(tensor.name);
   if (!parts.word("model") || !parts.word("layers")) return;
   const auto module = parts.index();
   if (!module) return;
-  const bool token = parts.word("block_list");
-  if (!token && !parts.word("block")) return;
-  const auto depth = token ? parts.index() : std::optional<int64_t>(0);
-  const auto layer = depth ? parts.index() : std::nullopt;
-  if (!layer) return;
-  seen.token |= token;
+  if (parts.word("mor_router")) {
+    const bool last = tensor.name.ends_with(".router.weight") || tensor.name.ends_with(".router.2.weight");
+    if (last && !tensor.shape.empty()) seen.router_outputs = std::max(seen.router_outputs, tensor.shape[0]);
+  } else {
+    const bool token = parts.word("block_list");
+    if (!token && !parts.word("block")) return;
+    const auto depth = token ? parts.index() : std::optional<int64_t>(0);
+    const auto layer = depth ? parts.index() : std::nullopt;
+    if (!layer) return;
+    seen.token |= token;
+    seen.last_depth = std::max(seen.last_depth, *depth);
+    seen.last_layer = std::max(seen.last_layer, *layer);
+  }
   seen.first_module = std::min(seen.first_module, *module);
   seen.last_module = std::max(seen.last_module, *module);
-  seen.last_depth = std::max(seen.last_depth, *depth);
-  seen.last_layer = std::max(seen.last_layer, *layer);
 }
 
 }  // namespace
 
-std::optional<PublishedRecursion> published_recursion(const std::vector<std::string>& names) {
+std::optional<PublishedRecursion> published_recursion(const std::vector<NamedShape>& tensors) {
   Seen seen;
   PublishedRecursion out;
-  for (const std::string& name : names) {
-    look_at(name, seen);
-    if (name.ends_with(".mor_router.router.0.weight")) out.network = RouterNetwork::kMlp;
-    out.loss_free |= name.ends_with(".router_bias");
-    out.aux_router |= name.find(".mlp_router.router.") != std::string::npos;
+  for (const NamedShape& tensor : tensors) {
+    look_at(tensor, seen);
+    if (tensor.name.ends_with(".mor_router.router.0.weight")) out.network = RouterNetwork::kMlp;
+    out.loss_free |= tensor.name.ends_with(".router_bias");
+    out.aux_router |= tensor.name.find(".mlp_router.router.") != std::string::npos;
   }
-  if (seen.last_module < 0) return std::nullopt;
+  if (seen.last_layer < 0) return std::nullopt;
   out.kind = seen.token ? RouterKind::kTokenChoice : RouterKind::kExpertChoice;
   out.middle = seen.first_module > 0;
-  out.num_recursion = seen.token ? seen.last_depth + 1 : seen.last_module - seen.first_module + 1;
+  out.num_recursion = seen.token ? std::max(seen.last_depth + 1, seen.router_outputs)
+                                 : seen.last_module - seen.first_module + 1;
   out.block_layers = seen.last_layer + 1;
   return out;
 }

@@ -1,5 +1,5 @@
-// What the names of tensors alone say about a published Mixture-of-Recursions checkpoint, whose config.json
-// says nothing about its recursion (Mixture-of-Recursions, 8.2 and 8.3).
+// What the names and shapes of tensors alone say about a published Mixture-of-Recursions checkpoint, whose
+// config.json says nothing about its recursion (Mixture-of-Recursions, 8.2 and 8.3).
 #pragma once
 
 #include <optional>
@@ -9,6 +9,12 @@
 #include "plan/model_spec.h"
 
 namespace fathom {
+
+// A tensor of a checkpoint, by what stands in its file's header.
+struct NamedShape {
+  std::string name;
+  std::vector<int64_t> shape;
+};
 
 struct PublishedRecursion {
   RouterKind kind = RouterKind::kExpertChoice;
@@ -20,8 +26,10 @@ struct PublishedRecursion {
   int64_t block_layers = 0;  // of each recursion
 };
 
-// Nothing if no name is one of a routed block.
-std::optional<PublishedRecursion> published_recursion(const std::vector<std::string>& names);
+// Nothing if no name is one of a routed block. What recursions share may be stored for each or once: then
+// routers tell how many there are, of expert choice one for each, of token choice one with an output for
+// each.
+std::optional<PublishedRecursion> published_recursion(const std::vector<NamedShape>& tensors);
 
 // "expert choice, 3 recursions of 10 layers".
 std::string to_sentence(const PublishedRecursion& recursion);

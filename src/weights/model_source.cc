@@ -1,21 +1,21 @@
 #include "weights/model_source.h"
 
-#include "plan/published_names.h"
 #include "weights/stored_matrix.h"
 #include "weights/stored_ties.h"
 
 namespace fathom {
 
-std::vector<std::string> names_in(const WeightFiles& files) {
-  std::vector<std::string> names;
-  for (const StoredTensor& stored : files.tensors()) names.push_back(stored.info->name);
-  return names;
+std::vector<NamedShape> names_and_shapes(const WeightFiles& files) {
+  std::vector<NamedShape> tensors;
+  for (const StoredTensor& stored : files.tensors())
+    tensors.push_back({stored.info->name, stored.info->shape});
+  return tensors;
 }
 
 Result<ModelSource> open_model_source(const ModelSpec& spec, const std::string& weights) {
   ModelSource source;
   FATHOM_ASSIGN(WeightFiles files, WeightFiles::open(weights));
-  if (const auto recursion = published_recursion(names_in(files)); recursion && !spec.router) {
+  if (const auto recursion = published_recursion(names_and_shapes(files)); recursion && !spec.router) {
     return invalid(
         files.path() + ": the tensors are those of a routed model (" + to_sentence(*recursion) +
         "), of which its configuration says nothing; `fathom convert --spec` adds what is missing");

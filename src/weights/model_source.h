@@ -9,6 +9,7 @@
 #include "io/weight_files.h"
 #include "plan/model_plan.h"
 #include "plan/naming.h"
+#include "plan/published_names.h"
 
 namespace fathom {
 
@@ -18,7 +19,8 @@ struct ModelSource {
   std::shared_ptr<const WeightFiles> files;
 };
 
-std::vector<std::string> names_in(const WeightFiles& files);
+// Of every tensor there.
+std::vector<NamedShape> names_and_shapes(const WeightFiles& files);
 
 // The model that `spec` describes, with weights in `weights`: a directory or a file (io/weight_files.h).
 // Nothing is compared with the plan's tensors yet; reading them does (weights/checkpoint.h). Errors: the
