@@ -277,8 +277,10 @@ void RouterPass::note_pass(const RouterSpec& spec, RoutedPass pass, const Router
       add(loss_, bce * (spec.loss_coefficient / (spec.loss_per_step ? options_.accumulation : 1.0)));
     }
   }
-  if (spec.z_coefficient > 0 && !spec.random) {
-    const Tensor squares = (scores.logits * scores.logits).mean() / options_.accumulation;
+  if (spec.z_coefficient > 0) {
+    // A random router has no logits: the published code squares the numbers drawn, which adds a constant.
+    const Tensor z = spec.random ? scores.weights / spec.alpha : scores.logits;
+    const Tensor squares = (z * z).mean() / options_.accumulation;
     pass.z_loss = squares.item<float>();
     result_.z_loss += pass.z_loss;
     add(loss_, squares * spec.z_coefficient);

@@ -66,6 +66,27 @@ TEST(RouterPass, LossesOfRoutersAreDividedByAnyNumber) {
   }
 }
 
+// The published code takes what a random router drew for its logits: a constant beside the loss.
+TEST(RouterPass, TheZLossOfARandomRouterIsOfItsDraws) {
+  ModelSpec spec = testing::routed_spec();
+  spec.router->random = true;
+  spec.router->loss = RouterLoss::kNone;
+  spec.router->z_coefficient = 0.25;
+  spec.router->capacity = {1.0, 1.0, 1.0};
+  SmallModel model = testing::small_model("random z-loss", spec);
+  const Batch batch = random_batch(model.plan, {4});
+  ForwardOptions options;
+  double squares = 0;
+  for (int i = 0; i < 12; ++i) {
+    options.router_draws.push_back(static_cast<float>(i + 1) / 16);
+    squares += (i + 1) * (i + 1) / 256.0;
+  }
+  Executor executor(model.plan, *model.parameters);
+  const ForwardResult result = executor.forward(batch, options);
+  EXPECT_NEAR(result.z_loss, squares / 4, 1e-5);
+  EXPECT_NEAR(result.loss_total - result.loss_lm, 0.25 * squares / 4, 1e-5);
+}
+
 // Adapters of keys that a depth reads from the first one are read by nobody: whatever they hold, they have no
 // gradient, and no step changes them.
 TEST(SharedKeys, AdaptersOfKeysThatNobodyComputesStayAsTheyAre) {
