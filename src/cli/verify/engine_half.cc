@@ -38,12 +38,13 @@ std::string hidden_name(const ModelCase& c, const Watched& watched, int64_t i) {
 class RowTensors {
  public:
   explicit RowTensors(ModelCase& c) : case_(c) {}
-  void add(const std::string& tensor, Kind kind, const CaseSequence& sequence, const float* got,
+  // `rows` of the sequence, from its first: all, or those that write keys.
+  void add(const std::string& tensor, Kind kind, const CaseSequence& sequence, const float* got, int64_t rows,
            int64_t columns) {
     if (!case_.io.has(tensor)) return;
     auto& [comparison, its_kind] = entries_[tensor];
     its_kind = kind;
-    comparison.add(sequence, got, sequence.real_rows(), columns, case_.io.at(tensor));
+    comparison.add(sequence, got, rows, columns, case_.io.at(tensor));
   }
   void report(Report& report, const std::string& suffix = "") const {
     for (const auto& [tensor, entry] : entries_)
@@ -140,7 +141,7 @@ bool fills_batch(const ModelCase& c, const CaseSequence& sequence, int64_t batch
   const bool token_choice = std::ranges::any_of(c.plan.segments, [](const Segment& segment) {
     return segment.router && segment.router->spec.kind == RouterKind::kTokenChoice;
   });
-  return sequence.real_rows() == length && (batch == 1 || !token_choice);
+  return sequence.key_rows == length && (batch == 1 || !token_choice);
 }
 
 // cache.key.{l} / cache.value.{l}: [batch, kv heads, entries, head_dim] of CachedKeys l.
@@ -163,10 +164,10 @@ Status compare_caches(ModelCase& c, const std::vector<std::unique_ptr<SequenceSt
       // At a routed depth a row with padding has entries of that, and nobody says how many.
       if (full || (entries == length && (keys.depth == 0 || !is_routed(c.plan)))) {
         got_entries.push_back(static_cast<float>(kv.length()));
-        want_entries.push_back(static_cast<float>(full ? entries : sequences[s].real_rows()));
+        want_entries.push_back(static_cast<float>(full ? entries : sequences[s].key_rows));
       }
       // Entries of unrouted layers lie at their places, routed ones are listed in order.
-      const bool listed = kv.length() != sequences[s].real_rows() || entries != length;
+      const bool listed = kv.length() != sequences[s].key_rows || entries != length;
       for (int64_t e = 0; e < kv.length(); ++e) {
         kv.read(e, k.data(), v.data());
         const int64_t place = listed ? e : sequences[s].places[static_cast<size_t>(e)];
@@ -234,8 +235,8 @@ void add_shared_keys(ModelCase& c, const SequenceState& state, const CaseSequenc
   const int64_t entry = last->num_kv_heads * last->head_dim;
   std::vector<float> k(static_cast<size_t>(kv.length() * entry)), v(k.size());
   for (int64_t e = 0; e < kv.length(); ++e) kv.read(e, k.data() + e * entry, v.data() + e * entry);
-  tensors.add("shared_k", Kind::kStates, sequence, k.data(), entry);
-  tensors.add("shared_v", Kind::kStates, sequence, v.data(), entry);
+  tensors.add("shared_k", Kind::kStates, sequence, k.data(), kv.length(), entry);
+  tensors.add("shared_v", Kind::kStates, sequence, v.data(), kv.length(), entry);
 }
 
 // Decode cases: a prompt of the recorded length, then single tokens. Expert choice decides over the rows of
@@ -303,9 +304,16 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
   compare_record(c, report);
   FATHOM_ASSIGN(const Weights weights, load_weights(c.plan, c.scheme, c.weights, DType::kF32));
   FATHOM_ASSIGN(const std::vector<CaseSequence> sequences, sequences_of(c));
-  int64_t longest = 1;
-  for (const CaseSequence& sequence : sequences)
-    longest = std::max(longest, sequence.first_position + static_cast<int64_t>(sequence.tokens.size()));
+  int64_t longest = 1, left_out = c.io.at("input_ids").elements();
+  for (const CaseSequence& sequence : sequences) {
+    const auto rows = static_cast<int64_t>(sequence.tokens.size());
+    longest = std::max(longest, sequence.first_position + rows);
+    left_out -= rows;
+  }
+  if (left_out > 0) {
+    report.note("not compared: " + std::to_string(left_out) +
+                " places of padding, which a ragged row does not have");
+  }
   Executor executor(c.plan, weights, longest, longest, parallel);
   if (c.io.has("full_forward.logits")) return verify_decoding(c, report, executor, sequences);
   if (c.io.has("prefill.logits")) FATHOM_TRY(verify_states(c, report, executor, sequences));
@@ -340,8 +348,9 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
     states.back()->begin_at(sequence.first_position);
     const ForwardResult forward = executor.forward(*states.back(), sequence.tokens, options);
     const std::vector<uint8_t> depths(forward.depths.begin(), forward.depths.end());
-    whole.add(logits_name, Kind::kLogits, sequence, forward.logits, vocab);
-    whole.add("per_sample.logits", Kind::kLogits, sequence, forward.logits, vocab);
+    const auto rows = static_cast<int64_t>(sequence.tokens.size());
+    whole.add(logits_name, Kind::kLogits, sequence, forward.logits, rows, vocab);
+    whole.add("per_sample.logits", Kind::kLogits, sequence, forward.logits, rows, vocab);
     for (int64_t r = 0; r < static_cast<int64_t>(sequence.labels.size()); ++r) {
       const int32_t label = sequence.labels[static_cast<size_t>(r)];
       if (label < 0) continue;
@@ -353,14 +362,14 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
       const std::string name = hidden_name(c, watched, i);
       if (!watched.values.contains(name))
         return invalid(c.path + ": the model has no hidden." + std::to_string(i));
-      whole.add("hidden." + std::to_string(i), Kind::kStates, sequence, watched.values[name].data(),
+      whole.add("hidden." + std::to_string(i), Kind::kStates, sequence, watched.values[name].data(), rows,
                 hidden_size);
     }
-    whole.add("final_norm", Kind::kStates, sequence, watched.values["final_norm"].data(), hidden_size);
+    whole.add("final_norm", Kind::kStates, sequence, watched.values["final_norm"].data(), rows, hidden_size);
     if (watched.values.contains("memory")) {
       const std::vector<float>& memory = watched.values["memory"];
-      whole.add("gmu_memory", Kind::kStates, sequence, memory.data(),
-                static_cast<int64_t>(memory.size() / sequence.tokens.size()));
+      whole.add("gmu_memory", Kind::kStates, sequence, memory.data(), rows,
+                static_cast<int64_t>(memory.size()) / rows);
     }
     add_shared_keys(c, *states.back(), sequence, whole);
     for (const Segment& segment : c.plan.segments) {
@@ -374,11 +383,10 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
 
     // The same sequence one token a call, at the depths just seen. Rows that only look cannot be fed alone.
     executor.set_trace(nullptr);
-    if (sequence.key_rows < static_cast<int64_t>(sequence.tokens.size())) continue;
     SequenceState state = executor.make_state(DType::kF32);
     state.begin_at(sequence.first_position);
     std::vector<float> logits, one_draws;
-    for (size_t t = 0; t < sequence.tokens.size(); ++t) {
+    for (size_t t = 0; t < static_cast<size_t>(sequence.key_rows); ++t) {
       ForwardOptions one;
       if (is_routed(c.plan)) {
         one.routing = RoutingMode::kReplay;
@@ -390,7 +398,7 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
       const float* row = executor.forward(state, std::span(sequence.tokens).subspan(t, 1), one).logits;
       logits.insert(logits.end(), row, row + vocab);
     }
-    token_by_token.add(logits_name, Kind::kLogits, sequence, logits.data(), vocab);
+    token_by_token.add(logits_name, Kind::kLogits, sequence, logits.data(), sequence.key_rows, vocab);
   }
   whole.report(report);
   token_by_token.report(report, " (token by token)");
@@ -398,9 +406,8 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
   if (evaluated) FATHOM_TRY(compare_caches(c, states, sequences, report));
   if (!evaluated) leave_to_training(c, report);
   const double loss = nll / static_cast<double>(std::max<int64_t>(predicted, 1));
-  if (c.io.has("scalar.eval.loss_mean") && predicted > 0)
-    report.compare("engine", "scalar.eval.loss_mean", Kind::kLosses, loss,
-                   c.io.at("scalar.eval.loss_mean").values.front());
+  if (const auto recorded = recorded_scalar(c, "scalar.eval.loss_mean"); recorded && predicted > 0)
+    report.compare("engine", "scalar.eval.loss_mean", Kind::kLosses, loss, *recorded);
   if (const auto recorded = c.record.find("loss");
       recorded != c.record.end() && recorded->is_number() && predicted > 0)
     report.compare("engine", "case.json: loss", Kind::kLosses, loss, recorded->get<double>());

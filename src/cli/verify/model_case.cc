@@ -89,6 +89,16 @@ Result<ModelCase> open_model_case(const std::string& directory, const std::strin
   return c;
 }
 
+std::optional<double> recorded_scalar(ModelCase& c, const std::string& name) {
+  if (c.io.has(name)) return c.io.at(name).values.front();
+  constexpr std::string_view kPrefix = "scalar.";
+  const auto scalars = c.record.find("scalars");
+  if (!name.starts_with(kPrefix) || scalars == c.record.end() || !scalars->is_object()) return std::nullopt;
+  const auto found = scalars->find(name.substr(kPrefix.size()));
+  if (found == scalars->end() || !found->is_number()) return std::nullopt;
+  return found->get<double>();
+}
+
 namespace {
 
 // Tokens [begin, end) of an entry of the batch.
@@ -148,10 +158,12 @@ Result<std::vector<CaseSequence>> sequences_of(ModelCase& c, const std::string& 
       return mask == nullptr || mask->ids[static_cast<size_t>(b * length + t)] != 0;
     };
     for (int64_t t = first; t < end; ++t) {
-      // Padding that takes part in routing stays, behind the rows that write keys.
-      if (!real(t) && !is_routed(c.plan)) continue;
+      // Padding behind a row looks at its keys and takes part in routing; before a row it does neither,
+      // unless there is a router.
+      const bool before = sequence.key_rows == 0;
+      if (!real(t) && (c.family == Family::kHybrid || (before && !is_routed(c.plan)))) continue;
       if (real(t) && sequence.key_rows != static_cast<int64_t>(sequence.places.size())) {
-        return not_supported("not supported yet: left padding of a routed model");
+        return not_supported("not supported yet: padding before or inside a row of a routed model");
       }
       sequence.places.push_back(t);
       sequence.key_rows += real(t) ? 1 : 0;

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,9 +53,12 @@ struct CaseSequence {
   std::vector<int64_t> places;  // [rows] column of each row in the recorded tensors
   std::vector<int32_t> tokens;  // [rows]
   std::vector<int32_t> labels;  // [rows] the next token's label, -100 where ignored or behind the end
-  int64_t key_rows = 0;         // rows that write keys: all, or those before right padding of a routed model
-  int64_t real_rows() const { return key_rows; }
+  int64_t key_rows = 0;         // rows that write keys, from the first: all, or those before right padding
 };
+
+// A number that was recorded of the whole case: tensor `name` ("scalar.loss_lm"), or the record's of that
+// name (scalars.loss_lm), which cases of initialisation have alone. Nothing if there is neither.
+std::optional<double> recorded_scalar(ModelCase& c, const std::string& name);
 
 // The sequences of `input_ids`, `labels`, `attention_mask` and the record's `segments`. Labels of the
 // recursion family are not shifted in the file; here they are.

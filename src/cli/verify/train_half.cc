@@ -75,8 +75,8 @@ void compare_gradients(ModelCase& c, const train::Parameters& parameters, Report
 }
 
 void compare_scalar(ModelCase& c, Report& report, const std::string& name, double got) {
-  if (!c.io.has(name)) return;
-  report.compare("train", name, Kind::kLosses, got, c.io.at(name).values.front());
+  if (const auto recorded = recorded_scalar(c, name))
+    report.compare("train", name, Kind::kLosses, got, *recorded);
 }
 
 std::span<const float> values_of(const at::Tensor& tensor) {
@@ -253,7 +253,7 @@ Status verify_in_trainer(ModelCase& c, Report& report) {
   if (c.io.has("logits")) {
     for (size_t s = 0; s < sequences.size(); ++s) {
       logits.add(sequences[s], result.logits.const_data_ptr<float>() + batch.sequences[s].begin * vocab,
-                 sequences[s].real_rows(), vocab, c.io.at("logits"));
+                 static_cast<int64_t>(sequences[s].tokens.size()), vocab, c.io.at("logits"));
     }
     logits.report(report, "train", "logits", Kind::kLogits);
   }
