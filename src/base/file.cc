@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/output_place.h"
+
 namespace fathom {
 
 namespace {
@@ -34,16 +36,16 @@ Error failed(const std::string& what, const std::string& path, int code) {
   return error;
 }
 
-Result<int> open_file(const std::string& path, int flags, FileOp op, const char* what) {
-  if (int code = injected_fault(op, path)) return failed(what, path, code);
-  const int fd = ::open(path.c_str(), flags | O_CLOEXEC, 0644);
-  if (fd < 0) return failed(what, path, errno);
+// Errors call the file `shown`.
+Result<int> open_file(const std::string& path, int flags, FileOp op, const char* what,
+                      const std::string& shown, mode_t permissions = 0644) {
+  if (int code = injected_fault(op, path)) return failed(what, shown, code);
+  const int fd = ::open(path.c_str(), flags | O_CLOEXEC, permissions);
+  if (fd < 0) return failed(what, shown, errno);
   return fd;
 }
-
-std::string parent_of(const std::string& path) {
-  const std::string parent = std::filesystem::path(path).parent_path().string();
-  return parent.empty() ? "." : parent;
+Result<int> open_file(const std::string& path, int flags, FileOp op, const char* what) {
+  return open_file(path, flags, op, what, path);
 }
 
 }  // namespace
@@ -52,22 +54,29 @@ void set_file_fault(FileFault fault) { fault_hook() = std::move(fault); }
 
 int injected_fault(FileOp op, const std::string& path) { return outcome_of(op, path).error; }
 
-Result<OutputFile> OutputFile::create(const std::string& path) {
-  FATHOM_ASSIGN(int fd, open_file(path, O_WRONLY | O_CREAT | O_TRUNC, FileOp::kOpen, "create"));
-  return OutputFile(fd, path);
+Result<OutputFile> OutputFile::create(const std::string& path) { return create(path, path, std::nullopt); }
+
+Result<OutputFile> OutputFile::create(const std::string& path, const std::string& shown,
+                                      std::optional<uint32_t> permissions) {
+  FATHOM_ASSIGN(const int fd, open_file(path, O_WRONLY | O_CREAT | O_TRUNC, FileOp::kOpen, "create", shown,
+                                        permissions.value_or(0644)));
+  // The umask took some of them. Where they cannot be set the file keeps fewer, never more.
+  if (permissions) static_cast<void>(::fchmod(fd, *permissions));
+  return OutputFile(fd, path, shown);
 }
 
 Result<OutputFile> OutputFile::append(const std::string& path) {
   FATHOM_ASSIGN(int fd, open_file(path, O_WRONLY | O_CREAT | O_APPEND, FileOp::kOpen, "open for appending"));
-  return OutputFile(fd, path);
+  return OutputFile(fd, path, path);
 }
 
 OutputFile::OutputFile(OutputFile&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
+    : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)), shown_(std::move(other.shown_)) {}
 
 OutputFile& OutputFile::operator=(OutputFile&& other) noexcept {
   std::swap(fd_, other.fd_);
   std::swap(path_, other.path_);
+  std::swap(shown_, other.shown_);
   return *this;
 }
 
@@ -83,7 +92,7 @@ Status OutputFile::write(std::span<const uint8_t> bytes) {
     if (done < 0) {
       const int code = outcome.error != 0 ? outcome.error : errno;
       if (code == EINTR) continue;
-      return failed("write", path_, code);
+      return failed("write", shown_, code);
     }
     bytes = bytes.subspan(static_cast<size_t>(done));
   }
@@ -95,8 +104,8 @@ Status OutputFile::write(std::string_view text) {
 }
 
 Status OutputFile::sync() {
-  if (int code = injected_fault(FileOp::kFsync, path_)) return failed("flush", path_, code);
-  if (::fsync(fd_) != 0) return failed("flush", path_, errno);
+  if (int code = injected_fault(FileOp::kFsync, path_)) return failed("flush", shown_, code);
+  if (::fsync(fd_) != 0) return failed("flush", shown_, errno);
   return {};
 }
 
@@ -105,8 +114,8 @@ Status OutputFile::close() {
   if (fd < 0) return {};
   // The descriptor is gone whatever close() says.
   const int code = ::close(fd) != 0 ? errno : 0;
-  if (const int fault = injected_fault(FileOp::kClose, path_)) return failed("close", path_, fault);
-  if (code != 0) return failed("close", path_, code);
+  if (const int fault = injected_fault(FileOp::kClose, path_)) return failed("close", shown_, fault);
+  if (code != 0) return failed("close", shown_, code);
   return {};
 }
 
@@ -184,25 +193,19 @@ Result<std::string> read_standard_input(uint64_t limit) {
 
 namespace {
 
-Status write_file(const std::string& path, std::string_view content) {
-  FATHOM_ASSIGN(OutputFile file, OutputFile::create(path));
+Status write_to(const OutputPlace& place, std::string_view content) {
+  FATHOM_ASSIGN(OutputFile file, place.open());
   FATHOM_TRY(file.write(content));
-  FATHOM_TRY(file.sync());
-  return file.close();
+  return place.commit(file);
 }
 
 }  // namespace
 
 Status write_file_atomic(const std::string& path, std::string_view content) {
-  const std::string temporary = path + ".tmp-" + std::to_string(::getpid());
-  Status placed = write_file(temporary, content);
-  if (placed.ok()) placed = rename_path(temporary, path);
-  if (!placed.ok()) {
-    // The first failure is the one to report; a leftover is not mistaken for the file.
-    static_cast<void>(remove_tree(temporary));
-    return placed;
-  }
-  return sync_directory(parent_of(path));
+  FATHOM_ASSIGN(const OutputPlace place, OutputPlace::find(path));
+  Status placed = write_to(place, content);
+  if (!placed.ok()) place.discard();
+  return placed;
 }
 
 Status rename_path(const std::string& from, const std::string& to) {
@@ -223,11 +226,19 @@ Status exchange_paths(const std::string& a, const std::string& b) {
   return {};
 }
 
-Status make_directories(const std::string& path) {
-  if (int code = injected_fault(FileOp::kMkdir, path)) return failed("create directory", path, code);
+Status make_directories(const std::string& path, const std::string& shown) {
+  const std::string& name = shown.empty() ? path : shown;
+  if (int code = injected_fault(FileOp::kMkdir, path)) return failed("create directory", name, code);
   std::error_code code;
+  std::filesystem::path passed;
+  for (const std::filesystem::path& part : std::filesystem::path(path)) {
+    // Nothing is made that the path only leads through and out of again.
+    if (part == ".." && !passed.empty() && !std::filesystem::exists(passed, code))
+      return failed("create directory", name, ENOENT);
+    passed /= part;
+  }
   std::filesystem::create_directories(path, code);
-  if (code) return failed("create directory", path, code.value());
+  if (code) return failed("create directory", name, code.value());
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -40,6 +41,9 @@ int injected_fault(FileOp op, const std::string& path);
 class OutputFile {
  public:
   static Result<OutputFile> create(const std::string& path);  // truncates
+  // The same of a file that errors call `shown`, with these permissions, if they are given.
+  static Result<OutputFile> create(const std::string& path, const std::string& shown,
+                                   std::optional<uint32_t> permissions);
   static Result<OutputFile> append(const std::string& path);
   OutputFile(OutputFile&& other) noexcept;
   OutputFile& operator=(OutputFile&& other) noexcept;
@@ -51,9 +55,10 @@ class OutputFile {
   Status close();  // reports a failing close
 
  private:
-  OutputFile(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  OutputFile(int fd, std::string path, std::string shown)
+      : fd_(fd), path_(std::move(path)), shown_(std::move(shown)) {}
   int fd_ = -1;
-  std::string path_;
+  std::string path_, shown_;
 };
 
 // Read-only memory map of a whole file; an empty file maps to an empty span. Unmapped on destruction. What is
@@ -78,13 +83,15 @@ Result<std::string> read_file(const std::string& path, uint64_t limit = uint64_t
 Result<std::string> read_standard_input(uint64_t limit);
 
 // Writes `path` so that a reader sees the old content or the new, never a part: temporary file
-// (`<path>.tmp-<pid>`), fsync, rename, fsync of the folder. On an error the temporary is removed.
+// (`<path>.tmp-<pid>`), fsync, rename, fsync of the folder. On an error the temporary is removed. What is no
+// new or regular file is not replaced: see base/output_place.h.
 Status write_file_atomic(const std::string& path, std::string_view content);
 
 Status rename_path(const std::string& from, const std::string& to);
 // Swaps two existing paths in one step. kNotSupported where the file system cannot.
 Status exchange_paths(const std::string& a, const std::string& b);
-Status make_directories(const std::string& path);
+// With those above it. Errors call it `shown`, if that is given.
+Status make_directories(const std::string& path, const std::string& shown = {});
 // Entry by entry, what lies in a folder before the folder; links are not followed. No error if absent.
 Status remove_tree(const std::string& path);
 Status sync_directory(const std::string& path);

@@ -1,6 +1,7 @@
 // The file seam: whatever the system does with an operation, a file is whole or there is one sentence.
 #include "base/file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -124,6 +125,83 @@ TEST_F(FileSeam, ATreeIsRemovedEntryByEntryAndLinksAreNotFollowed) {
   EXPECT_FALSE(fs::exists(path("tree")));
   EXPECT_EQ(*read_file(path("kept/file")), "x");
   EXPECT_TRUE(remove_tree(path("tree")).ok());
+}
+
+TEST_F(FileSeam, ALinkStaysAndWhatItLeadsToIsReplaced) {
+  fs::create_directories(path("sub"));
+  ASSERT_TRUE(write_file_atomic(path("sub/real"), "old").ok());
+  fs::create_symlink("sub/real", path("link"));
+  fs::create_symlink(path("link"), path("second"));
+  fs::create_symlink("sub/new", path("dangling"));
+  ASSERT_TRUE(write_file_atomic(path("second"), "new").ok());
+  ASSERT_TRUE(write_file_atomic(path("dangling"), "made").ok());
+  for (const char* link : {"link", "second", "dangling"}) EXPECT_TRUE(fs::is_symlink(path(link))) << link;
+  EXPECT_EQ(*read_file(path("sub/real")), "new");
+  EXPECT_EQ(*read_file(path("sub/new")), "made");
+  EXPECT_EQ(std::distance(fs::directory_iterator(path("sub")), {}), 2);
+  fs::create_symlink("round", path("round"));
+  EXPECT_EQ(write_file_atomic(path("round"), "x").error().message,
+            path("round") + ": cannot create: Too many levels of symbolic links");
+}
+
+TEST_F(FileSeam, DevicesAndPipesAreWrittenToAndStay) {
+  ASSERT_EQ(::mkfifo(path("pipe").c_str(), 0600), 0);
+  const int reader = ::open(path("pipe").c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(reader, 0);
+  fs::create_symlink("pipe", path("link"));
+  for (const char* name : {"pipe", "link"}) {
+    ASSERT_TRUE(write_file_atomic(path(name), "text").ok()) << name;
+    char got[8] = {};
+    EXPECT_EQ(::read(reader, got, sizeof got), 4) << name;
+    EXPECT_STREQ(got, "text");
+  }
+  ::close(reader);
+  EXPECT_TRUE(fs::is_fifo(path("pipe")));
+  EXPECT_TRUE(fs::is_symlink(path("link")));
+  EXPECT_EQ(entries(), 2);
+  // By a link, so that a failure of this test does not cost the machine its devices.
+  fs::create_symlink("/dev/null", path("null"));
+  EXPECT_TRUE(write_file_atomic(path("null"), "text").ok());
+  EXPECT_TRUE(fs::is_symlink(path("null")));
+  if (!fs::exists("/dev/full")) return;
+  fs::create_symlink("/dev/full", path("full"));
+  EXPECT_EQ(write_file_atomic(path("full"), "text").error().message,
+            path("full") + ": cannot write: No space left on device");
+  EXPECT_TRUE(fs::is_symlink(path("full")));
+}
+
+TEST_F(FileSeam, AReplacedFileHandsOnItsPermissions) {
+  for (const mode_t mode : {0600U, 0640U, 0666U, 0755U}) {
+    ASSERT_TRUE(write_file_atomic(path("a"), "old").ok());
+    ASSERT_EQ(::chmod(path("a").c_str(), mode), 0);
+    ASSERT_TRUE(write_file_atomic(path("a"), "new").ok());
+    struct stat info {};
+    ASSERT_EQ(::stat(path("a").c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 07777, mode);
+  }
+}
+
+TEST_F(FileSeam, AFailureNamesTheFileThatWasAskedFor) {
+  EXPECT_EQ(write_file_atomic(path("none/a"), "x").error().message,
+            path("none/a") + ": cannot create: No such file or directory");
+  EXPECT_EQ(write_file_atomic(folder_, "x").error().message,
+            folder_ + " is a directory, expected a file to write");
+  for (const FileOp failing : {FileOp::kOpen, FileOp::kWrite, FileOp::kFsync, FileOp::kClose}) {
+    set_file_fault([&](FileOp op, const std::string&) { return op == failing ? EIO : 0; });
+    const Status status = write_file_atomic(path("a"), "x");
+    set_file_fault({});
+    ASSERT_FALSE(status.ok());
+    EXPECT_TRUE(status.error().message.starts_with(path("a") + ": cannot ")) << status.error().message;
+  }
+}
+
+TEST_F(FileSeam, NoFolderIsMadeThatAPathOnlyLeadsThrough) {
+  EXPECT_EQ(make_directories(path("new/../other")).error().message,
+            path("new/../other") + ": cannot create directory: No such file or directory");
+  EXPECT_EQ(entries(), 0);
+  ASSERT_TRUE(make_directories(path("new/inner")).ok());
+  EXPECT_TRUE(make_directories(path("new/../other")).ok());
+  EXPECT_TRUE(fs::is_directory(path("other")));
 }
 
 }  // namespace

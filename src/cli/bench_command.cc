@@ -1,4 +1,5 @@
 // fathom bench: how fast a model runs here, and how near that is to what the machine can do.
+#include <atomic>
 #include <ctime>
 #include <iostream>
 #include <memory>
@@ -14,6 +15,7 @@
 #include "cli/flag_checks.h"
 #include "cli/output_folder.h"
 #include "cli/run_memory.h"
+#include "cli/stop_signal.h"
 #include "cli/threads_flag.h"
 
 #if !defined(FATHOM_VERSION) || !defined(FATHOM_COMMIT)
@@ -25,6 +27,8 @@ namespace fathom::cli {
 namespace {
 
 using namespace bench;
+
+std::atomic<bool> stopped{false};
 
 struct Flags {
   std::vector<std::string> models;
@@ -54,6 +58,10 @@ Status check_memory(const BenchModel& model, int64_t bytes) {
                  " MiB are free; use a smaller -d, -p or --chunk");
 }
 
+Status stop_if_asked() {
+  return stopped.load() ? Status(make_error("stopped", ErrorKind::kCancelled)) : Status();
+}
+
 // One model in one type on one number of threads.
 Status run_model(const Flags& flags, const std::vector<Workload>& work, const std::string& name,
                  const MatrixChoice& matrices, int threads, std::vector<Json>& rows) {
@@ -78,10 +86,12 @@ Status run_model(const Flags& flags, const std::vector<Workload>& work, const st
   say("warming up");
   runner.warm_up();
   for (int r = 1; r <= flags.repetitions; ++r) {
+    FATHOM_TRY(stop_if_asked());
     say("repetition " + std::to_string(r) + " of " + std::to_string(flags.repetitions));
     runner.round();
   }
   if (flags.profile) {
+    FATHOM_TRY(stop_if_asked());
     say("profile");
     runner.profile();
   }
@@ -109,6 +119,7 @@ Status run_models(const Flags& flags, const std::vector<Workload>& work, std::ve
   for (const std::string& model : flags.models) {
     for (const std::string& dtype : flags.dtypes.empty() ? std::vector<std::string>{""} : flags.dtypes) {
       for (int threads : flags.threads) {
+        FATHOM_TRY(stop_if_asked());
         FATHOM_TRY(
             run_model(flags, work, model, matrix_choice(dtype, DType::kBF16), threads_or_all(threads), rows));
       }
@@ -127,6 +138,7 @@ Result<int> run(const Flags& flags) {
       return wrong_usage("bench: --plot draws decoding, expected -n above 0");
     FATHOM_TRY(check_output_folder(flags.plot));
   }
+  catch_stop_signals(stopped, "what has not had all its repetitions is not printed");
   std::vector<Json> rows;
   const Status measured = run_models(flags, work, rows);
   // What was measured is printed whatever came after it.
@@ -136,6 +148,7 @@ Result<int> run(const Flags& flags) {
                                                         : Format::kMarkdown)
               << std::flush;
   }
+  if (!measured.ok() && measured.error().kind == ErrorKind::kCancelled) return kExitInterrupted;
   FATHOM_TRY(measured);
   if (!flags.plot.empty()) FATHOM_TRY(write_file_atomic(flags.plot, draw_depth_chart(rows)));
   return kExitOk;

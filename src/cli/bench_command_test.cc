@@ -8,6 +8,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -193,6 +194,22 @@ TEST(BenchCommand, RefusesADepthThatNoMemoryHolds) {
   EXPECT_EQ(outcome.code, 1);
   EXPECT_THAT(outcome.text, StartsWith("fathom: " + path + ": states and scratch memory need about 2500"));
   EXPECT_THAT(outcome.text, EndsWith(" MiB are free; use a smaller -d, -p or --chunk\n"));
+}
+
+TEST(BenchCommand, StopsBetweenRepetitions) {
+  const std::string said =
+      (std::filesystem::temp_directory_path() / ("fathom-bench-said-" + std::to_string(::getpid()))).string();
+  const int status =
+      std::system((FATHOM_BIN_DIR "/fathom bench tiny/llama -p 8 -n 0 -t 1 -r 10000 --progress 2>" + said +
+                   " >/dev/null & child=$!; until grep -q 'repetition 2 ' " + said +
+                   " 2>/dev/null; do sleep 0.01; done; kill -TERM $child; wait $child")
+                      .c_str());
+  std::ifstream file(said);
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  std::filesystem::remove(said);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+  EXPECT_THAT(text, HasSubstr("stopping: what has not had all its repetitions is not printed; "));
 }
 
 TEST(BenchCommand, RefusesInOneSentence) {

@@ -12,6 +12,7 @@
 #include "cli/chat/session.h"
 #include "cli/commands.h"
 #include "cli/flag_checks.h"
+#include "cli/long_context.h"
 #include "cli/run_memory.h"
 #include "cli/sampling_flags.h"
 #include "cli/threads_flag.h"
@@ -175,6 +176,7 @@ Result<int> run(const CLI::App& app, Flags flags) {
       flags.context > 0 ? flags.context : std::min(kUsualContext, model.plan.dims.max_positions);
   const int64_t chunk = std::min(flags.chunk, context);
   FATHOM_TRY(check_run_memory(model.path, model.plan, context, chunk, flags.numeric.keys()));
+  say_if_beyond_longest("chat", "--context", context, model.plan);
   const chat::SessionOptions options{.context = context,
                                      .chunk = chunk,
                                      .kv_type = flags.numeric.keys(),
@@ -228,9 +230,10 @@ Action declare_chat(CLI::App& app) {
       ->check(CLI::IsMember(text::ChatTemplate::names()));
   CLI::Option* system = app.add_option("--system", flags->system,
                                        "system message (default: the template's own, if it has one)");
-  CLI::Option* prompt = app.add_option("--prompt,-p", flags->prompt, "first message of the user");
+  app.add_option("--prompt,-p", flags->prompt, "first message of the user")->check(not_empty());
   app.add_flag("--single-turn", flags->single_turn, "leave after one answer");
-  CLI::Option* load = app.add_option("--load", flags->load, "go on with a conversation that /save kept");
+  CLI::Option* load =
+      app.add_option("--load", flags->load, "go on with a conversation that /save kept")->check(not_empty());
   app.add_option("--reasoning-budget", flags->reasoning_budget,
                  "tokens of an answer's reasoning, after which it is ended; -1: no limit, 0: none")
       ->check(whole_number(-1))
@@ -257,10 +260,9 @@ Action declare_chat(CLI::App& app) {
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->capture_default_str();
   app.add_flag("--stats", flags->stats, "say after each answer how long it took");
-  return [flags, prompt, load, system, &app]() -> Result<int> {
+  return [flags, load, system, &app]() -> Result<int> {
     if (load->count() > 0 && system->count() > 0)
       return wrong_usage("--load and --system exclude each other: a kept conversation has begun already");
-    if (prompt->count() > 0 && flags->prompt.empty()) return invalid("--prompt: an empty message");
     return run(app, *flags);
   };
 }

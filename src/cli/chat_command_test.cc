@@ -20,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 // A program on a terminal of its own: what is typed, and what is on the screen since the last look.
@@ -305,6 +306,13 @@ TEST_F(ChatCommand, TheExitCodeOfAScriptSaysThatALineFailed) {
   EXPECT_NE(script("Hi.\n").text, "");
 }
 
+TEST_F(ChatCommand, AContextBeyondTheModelsIsSaid) {
+  const std::string words = "@model --chat-template phi -n 1 --single-turn -p x -c ";
+  EXPECT_THAT(run(words + "4001").text,
+              HasSubstr("fathom chat: --context 4001 is beyond the model's longest, 4000\n"));
+  EXPECT_THAT(run(words + "4000").text, Not(HasSubstr("is beyond")));
+}
+
 // Rows per call change no answer.
 TEST_F(ChatCommand, TakesTheShortFormOfChunk) {
   const testing::Outcome narrow = script("My name is Ada.\n", "-b 3");
@@ -404,7 +412,8 @@ TEST_F(ChatCommand, RefusesInOneSentence) {
   } cases[] = {
       {"@model -p x", 1, "has no chat template; --chat-template names one of phi, chatml"},
       {"@model --chat-template llama -p x", 2, "--chat-template"},
-      {"@model --chat-template phi -p ''", 1, "--prompt: an empty message"},
+      {"@model --chat-template phi -p ''", 2, "--prompt: an empty text"},
+      {"@model --chat-template phi --load '' -p x", 2, "--load: an empty text"},
       {"@model --chat-template phi --reasoning-budget -2 -p x", 2, "--reasoning-budget"},
       {"@model --chat-template phi --load @none -p x", 1, "none"},
       {"@model --chat-template phi --load @none --system x -p x", 2,

@@ -36,7 +36,8 @@ int refuse_command(const CLI::App& app, const std::string& program, const std::v
   }
   std::string names;
   for (const Command& command : commands) names += (names.empty() ? "" : ", ") + std::string(command.name);
-  std::cerr << program << ": unknown command '" << word << "', expected one of " << names << "\n";
+  std::cerr << program << ": unknown " << (word.starts_with('-') ? "flag" : "command") << " '" << word
+            << "', expected one of " << names << "\n";
   return kExitUsage;
 }
 
@@ -54,7 +55,8 @@ int parse_and_run(const char* program, const char* description, const std::vecto
   }
   const std::string word = argc > 1 ? argv[1] : "";
   const bool known = std::ranges::any_of(commands, [&](const Command& c) { return word == c.name; });
-  if (!known && !word.starts_with('-')) return refuse_command(app, program, commands, word);
+  const bool flag = word.starts_with('-') && app.get_option_no_throw(word) != nullptr;  // --help, --version
+  if (!known && !flag) return refuse_command(app, program, commands, word);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -214,7 +214,8 @@ Action declare_eval(CLI::App& app) {
                  "text file or folder, each document scored in rolling windows, per word and byte; likewise")
       ->allow_extra_args(false);
   app.add_option("--document-separator", flags->separator,
-                 "ends a document of text (default: the end of its file)");
+                 "ends a document of text (default: the end of its file)")
+      ->check(not_empty());
   app.add_option("--text-field", settings.text.json_field, "of JSON Lines: the field with a document's text")
       ->capture_default_str();
   app.add_option("--routing", settings.routing,

@@ -243,6 +243,21 @@ TEST_F(EvalCommand, DrawsLossOverCompute) {
     EXPECT_THAT(svg, HasSubstr(part));
 }
 
+// The model's longest context is 64 tokens.
+TEST_F(EvalCommand, SequencesBeyondTheModelsLongestAreSaid) {
+  put("long.txt", std::string(200, 'x'));
+  const auto said = [&](const std::string& flags) {
+    const Outcome outcome = eval("@llama --quiet " + flags, "2>&1 >/dev/null");
+    EXPECT_EQ(outcome.code, 0) << outcome.text;
+    return outcome.text;
+  };
+  const std::string packed = "--perplexity @long.txt --sequence-length ", rolling = "--rolling @long.txt -c ";
+  EXPECT_EQ(said(packed + "65"), "fathom eval: --sequence-length 65 is beyond the model's longest, 64\n");
+  EXPECT_EQ(said(packed + "64"), "");
+  EXPECT_EQ(said(rolling + "65"), "fathom eval: --context 65 is beyond the model's longest, 64\n");
+  EXPECT_EQ(said(rolling + "64"), "");
+}
+
 TEST_F(EvalCommand, JsonIsPrintedOrWritten) {
   write_model("m\xff", testing_plan::tiny());
   const Outcome printed =
@@ -349,7 +364,11 @@ TEST_F(EvalCommand, RefusesInOneSentence) {
       {"@llama --tasks phonebook --data @data", 2, "--data is for tasks whose items are read"},
       {"@llama --tasks piqa --data @data --text-field x", 2, "--text-field is for --perplexity or --rolling"},
       {"@mor --perplexity @text.txt --compute-budget nan", 2, "'nan' is not a number of 1e-06 to 1"},
-      {"@llama --rolling @text.txt --limit 9223372036854775808", 2, "is not a whole number of at least 0"},
+      {"@llama --rolling @text.txt --limit 9223372036854775808", 2,
+       "'9223372036854775808' is not a whole number of at least 0 and below 2^63"},
+      {"@llama --rolling @text.txt --document-separator ''", 2, "--document-separator: an empty text"},
+      {"@llama --tasks piqa --data @data --routing threshold", 1,
+       "--routing: this model has no routed recursion"},
       {"@llama --rolling @text.txt --threads 4097", 2, "is not a whole number of 0 to 4096"},
       {"@llama --rolling @text.txt --json @x.json", 2, "x.json"},
       {"@none --rolling @text.txt --output @no/x.json", 1, "/no/x.json: cannot be written to the folder "},

@@ -14,6 +14,7 @@
 #include "cli/command.h"
 #include "cli/figures.h"
 #include "cli/json_text.h"
+#include "cli/long_context.h"
 #include "cli/pack_texts.h"
 #include "cli/progress.h"
 #include "cli/prompt_codec.h"
@@ -101,6 +102,8 @@ class Evaluation {
     if (!settings_.perplexity.empty()) FATHOM_TRY(pack());
     if (!settings_.rolling.empty()) FATHOM_TRY(measure_documents());
     FATHOM_TRY(check_run_memory(model_.path, model_.plan, shapes(), settings_.kv_type, memory_flags()));
+    say_if_beyond_longest("eval", "--context", settings_.context, model_.plan);
+    say_if_beyond_longest("eval", "--sequence-length", settings_.sequence_length, model_.plan);
     if (!settings_.samples.empty()) {
       FATHOM_ASSIGN(OutputFile file, OutputFile::create(settings_.samples));
       samples_.emplace(std::move(file));

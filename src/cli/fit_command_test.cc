@@ -94,6 +94,8 @@ TEST_F(FitCommand, WhatIsWrongIsNamed) {
               HasSubstr("series 0: point 1 is not [x, loss], two numbers"));
   EXPECT_THAT(refusal(R"({"series": [{"name": "a", "points": [[1, 2], [3, 1]]}]})"),
               HasSubstr("a: 2 points, expected at least 3"));
+  EXPECT_THAT(refusal(R"({"series": [{"name": "a", "points": [[1e308, 2], [2e307, 1e308], [3, 1e-308]]}]})"),
+              HasSubstr("a: the sum of squares around the mean loss is not finite"));
 }
 
 TEST_F(FitCommand, FlagsThatLackOrContradictOthersAreRefused) {

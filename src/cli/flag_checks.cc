@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -33,45 +34,57 @@ CLI::Validator number_check(const std::function<bool(double)>& fits, const std::
   return CLI::Validator(
       [fits, wanted](std::string& value) {
         const std::optional<double> number = finite(value);
-        return number && fits(*number) ? std::string() : "'" + value + "' is not a number " + wanted;
+        return number && fits(*number) ? std::string() : "'" + value + "' is not a " + wanted;
       },
       range);
 }
 
-}  // namespace
-
-CLI::Validator whole_number(int64_t least, int64_t most) {
-  const bool bounded = most != std::numeric_limits<int64_t>::max();
-  const std::string range =
-      bounded ? std::to_string(least) + " to " + std::to_string(most) : "at least " + std::to_string(least);
+// An upper limit that is the type's own is told by its bits.
+template <class Integer>
+CLI::Validator integer_check(Integer least, Integer most) {
+  const bool bounded = most < std::numeric_limits<Integer>::max();
+  const std::string low = std::to_string(least), high = std::to_string(most);
+  const std::string bits = std::to_string(std::numeric_limits<Integer>::digits);
+  const std::string wanted =
+      bounded ? "of " + low + " to " + high : "of at least " + low + " and below 2^" + bits;
   return CLI::Validator(
-      [least, most, range](std::string& value) {
-        int64_t number = 0;
+      [=](std::string& value) {
+        Integer number = 0;
         const char* const end = value.data() + value.size();
         const auto [rest, error] = std::from_chars(value.data(), end, number);
         const bool fits = error == std::errc() && rest == end && number >= least && number <= most;
-        return fits ? std::string() : "'" + value + "' is not a whole number of " + range;
+        return fits ? std::string() : "'" + value + "' is not a whole number " + wanted;
       },
-      bounded ? "[" + std::to_string(least) + " - " + std::to_string(most) + "]"
-              : ">= " + std::to_string(least));
+      bounded ? "[" + low + " - " + high + "]" : ">= " + low);
 }
+
+}  // namespace
+
+CLI::Validator whole_number(int64_t least, int64_t most) { return integer_check(least, most); }
+
+CLI::Validator seed_number() { return integer_check(uint64_t{0}, std::numeric_limits<uint64_t>::max()); }
 
 CLI::Validator between(double least, double most) {
   return number_check([least, most](double number) { return number >= least && number <= most; },
-                      "of " + shown(least) + " to " + shown(most),
+                      "number of " + shown(least) + " to " + shown(most),
                       "[" + shown(least) + " - " + shown(most) + "]");
 }
 
 CLI::Validator at_least(double least) {
-  return number_check([least](double number) { return number >= least; }, "of at least " + shown(least),
-                      ">= " + shown(least));
+  return number_check([least](double number) { return number >= least; },
+                      "finite number of at least " + shown(least), ">= " + shown(least));
 }
 
 CLI::Validator above(double least) {
-  return number_check([least](double number) { return number > least; }, "above " + shown(least),
-                      "> " + shown(least));
+  return number_check([least](double number) { return number > least; },
+                      "finite number above " + shown(least), "> " + shown(least));
 }
 
 CLI::Validator thread_count() { return whole_number(0, kMostThreads); }
+
+CLI::Validator not_empty() {
+  return CLI::Validator(
+      [](std::string& value) { return value.empty() ? std::string("an empty text") : std::string(); }, "");
+}
 
 }  // namespace fathom::cli

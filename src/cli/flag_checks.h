@@ -1,4 +1,4 @@
-// What a flag's number must be. The checks of the flag library let NaN through and clamp integers that are
+// What a flag's value must be. The checks of the flag library let NaN through and clamp integers that are
 // too large without a word; these do not.
 #pragma once
 
@@ -11,6 +11,9 @@ namespace fathom::cli {
 // An integer of `least` to `most`.
 CLI::Validator whole_number(int64_t least, int64_t most = std::numeric_limits<int64_t>::max());
 
+// Of what is drawn: any of 64 bits without a sign.
+CLI::Validator seed_number();
+
 // A finite number of `least` to `most`.
 CLI::Validator between(double least, double most);
 
@@ -20,5 +23,8 @@ CLI::Validator above(double least);
 
 // Of --threads; 0 is all cores.
 CLI::Validator thread_count();
+
+// A text of at least one byte.
+CLI::Validator not_empty();
 
 }  // namespace fathom::cli

@@ -18,6 +18,7 @@
 #include "cli/flag_checks.h"
 #include "cli/json_text.h"
 #include "cli/loaded_model.h"
+#include "cli/long_context.h"
 #include "cli/run_memory.h"
 #include "cli/sampling_flags.h"
 #include "cli/stop_strings.h"
@@ -41,14 +42,11 @@ struct Flags {
   kernels::SamplingParams sampling{.temperature = 0.8F};
   double compute_budget = 0, target_latency_ms = 0;  // 0: none
   bool json = false, return_depths = false, ignore_eos = false, check_tensors = false;
-  bool has_prompt = false, has_color = false;
+  bool has_prompt = false, has_routing = false, has_color = false;
 };
 
 // The flags that contradict each other, whatever the model is.
 Status check(const Flags& flags) {
-  for (const std::string& stop : flags.stop) {
-    if (stop.empty()) return invalid("--stop: an empty stop string");
-  }
   if (flags.has_prompt && !flags.file.empty()) return wrong_usage("--prompt and --file exclude each other");
   if (flags.has_color && (!flags.return_depths || flags.json))
     return wrong_usage("--color is for --return-depths without --json");
@@ -87,10 +85,12 @@ struct DepthRule {
 Result<DepthRule> depth_rule(const Flags& flags, const ModelPlan& plan) {
   const int most = most_passes(plan);
   DepthRule rule;
-  const std::pair<const char*, bool> routed_only[] = {
-      {"--return-depths", flags.return_depths},       {"--max-depth", flags.max_depth > 0},
-      {"--routing", flags.routing != "threshold"},    {"--replay-depths", !flags.replay_depths.empty()},
-      {"--compute-budget", flags.compute_budget > 0}, {"--target-latency-ms", flags.target_latency_ms > 0}};
+  const std::pair<const char*, bool> routed_only[] = {{"--return-depths", flags.return_depths},
+                                                      {"--max-depth", flags.max_depth > 0},
+                                                      {"--routing", flags.has_routing},
+                                                      {"--replay-depths", !flags.replay_depths.empty()},
+                                                      {"--compute-budget", flags.compute_budget > 0},
+                                                      {"--target-latency-ms", flags.target_latency_ms > 0}};
   for (const auto& [flag, given] : routed_only) {
     if (given && most == 0) return invalid(std::string(flag) + ": this model has no routed recursion");
   }
@@ -107,10 +107,7 @@ Result<DepthRule> depth_rule(const Flags& flags, const ModelPlan& plan) {
 // Most tokens of prompt and text. Error: a prompt that leaves no room for the text.
 Result<int64_t> context_for(const Flags& flags, const ModelPlan& plan, int64_t prompt) {
   const int64_t longest = plan.dims.max_positions;
-  if (flags.context > longest) {
-    std::cerr << "fathom generate: --context " << flags.context << " is beyond the model's longest, "
-              << longest << "\n";
-  }
+  say_if_beyond_longest("generate", "--context", flags.context, plan);
   const int64_t most = flags.context > 0 ? flags.context : flags.max_tokens > 0 ? longest : prompt;
   if (prompt > most || (prompt == most && flags.max_tokens > 0)) {
     return invalid("the prompt has " + std::to_string(prompt) + " tokens, which leaves no room in " +
@@ -287,14 +284,15 @@ Action declare_generate(CLI::App& app) {
   app.add_option("MODEL", flags->model, "model directory, or the directory of a run")->required();
   CLI::Option* prompt =
       app.add_option("--prompt,-p", flags->prompt, "text to go on from (else --file, else stdin)");
-  app.add_option("--file,-f", flags->file, "read the prompt from a file");
+  app.add_option("--file,-f", flags->file, "read the prompt from a file")->check(not_empty());
   app.add_option("--max-tokens,-n", flags->max_tokens,
                  "tokens to generate at most (default: the model's generation_config.json, else this)")
       ->check(whole_number(0))
       ->capture_default_str();
   add_sampling_flags(app, flags->sampling, SamplingDefaults::kOfModel);
   app.add_option("--stop", flags->stop, "end at this text; may be given more than once")
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->check(not_empty());
   app.add_option("--context,-c", flags->context,
                  "most tokens of prompt and text (default: the model's longest)")
       ->check(whole_number(1, kMostContext));
@@ -306,12 +304,13 @@ Action declare_generate(CLI::App& app) {
   app.add_flag("--check-tensors", flags->check_tensors, "refuse weights that are not finite numbers");
   app.add_option("--max-depth", flags->max_depth, "recursion passes at most (default: the model's)")
       ->check(whole_number(1, std::numeric_limits<uint8_t>::max()));
-  app.add_option(
-         "--routing", flags->routing,
-         "threshold: causal; topk: as published, over the rows of each call, so that a decoded token makes "
-         "all passes")
-      ->check(CLI::IsMember({"threshold", "topk"}))
-      ->capture_default_str();
+  CLI::Option* routing =
+      app.add_option(
+             "--routing", flags->routing,
+             "threshold: causal; topk: as published, over the rows of each call, so that a decoded token "
+             "makes all passes")
+          ->check(CLI::IsMember({"threshold", "topk"}))
+          ->capture_default_str();
   app.add_option("--compute-budget", flags->compute_budget,
                  "mean passes a token, as a share of the most: routing is shifted to meet it")
       ->check(between(1e-6, 1));
@@ -319,15 +318,17 @@ Action declare_generate(CLI::App& app) {
                  "time a token: routing is shifted to meet it")
       ->check(above(0));
   app.add_option("--replay-depths", flags->replay_depths,
-                 "passes of each token of prompt and text: what --json printed, or a list of numbers");
+                 "passes of each token of prompt and text: what --json printed, or a list of numbers")
+      ->check(not_empty());
   app.add_flag("--return-depths", flags->return_depths, "show each token's recursion depth (causal routing)");
   CLI::Option* color = app.add_option("--color", flags->color, "of depths")
                            ->check(CLI::IsMember({"auto", "always", "never"}))
                            ->capture_default_str();
   app.add_flag("--ignore-eos", flags->ignore_eos, "do not end at the end-of-text token");
   app.add_flag("--json", flags->json, "one JSON object instead of text");
-  return [flags, prompt, color, &app]() -> Result<int> {
+  return [flags, prompt, routing, color, &app]() -> Result<int> {
     flags->has_prompt = prompt->count() > 0;
+    flags->has_routing = routing->count() > 0;
     flags->has_color = color->count() > 0;
     return run(app, *flags);
   };

@@ -128,6 +128,7 @@ TEST_F(GenerateCommand, RefusesInOneSentence) {
   } rows[] = {
       {"@llama --compute-budget 0.5", "--compute-budget: this model has no routed recursion"},
       {"@llama --routing topk", "--routing: this model has no routed recursion"},
+      {"@llama --routing threshold", "--routing: this model has no routed recursion"},
       {"@llama --replay-depths @few.json", "--replay-depths: this model has no routed recursion"},
       {"@llama --target-latency-ms 5", "--target-latency-ms: this model has no routed recursion"},
       {"@mor --compute-budget 0.5 --target-latency-ms 5",
@@ -305,6 +306,34 @@ TEST_F(GenerateCommand, CheckTensorsRefusesWeightsThatAreNoNumbers) {
   const Outcome refused = generate("@spoiled --prompt hello -n 1 --check-tensors");
   EXPECT_EQ(refused.code, 1);
   EXPECT_EQ(refused.text, "fathom: " + refusal);
+}
+
+TEST_F(GenerateCommand, EmptyTextsOfFlagsAreRefused) {
+  for (const std::string flag : {"--stop", "--file", "--replay-depths"}) {
+    const Outcome outcome = generate("@mor -n 1 " + flag + " ''");
+    EXPECT_EQ(outcome.code, 2) << flag;
+    EXPECT_EQ(outcome.text,
+              "fathom generate: " + flag + ": an empty text; fathom generate --help lists what there is\n");
+  }
+}
+
+TEST_F(GenerateCommand, TheLastTokenHasADepthIfItIsReadForIt) {
+  for (const bool shown : {false, true}) {
+    const json tokens = json_of(std::string("@mor -n 5") + (shown ? " --return-depths" : ""))["tokens"];
+    ASSERT_EQ(tokens.size(), 5U);
+    for (const char* key : {"depth", "score", "flops"}) {
+      for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(tokens[i].contains(key)) << i << key;
+      EXPECT_EQ(tokens[4].contains(key), shown) << key;
+    }
+  }
+}
+
+TEST_F(GenerateCommand, SeedsHaveAll64Bits) {
+  EXPECT_EQ(json_of("@llama -n 1", "--seed 18446744073709551615")["seed"], 18446744073709551615U);
+  const Outcome outcome = generate("@llama -n 1 -p a --seed 18446744073709551616");
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_NE(outcome.text.find("is not a whole number of at least 0 and below 2^64"), std::string::npos)
+      << outcome.text;
 }
 
 TEST_F(GenerateCommand, AStopStringTakesOneWord) {

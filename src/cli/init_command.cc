@@ -12,6 +12,7 @@
 #include "cli/figures.h"
 #include "cli/flag_checks.h"
 #include "cli/model_specs.h"
+#include "cli/output_folder.h"
 #include "cli/progress.h"
 #include "cli/stop_signal.h"
 #include "cli/text_codec.h"
@@ -31,8 +32,9 @@ namespace fs = std::filesystem;
 std::atomic<bool> stopped{false};
 
 struct Flags {
-  std::string spec, out, tokenizer, dtype = "bf16";
-  int64_t seed = 0;
+  std::string spec, plan, out, tokenizer, dtype = "bf16";
+  bool has_spec = false, has_plan = false;
+  uint64_t seed = 0;
   int threads = 0;
   bool quiet = false;
 };
@@ -68,9 +70,11 @@ Status copy_tokenizer(const std::string& source, const ModelPlan& plan, ModelDir
 }
 
 Result<int> run(const Flags& flags) {
-  std::error_code ignored;
-  if (fs::exists(flags.out, ignored)) return invalid(flags.out + " is already there");
-  FATHOM_ASSIGN(const ModelSpec spec, find_spec(flags.spec));
+  if (flags.has_spec && flags.has_plan) return wrong_usage("SPEC and --plan exclude each other");
+  if (!flags.has_spec && !flags.has_plan)
+    return wrong_usage("init needs SPEC, a file or the name of a built-in specification");
+  FATHOM_TRY(check_not_there(flags.out));
+  FATHOM_ASSIGN(const ModelSpec spec, find_spec(flags.has_spec ? flags.spec : flags.plan));
   FATHOM_ASSIGN(const ModelPlan plan, build_plan(spec));
   const DType type = flags.dtype == "bf16" ? DType::kBF16 : DType::kF32;
   ModelDirectoryContent content;
@@ -85,8 +89,8 @@ Result<int> run(const Flags& flags) {
   SteadyClock clock;
   Progress progress(flags.quiet, ::isatty(STDERR_FILENO) != 0, clock);
   progress.begin_bytes("weights", bytes);
-  const Status status = write_fresh_weights(
-      directory.path(), plan, static_cast<uint64_t>(flags.seed), type, pool, [&](uint64_t written) -> Status {
+  const Status status =
+      write_fresh_weights(directory.path(), plan, flags.seed, type, pool, [&](uint64_t written) -> Status {
         progress.update(static_cast<int64_t>(written), "");
         return stopped.load() ? Status(make_error("stopped", ErrorKind::kCancelled)) : Status();
       });
@@ -104,8 +108,9 @@ Result<int> run(const Flags& flags) {
 
 Action declare_init(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
-  app.add_option("SPEC,--plan", flags->spec, "a TOML or JSON file, or the name of a built-in specification")
-      ->required();
+  CLI::Option* spec =
+      app.add_option("SPEC", flags->spec, "a TOML or JSON file, or the name of a built-in specification");
+  CLI::Option* plan = app.add_option("--plan", flags->plan, "SPEC, given as a flag");
   app.add_option("--out,-o", flags->out, "the directory to write")->required();
   app.add_option("--tokenizer", flags->tokenizer,
                  "folder with a tokenizer.json, or the file, which goes along; or bytes");
@@ -113,11 +118,15 @@ Action declare_init(CLI::App& app) {
       ->check(CLI::IsMember({"bf16", "f32"}))
       ->capture_default_str();
   app.add_option("--seed", flags->seed, "the same seed gives the same weights")
-      ->check(whole_number(0))
+      ->check(seed_number())
       ->capture_default_str();
   add_threads_flag(app, flags->threads);
   app.add_flag("--quiet,-q", flags->quiet, "no progress");
-  return [flags] { return run(*flags); };
+  return [flags, spec, plan] {
+    flags->has_spec = spec->count() > 0;
+    flags->has_plan = plan->count() > 0;
+    return run(*flags);
+  };
 }
 
 }  // namespace fathom::cli

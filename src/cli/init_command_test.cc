@@ -46,6 +46,8 @@ TEST_F(InitCommand, MakesAModelInThePublishedLayout) {
   const auto weights = [&](const char* name) {
     return *read_file(path_ + "/" + name + "/model.safetensors");
   };
+  ASSERT_EQ(run("init tiny/phi4flash --out @largest --seed 18446744073709551615").code, 0);
+  EXPECT_NE(weights("largest"), weights("other"));
   EXPECT_EQ(weights("phi"), weights("same"));
   EXPECT_NE(weights("phi"), weights("other"));
 }
@@ -87,6 +89,19 @@ TEST_F(InitCommand, TheProgressOfASmallModelIsOneLine) {
   EXPECT_EQ(quiet.text, "");
 }
 
+TEST_F(InitCommand, TakesOneSpecification) {
+  const Outcome none = run("init --out @x"), both = run("init tiny/sambay --plan tiny/sambay --out @x");
+  EXPECT_EQ(none.code, 2);
+  EXPECT_EQ(none.text, "fathom: init needs SPEC, a file or the name of a built-in specification\n");
+  EXPECT_EQ(both.code, 2);
+  EXPECT_EQ(both.text, "fathom: SPEC and --plan exclude each other\n");
+  EXPECT_FALSE(fs::exists(path_ + "/x"));
+  // Of the three, --out alone is always needed.
+  const std::string help = run("init --help").text;
+  EXPECT_EQ(help.find("REQUIRED"), help.rfind("REQUIRED")) << help;
+  EXPECT_THAT(help, HasSubstr("--out TEXT REQUIRED"));
+}
+
 TEST_F(InitCommand, RefusesInOneSentence) {
   const std::pair<const char*, const char*> cases[] = {
       {"init nothing --out @x", "nothing"},
@@ -94,7 +109,8 @@ TEST_F(InitCommand, RefusesInOneSentence) {
       {"init tiny/sambay --out @x --tokenizer " FATHOM_SOURCE_DIR "/data/tokenizer",
        "more than the model's vocabulary of 97"},
       {"init tiny/sambay", "--out"},
-      {"init tiny/sambay --out @x --seed 18446744073709551616", "is not a whole number of at least 0"},
+      {"init tiny/sambay --out @x --seed 18446744073709551616",
+       "is not a whole number of at least 0 and below 2^64"},
       {"init tiny/sambay --out @x --threads 5000", "is not a whole number of 0 to 4096"},
   };
   for (const auto& [arguments, sentence] : cases) {

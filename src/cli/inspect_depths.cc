@@ -9,6 +9,7 @@
 #include "base/parallel.h"
 #include "cli/depth_page.h"
 #include "cli/loaded_model.h"
+#include "cli/output_folder.h"
 #include "cli/run_memory.h"
 #include "cli/threads_flag.h"
 #include "engine/executor.h"
@@ -55,6 +56,7 @@ class Margins {
 }  // namespace
 
 Status inspect_depths(const DepthsRequest& request) {
+  FATHOM_TRY(check_output_folder(request.out));
   FATHOM_ASSIGN(const LoadedModel model, load_model(request.model, MatrixChoice{}));
   if (!is_routed(model.plan)) return invalid("--depths: this model has no routed recursion");
   const std::vector<int32_t> ids = model.codec.encode(request.text);

@@ -1,5 +1,6 @@
 // fathom pack: text as packed token files, which the training code of the hybrids reads, too.
 #include <atomic>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 
@@ -51,10 +52,22 @@ Result<int> pack(const Flags& flags) {
   const Status read = encode_documents(documents, tokenize, threads, add);
   if (stopped.load()) return kExitInterrupted;
   FATHOM_TRY(read);
+  if (writer.documents() == 0) return invalid("the text holds no document, expected at least one");
   FATHOM_TRY(writer.finish());
   std::cout << flags.out << "_*.bin: " << writer.tokens() << " tokens of " << writer.documents()
             << " documents in " << writer.files() << " files\n";
   return kExitOk;
+}
+
+// A path whose last part names a file.
+CLI::Validator file_name() {
+  return CLI::Validator(
+      [](std::string& path) {
+        const std::string name = std::filesystem::path(path).filename().string();
+        const bool named = !name.empty() && name != "." && name != "..";
+        return named ? std::string() : "'" + path + "' does not end in a name, expected one as in data/train";
+      },
+      "");
 }
 
 }  // namespace
@@ -62,14 +75,17 @@ Result<int> pack(const Flags& flags) {
 Action declare_pack(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   app.add_option("text", flags->paths, "text files, JSON Lines, or folders of them")->required();
-  app.add_option("--out,-o", flags->out, "how the files' names begin: OUT_0000000000.bin and on")->required();
+  app.add_option("--out,-o", flags->out, "how the files' names begin: OUT_0000000000.bin and on")
+      ->required()
+      ->check(file_name());
   app.add_option("--tokenizer", flags->tokenizer, "folder with a tokenizer.json, or the file, or bytes")
       ->capture_default_str();
   app.add_option("--tokens-per-file", flags->tokens_per_file, "length of each file")
       ->check(whole_number(1, PackedFileWriter::kMostTokensPerFile))
       ->capture_default_str();
   add_threads_flag(app, flags->threads);
-  app.add_option("--document-separator", flags->separator, "ends a document of text (else: the file does)");
+  app.add_option("--document-separator", flags->separator, "ends a document of text (else: the file does)")
+      ->check(not_empty());
   app.add_option("--text-field", flags->text_field, "of JSON Lines: the field with a document's text")
       ->capture_default_str();
   return [flags] { return pack(*flags); };

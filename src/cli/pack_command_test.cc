@@ -101,6 +101,31 @@ TEST_F(PackCommand, WhatFailsLeavesNothing) {
   EXPECT_EQ(packed(), std::vector<std::string>());
 }
 
+TEST_F(PackCommand, TheNameOfTheFilesIsNotEmpty) {
+  write("a.txt", "a text");
+  for (const std::string out : {"", ".", "..", "@packed/", "@packed/.", "@packed/.."}) {
+    const Outcome refused = run("pack @a.txt -o '" + out + "'");
+    EXPECT_EQ(refused.code, 2) << out;
+    EXPECT_EQ(refused.text, "fathom pack: --out: '" + in_folder(out, folder_) +
+                                "' does not end in a name, expected one as in data/train; fathom pack --help "
+                                "lists what there is\n");
+  }
+  EXPECT_EQ(packed(), std::vector<std::string>());
+  EXPECT_EQ(run("pack @a.txt -o @packed/.hidden").code, 0);
+}
+
+TEST_F(PackCommand, TextWithoutADocumentIsRefused) {
+  write("a.jsonl", "\n");
+  write("a.txt", "--\n--\n");
+  const Outcome refused = run("pack @a.jsonl @a.txt -o @packed/part --document-separator=--");
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_EQ(refused.text, "fathom: the text holds no document, expected at least one\n");
+  const Outcome separator = run("pack @a.txt -o @packed/part --document-separator ''");
+  EXPECT_EQ(separator.code, 2);
+  EXPECT_THAT(separator.text, HasSubstr("fathom pack: --document-separator: an empty text"));
+  EXPECT_EQ(packed(), std::vector<std::string>());
+}
+
 TEST_F(PackCommand, WhatIsStoppedLeavesNothing) {
   std::string text;  // many files: more than can be written before the signal comes
   for (int i = 0; i < 200'000; ++i) text += "a document\n--\n";

@@ -101,7 +101,13 @@ TEST(PlanCommand, RefusesWithItsExitCodes) {
   EXPECT_THAT(fathom_plan("no-such-model").output, HasSubstr("mor-360m-nr3"));
   EXPECT_EQ(fathom_plan("mor-360m-nr3 --kv-type f8").exit_code, 2);
   EXPECT_EQ(fathom_plan("mor-360m-nr3 --json --params").exit_code, 2);
-  EXPECT_EQ(fathom_plan("mor-360m-nr3 --iso-flops nan").exit_code, 2);
+  for (const std::string flag : {"--iso-flops", "--iso-flops 16.5e18 --smallest-budget"}) {
+    for (const std::string value : {"nan", "inf", "1e400"}) {
+      const Outcome run = fathom_plan("mor-360m-nr3 " + flag + " " + value);
+      EXPECT_EQ(run.exit_code, 2) << flag << " " << value;
+      EXPECT_THAT(run.output, HasSubstr("'" + value + "' is not a finite number of at least 1"));
+    }
+  }
   EXPECT_EQ(fathom_plan("mor-360m-nr3 --chunk 100000000000000000000").exit_code, 2);
 }
 

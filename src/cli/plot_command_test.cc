@@ -48,6 +48,31 @@ class PlotCommand : public ::testing::Test {
       std::filesystem::temp_directory_path() / ("plot-command-" + std::to_string(getpid()));
 };
 
+TEST_F(PlotCommand, WhatLiesAtThePathStaysWhatItIs) {
+  std::ofstream(folder_ / "real.svg") << "old";
+  std::filesystem::permissions(folder_ / "real.svg",
+                               std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  std::filesystem::create_symlink("real.svg", folder_ / "link.svg");
+  ASSERT_EQ(plot("a --out link.svg").exit_code, 0);
+  EXPECT_TRUE(std::filesystem::is_symlink(folder_ / "link.svg"));
+  EXPECT_GT(std::filesystem::file_size(folder_ / "real.svg"), 100U);
+  EXPECT_EQ(std::filesystem::status(folder_ / "real.svg").permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  // By a link, so that a failure of this test does not cost the machine its devices.
+  std::filesystem::create_symlink("/dev/full", folder_ / "full");
+  const struct {
+    std::string arguments, sentence;
+  } refused[] = {{"a --out full", "full: cannot write: No space left on device"},
+                 {"a --out none/c.svg", "none/c.svg: cannot create: No such file or directory"},
+                 {"a --out .", ". is a directory, expected a file to write"}};
+  for (const auto& [arguments, sentence] : refused) {
+    const Outcome run = plot(arguments);
+    EXPECT_EQ(run.exit_code, 1) << arguments;
+    EXPECT_EQ(run.output, "fathom: " + sentence + "\n");
+  }
+  EXPECT_TRUE(std::filesystem::is_symlink(folder_ / "full"));
+}
+
 TEST_F(PlotCommand, ComparesRunsInOneFile) {
   const Outcome run = plot("a b --x tokens --smooth 9 --log xy --out both.svg");
   ASSERT_EQ(run.exit_code, 0) << run.output;

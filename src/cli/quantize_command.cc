@@ -15,6 +15,8 @@
 #include "cli/flag_checks.h"
 #include "cli/json_text.h"
 #include "cli/loaded_model.h"
+#include "cli/long_context.h"
+#include "cli/output_folder.h"
 #include "cli/pack_texts.h"
 #include "cli/progress.h"
 #include "cli/run_memory.h"
@@ -172,7 +174,10 @@ class Quantisation {
     // Before the directory is written: an executor of each model, with one state.
     const RunShape shape{.context = packing_.sequence_length,
                          .rows = std::min(eval::kComparedRows, packing_.sequence_length)};
-    return check_run_memory(path_, source_.plan, std::vector{shape, shape}, DType::kF32, "--sequence-length");
+    FATHOM_TRY(
+        check_run_memory(path_, source_.plan, std::vector{shape, shape}, DType::kF32, "--sequence-length"));
+    say_if_beyond_longest("quantize", "--sequence-length", packing_.sequence_length, source_.plan);
+    return {};
   }
 
   int64_t compared_rows() const {
@@ -233,8 +238,7 @@ Result<int> run(const Flags& flags) {
   for (const auto& [flag, given] : for_text) {
     if (given && flags.text.empty()) return wrong_usage(std::string(flag) + " is for --text");
   }
-  std::error_code ignored;
-  if (fs::exists(flags.out, ignored)) return invalid(flags.out + " is already there");
+  FATHOM_TRY(check_not_there(flags.out));
   catch_stop_signals(stopped, "a directory that is not complete is not kept");
   Quantisation quantisation(flags);
   FATHOM_TRY(quantisation.open());

@@ -98,6 +98,19 @@ TEST_F(QuantizeCommand, TextIsMadeInTheTypeThatIsStoredAndScoresInFloat) {
   EXPECT_EQ(json::parse(scored.text)["config"]["dtype"], "f32");
 }
 
+// The model's longest context is 64 tokens.
+TEST_F(QuantizeCommand, ASequenceBeyondTheModelsLongestIsSaid) {
+  const auto said = [&](const std::string& length) {
+    const Outcome made = run("quantize @model --out @int8-" + length +
+                                 " --quiet --text @text.txt --limit 1 --sequence-length " + length,
+                             "2>&1 >/dev/null");
+    EXPECT_EQ(made.code, 0) << made.text;
+    return made.text;
+  };
+  EXPECT_EQ(said("65"), "fathom quantize: --sequence-length 65 is beyond the model's longest, 64\n");
+  EXPECT_EQ(said("64"), "");
+}
+
 TEST_F(QuantizeCommand, NamesThatAreNoUtf8AreReplacedInJson) {
   const Outcome made = run("quantize @model --out '@int8\xff' --json", "2>/dev/null");
   ASSERT_EQ(made.code, 0) << made.text;

@@ -31,7 +31,7 @@ void add_sampling_flags(CLI::App& app, kernels::SamplingParams& sampling, Sampli
   app.add_option("--top-p", sampling.top_p, unless_given("1: off", sampling.top_p))->check(between(0, 1));
   app.add_option("--min-p", sampling.min_p, unless_given("0: off", sampling.min_p))->check(between(0, 1));
   CLI::Option* seed =
-      app.add_option("--seed", sampling.seed, "the same seed gives the same text")->check(whole_number(0));
+      app.add_option("--seed", sampling.seed, "the same seed gives the same text")->check(seed_number());
   if (defaults == SamplingDefaults::kOfModel) seed->capture_default_str();
 }
 

@@ -28,16 +28,17 @@ struct Parsed {
 };
 
 TEST(SamplingFlags, TakeWhatCanBeSampledWith) {
-  const Parsed parsed("--temperature 1e6 --top-k 2147483647 --top-p 0 --min-p 1 --seed 9223372036854775807");
+  const Parsed parsed("--temperature 1e6 --top-k 2147483647 --top-p 0 --min-p 1 --seed 18446744073709551615");
   EXPECT_EQ(parsed.refused, "");
   EXPECT_EQ(parsed.sampling.temperature, 1e6F);
   EXPECT_EQ(parsed.sampling.top_k, 2147483647);
   EXPECT_EQ(parsed.sampling.top_p, 0);
   EXPECT_EQ(parsed.sampling.min_p, 1);
-  EXPECT_EQ(parsed.sampling.seed, 9223372036854775807U);
-  for (const char* bad : {"--temperature inf", "--temperature nan", "--temperature=-0.1", "--temperature 1e7",
-                          "--top-k 1.5", "--top-k=-1", "--top-k 2147483648", "--top-p nan", "--top-p 1.1",
-                          "--min-p nan", "--min-p=-1", "--seed=-1", "--seed 1.5", "--seed 1e30"}) {
+  EXPECT_EQ(parsed.sampling.seed, 18446744073709551615U);
+  for (const char* bad :
+       {"--temperature inf", "--temperature nan", "--temperature=-0.1", "--temperature 1e7", "--top-k 1.5",
+        "--top-k=-1", "--top-k 2147483648", "--top-p nan", "--top-p 1.1", "--min-p nan", "--min-p=-1",
+        "--seed=-1", "--seed 1.5", "--seed 1e30", "--seed 18446744073709551616"}) {
     const Parsed refused(bad);
     EXPECT_THAT(refused.refused, HasSubstr("is not a")) << bad;
   }

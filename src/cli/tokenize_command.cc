@@ -1,4 +1,5 @@
 // fathom tokenize: text to ids, ids to text, and training of a tokenizer.
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iostream>
@@ -11,6 +12,7 @@
 #include "cli/encode_texts.h"
 #include "cli/flag_checks.h"
 #include "cli/line_reader.h"
+#include "cli/output_folder.h"
 #include "cli/threads_flag.h"
 #include "text/bpe_trainer.h"
 #include "text/tokenizer_writer.h"
@@ -18,6 +20,8 @@
 namespace fathom::cli {
 
 namespace {
+
+namespace fs = std::filesystem;
 
 struct TokenizeFlags {
   std::string tokenizer, file = "-", text;
@@ -91,21 +95,42 @@ Status decode_lines(const TextCodec& codec, const TokenizeFlags& flags) {
   });
 }
 
-Status feed_file(const std::string& path, text::BpeTrainer& trainer) {
+// How many bytes there were.
+Result<int64_t> feed_file(const std::string& path, text::BpeTrainer& trainer) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return io_error(path + ": cannot be opened for reading");
   std::vector<char> block(1 << 20);
+  int64_t bytes = 0;
   while (file.read(block.data(), static_cast<std::streamsize>(block.size())), file.gcount() > 0) {
     trainer.feed({block.data(), static_cast<size_t>(file.gcount())});
+    bytes += file.gcount();
   }
   if (file.bad()) return io_error(path + ": reading failed");
   trainer.end_text();
+  return bytes;
+}
+
+// Before long work: whether the tokenizer's files can be written, and would replace none.
+Status check_tokenizer_folder(const std::string& folder) {
+  std::error_code ignored;
+  if (fs::exists(folder, ignored) && !fs::is_directory(folder, ignored))
+    return invalid(folder + " is a file, expected a folder for the tokenizer");
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json"})
+    FATHOM_TRY(check_not_there((fs::path(folder) / name).string()));
   return {};
 }
 
 Result<int> train(const TokenizeFlags& flags) {
-  FATHOM_ASSIGN(text::BpeTrainer trainer, text::BpeTrainer::create(flags.training));
-  for (const std::string& path : flags.train) FATHOM_TRY(feed_file(path, trainer));
+  Result<text::BpeTrainer> created = text::BpeTrainer::create(flags.training);
+  if (!created.ok()) return wrong_usage(created.error().message);  // all its options are flags
+  text::BpeTrainer trainer = std::move(created).value();
+  FATHOM_TRY(check_tokenizer_folder(flags.out));
+  int64_t bytes = 0;
+  for (const std::string& path : flags.train) {
+    FATHOM_ASSIGN(const int64_t more, feed_file(path, trainer));
+    bytes += more;
+  }
+  if (bytes == 0) return invalid(flags.train[0] + ": no text, expected some to learn from");
   const text::TrainedBpe trained = trainer.train();
   FATHOM_TRY(text::write_tokenizer(trained, flags.out));
   std::cout << flags.out << ": " << trained.tokens.size() << " tokens, " << trained.merges.size()

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "cli/command_testing.h"
 
 namespace fathom {
 namespace {
@@ -94,6 +95,41 @@ TEST(TokenizeCommand, RefusesFlagsThatContradictEachOther) {
   }
   const int status = std::system(FATHOM_BIN_DIR "/fathom tokenize text 2>/dev/null");
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 2) << "neither --tokenizer nor --train";
+}
+
+TEST(TokenizeCommand, LearningRefusesWhatItCannotUse) {
+  const std::string text = written("tokenize_refused", "one two one two one two"),
+                    empty = written("tokenize_no_text", ""),
+                    folder = (std::filesystem::path(::testing::TempDir()) / "tokenize_taken").string();
+  std::filesystem::create_directories(folder);
+  ASSERT_TRUE(write_file_atomic(folder + "/tokenizer_config.json", "kept").ok());
+  const std::string train = "tokenize --train " + text + " -o ";
+  const struct {
+    std::string arguments;
+    int code;
+    std::string sentence;
+  } cases[] = {
+      {train + folder, 1, folder + "/tokenizer_config.json is already there"},
+      {train + text, 1, text + " is a file, expected a folder for the tokenizer"},
+      {"tokenize --train " + empty + " -o " + folder + "_new", 1,
+       empty + ": no text, expected some to learn from"},
+      {train + folder + "_new --vocab-size 10", 2, "a vocabulary of 10 was asked for, expected 257"},
+      {train + folder + "_new --vocab-size 99999999", 2, "a vocabulary of 99999999 was asked for"},
+      {train + folder + "_new --special-token ''", 2, "special token \"\" must be two or more printable"},
+  };
+  for (const auto& [arguments, code, sentence] : cases) {
+    const cli::testing::Outcome outcome = cli::testing::run_fathom(arguments);
+    EXPECT_EQ(outcome.code, code) << arguments;
+    EXPECT_THAT(outcome.text, HasSubstr("fathom: " + sentence));
+  }
+  EXPECT_EQ(*read_file(folder + "/tokenizer_config.json"), "kept");
+  EXPECT_FALSE(std::filesystem::exists(folder + "/tokenizer.json"));
+  EXPECT_FALSE(std::filesystem::exists(folder + "_new"));
+  // A folder without these files takes them.
+  std::filesystem::remove(folder + "/tokenizer_config.json");
+  EXPECT_EQ(cli::testing::run_fathom(train + folder).code, 0);
+  EXPECT_TRUE(std::filesystem::exists(folder + "/tokenizer.json"));
+  std::filesystem::remove_all(folder);
 }
 
 TEST(TokenizeCommand, WhatWasLearntIsATokenizer) {

@@ -1,5 +1,6 @@
 // fathom verify: recorded cases of the published code through the kernels, the engine and the trainer.
 #include <algorithm>
+#include <atomic>
 #include <exception>
 #include <filesystem>
 #include <iostream>
@@ -10,6 +11,7 @@
 #include "base/machine_limits.h"
 #include "base/parallel.h"
 #include "cli/commands.h"
+#include "cli/stop_signal.h"
 #include "cli/trainer_process.h"
 #include "cli/verify/case_kinds.h"
 #include "cli/verify/model_case.h"
@@ -19,6 +21,8 @@ namespace fathom::cli {
 namespace {
 
 using verify::Report;
+
+std::atomic<bool> stopped{false};
 
 struct Flags {
   std::vector<std::string> directories, tolerance;
@@ -56,6 +60,8 @@ Status verify_in_trainer(const std::string& directory, const Flags& flags, Repor
   std::vector<std::string> arguments = {"verify", directory, "--json"};
   for (const std::string& tolerance : flags.tolerance) arguments.push_back("--tolerance=" + tolerance);
   FATHOM_ASSIGN(const ProcessOutput output, run_trainer(trainer, arguments));
+  // While it runs Ctrl-C is its alone.
+  if (output.exit_code == kExitInterrupted) return make_error("stopped", ErrorKind::kCancelled);
   FATHOM_ASSIGN(const nlohmann::json json, parse_json(output.text));
   if (json.contains("error")) {
     const std::string message = json["error"].get<std::string>();
@@ -114,13 +120,18 @@ Result<int> run(const Flags& flags) {
     directories.insert(directories.end(), cases.begin(), cases.end());
     if (!is_case(path)) found_in_folders.insert(cases.begin(), cases.end());
   }
+  catch_stop_signals(stopped, "no further case begins");
   ThreadPool pool(available_cores());
   nlohmann::json all = nlohmann::json::array();
   int passed = 0, failed = 0, unsupported = 0, left_out = 0;
-  bool no_trainer = false;
+  bool no_trainer = false, cut_short = false;
   for (const std::string& directory : directories) {
+    cut_short = stopped.load();
+    if (cut_short) break;
     Report report(case_name(directory), {});
     const Status status = verify_case(directory, flags, report, pool);
+    cut_short = !status.ok() && status.error().kind == ErrorKind::kCancelled;
+    if (cut_short) break;
     const bool ok = status.ok() && report.ok();
     const bool not_yet = !status.ok() && status.error().kind == ErrorKind::kNotSupported;
     // Of a folder, cases that have nothing for the half that is asked for are none of those meant.
@@ -147,8 +158,10 @@ Result<int> run(const Flags& flags) {
   } else {
     std::cout << passed << " passed, " << failed << " failed, " << unsupported << " not supported yet";
     if (left_out > 0) std::cout << ", " << left_out << " without anything for --only " << flags.only;
+    if (cut_short) std::cout << ", stopped before the others";
     std::cout << "\n";
   }
+  if (cut_short) return kExitInterrupted;
   if (no_trainer) return kExitNoTrainer;
   if (failed > 0) return kExitFailure;
   return unsupported > 0 ? kExitNotSupported : kExitOk;

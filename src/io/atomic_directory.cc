@@ -105,7 +105,7 @@ Result<AtomicDirectory> AtomicDirectory::begin(const std::string& target) {
   for (int attempt = 0; attempt < 16; ++attempt) {
     const std::string temporary = temporary_name(clean);
     if (fs::exists(temporary, code)) continue;
-    FATHOM_TRY(make_directories(temporary));
+    FATHOM_TRY(make_directories(temporary, clean));
     Result<DirectoryLock> lock = DirectoryLock::acquire(temporary);
     if (lock.ok()) return AtomicDirectory(clean, temporary, std::move(lock).value());
     // Without locks nobody takes the temporary for a dead writer's either.

@@ -203,6 +203,8 @@ TEST_F(AtomicDirectoryTest, NamesThatLeadOutAreRefused) {
   EXPECT_EQ(directory->write_file("/x", "").error().message, "\"/x\" is not a name in the directory");
   ASSERT_TRUE(write_file_atomic(folder_ + "/file", "").ok());
   EXPECT_EQ(AtomicDirectory::begin(folder_ + "/file").error().message, folder_ + "/file: is not a directory");
+  EXPECT_EQ(AtomicDirectory::begin("/proc/model").error().message,
+            "/proc/model: cannot create directory: No such file or directory");
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // A file written piece by piece that appears under its name complete or not at all: a temporary sibling,
-// fsync, rename, fsync of the folder. Dropped without commit(), it removes the temporary.
+// fsync, rename, fsync of the folder. Dropped without commit(), it removes the temporary. What is no new or
+// regular file is not replaced: see base/output_place.h.
 #pragma once
 
 #include <optional>
@@ -7,6 +8,7 @@
 #include <string_view>
 
 #include "base/file.h"
+#include "base/output_place.h"
 
 namespace fathom {
 
@@ -23,11 +25,12 @@ class AtomicFile {
   const std::string& path() const { return path_; }
 
  private:
-  AtomicFile(OutputFile file, std::string path, std::string temporary)
-      : file_(std::move(file)), path_(std::move(path)), temporary_(std::move(temporary)) {}
+  AtomicFile(OutputFile file, std::string path, OutputPlace place)
+      : file_(std::move(file)), path_(std::move(path)), place_(std::move(place)) {}
 
   std::optional<OutputFile> file_;
-  std::string path_, temporary_;  // a moved-from object has an empty temporary_
+  std::string path_;
+  std::optional<OutputPlace> place_;  // none: nothing is left to do, or to another object
 };
 
 }  // namespace fathom

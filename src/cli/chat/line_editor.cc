@@ -4,8 +4,10 @@
 #include <histedit.h>
 #include <poll.h>
 #include <signal.h>
+#include <termios.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <clocale>
 #include <cstdlib>
@@ -30,20 +32,36 @@ bool take_interrupt() {
   return ::read(interrupt_pipe[0], bytes, sizeof bytes) > 0;
 }
 
-// While it lives, Ctrl-C ends the wait for a key.
+termios before_editing;  // what the terminal was like
+
+// The signal ends the process, as it would anyway, and leaves the terminal as it was.
+void restore_and_end(int signal) {
+  ::tcsetattr(STDIN_FILENO, TCSANOW, &before_editing);
+  ::raise(signal);  // its handler is the default one by now; delivered when this one returns
+}
+
+// While it lives, Ctrl-C ends the wait for a key, and what ends the process gives the terminal back.
 class InterruptibleRead {
  public:
   InterruptibleRead() {
-    struct sigaction action = {};
-    action.sa_handler = note_interrupt;
-    sigaction(SIGINT, &action, &before_);
+    for (size_t i = 0; i < kSignals.size(); ++i) {
+      sigaction(kSignals[i], nullptr, &before_[i]);
+      if (before_[i].sa_handler == SIG_IGN && kSignals[i] != SIGINT) continue;  // as under nohup
+      struct sigaction action = {};
+      action.sa_handler = kSignals[i] == SIGINT ? note_interrupt : restore_and_end;
+      action.sa_flags = kSignals[i] == SIGINT ? 0 : static_cast<int>(SA_RESETHAND);
+      sigaction(kSignals[i], &action, nullptr);
+    }
   }
-  ~InterruptibleRead() { sigaction(SIGINT, &before_, nullptr); }
+  ~InterruptibleRead() {
+    for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &before_[i], nullptr);
+  }
   InterruptibleRead(const InterruptibleRead&) = delete;
   InterruptibleRead& operator=(const InterruptibleRead&) = delete;
 
  private:
-  struct sigaction before_ = {};
+  static constexpr std::array<int, 3> kSignals = {SIGINT, SIGTERM, SIGHUP};
+  std::array<struct sigaction, 3> before_ = {};
 };
 
 bool interrupted = false;  // while the last key was waited for
@@ -93,6 +111,7 @@ struct LineEditor::Terminal {
 
 LineEditor::LineEditor(std::string prompt) {
   if (::isatty(STDIN_FILENO) == 0 || ::isatty(STDOUT_FILENO) == 0) return;
+  if (::tcgetattr(STDIN_FILENO, &before_editing) != 0) return;
   if (::pipe2(interrupt_pipe, O_CLOEXEC | O_NONBLOCK) != 0) return;
   // Characters are those of the user's locale; where that is plain C, UTF-8 all the same.
   if (std::setlocale(LC_CTYPE, "") == nullptr || MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace fathom::cli::plot {
@@ -96,9 +97,15 @@ Result<LawFit> fit_power_law(std::span<const Point> points, double most_exponent
   for (const Point& point : points) mean += point.y / static_cast<double>(points.size());
   for (const Point& point : points) around += std::pow(point.y - mean, 2);
   fit.r2 = around > 0 ? 1 - fit.sum_of_squares / around : 0;
+  const std::pair<const char*, double> numbers[] = {{"the sum of squares around the mean loss", around},
+                                                    {"the sum of squares around the law", fit.sum_of_squares},
+                                                    {"A", fit.law.a}};
+  for (const auto& [name, number] : numbers) {
+    if (!std::isfinite(number))
+      return invalid(std::string(name) + " is not finite, expected points of smaller numbers");
+  }
   // No better than the mean of all.
-  if (!(fit.law.a > 0) || !std::isfinite(fit.law.a) || fit.r2 <= 0)
-    return invalid("the losses do not fall as x grows");
+  if (fit.law.a <= 0 || fit.r2 <= 0) return invalid("the losses do not fall as x grows");
   return fit;
 }
 

@@ -25,7 +25,8 @@ constexpr double kMostExponent = 8;
 
 // The best fit there is, up to rounding: for each b the best A and C are those of a straight line in x^-b,
 // and b is looked for over a grid and then between its neighbours. Errors: fewer than three points, an x or a
-// loss that is not a positive number, x that are all the same, losses that do not fall.
+// loss that is not a positive number, x that are all the same, losses that do not fall, numbers so large that
+// the fit is not finite.
 Result<LawFit> fit_power_law(std::span<const Point> points, double most_exponent = kMostExponent);
 
 }  // namespace fathom::cli::plot

@@ -65,6 +65,8 @@ TEST(PowerLaw, WhatIsNoLawIsRefused) {
             "the point (2.000000, inf) is not of two positive numbers");
   EXPECT_EQ(refusal({{2, 2}, {2, 1}, {2, 1}}), "all points have the same x, 2.000000");
   EXPECT_EQ(refusal({{1, 1}, {2, 2}, {3, 3}}), "the losses do not fall as x grows");
+  EXPECT_EQ(refusal({{3, 1e-308}, {2e307, 1e308}, {1e308, 2}}),
+            "the sum of squares around the mean loss is not finite, expected points of smaller numbers");
 }
 
 }  // namespace
