@@ -207,7 +207,8 @@ Action declare_bench(CLI::App& app) {
                "take every row of a prompt through every layer, to see what the shortcut saves");
   app.add_flag("--profile", flags->profile, "one more run of every test, with the time of each op");
   app.add_flag("--progress", flags->progress, "say on stderr what is being measured");
-  app.add_option("--plot", flags->plot, "draw the time of a decoded token over the depths as an SVG file");
+  app.add_option("--plot", flags->plot, "draw the time of a decoded token over the depths as an SVG file")
+      ->check(not_empty());
   app.add_option("--output,-o", flags->output, "md, csv, json or jsonl")
       ->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))
       ->capture_default_str();

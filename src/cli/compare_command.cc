@@ -83,7 +83,8 @@ void print_table(const std::vector<std::vector<std::string>>& rows) {
 struct Flags {
   std::vector<std::string> runs;
   std::string prompt = "once upon a time", color = "auto";
-  int64_t tokens = 120, seed = 1, context = 256;
+  int64_t tokens = 120, context = 256;
+  uint64_t seed = 1;
   int threads = 0;
 };
 
@@ -118,8 +119,7 @@ std::string sample_text(const Compared& compared, const Flags& flags, bool color
   GenerateRequest request;
   request.prompt = compared.prompt;
   request.max_tokens = tokens;
-  request.sampling = {
-      .temperature = 0.7F, .top_k = 40, .top_p = 0.95F, .seed = static_cast<uint64_t>(flags.seed)};
+  request.sampling = {.temperature = 0.7F, .top_k = 40, .top_p = 0.95F, .seed = flags.seed};
   request.stop_tokens = model.end_ids;
   request.want_depths = most > 0;
   const GenerateResult result = generator.run(state, request, [](const GeneratedToken&) { return true; });
@@ -179,7 +179,7 @@ Action declare_compare(CLI::App& app) {
                  "length of the texts, which end with the model's context; 0 prints the table only")
       ->check(whole_number(0))
       ->capture_default_str();
-  app.add_option("--seed", flags->seed, "of the texts")->check(whole_number(0))->capture_default_str();
+  app.add_option("--seed", flags->seed, "of the texts")->check(seed_number())->capture_default_str();
   app.add_option("--context,-c", flags->context, "for the count of FLOPs")
       ->check(whole_number(1, kMostContext))
       ->capture_default_str();

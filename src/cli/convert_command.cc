@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/figures.h"
+#include "cli/flag_checks.h"
 #include "cli/loaded_model.h"
 #include "cli/model_specs.h"
 #include "cli/output_folder.h"
@@ -178,7 +179,7 @@ Action declare_convert(CLI::App& app) {
   app.add_option("source", flags->source,
                  "a model directory, the directory of a run, a .safetensors file or an archive of torch")
       ->required();
-  app.add_option("--out,-o", flags->out, "the directory to write")->required();
+  app.add_option("--out,-o", flags->out, "the directory to write")->required()->check(not_empty());
   app.add_option("--dtype", flags->dtype,
                  "type of the matrices (default: bf16 if they are stored so, else f32)")
       ->check(CLI::IsMember({"bf16", "f32"}));

@@ -231,7 +231,7 @@ Action declare_eval(CLI::App& app) {
   app.add_option("--calibration-rows", settings.calibration_rows,
                  "the first packed rows, on which the shifts are found (default: a quarter, at most 16)")
       ->check(whole_number(1));
-  app.add_option("--plot", settings.plot, "draw loss over compute as an SVG file");
+  app.add_option("--plot", settings.plot, "draw loss over compute as an SVG file")->check(not_empty());
   app.add_flag("--routing-agreement", settings.agreement,
                "of --perplexity: how often topk and threshold give a token the same depth");
   app.add_option("--context,-c,--max-length,--max_length", settings.context,
@@ -251,11 +251,14 @@ Action declare_eval(CLI::App& app) {
       ->check(CLI::IsMember({"phi", "chatml", "none"}));
   app.add_flag("--json", settings.json, "print the results as JSON");
   app.add_option("--output,-o,--output-path,--output_path", settings.output,
-                 "write the results to this file as JSON");
+                 "write the results to this file as JSON")
+      ->check(not_empty());
   app.add_option("--log-samples,--log_samples", settings.samples,
-                 "write a line of JSON for each item to this file, with what the model made of it");
+                 "write a line of JSON for each item to this file, with what the model made of it")
+      ->check(not_empty());
   app.add_option("--write-items", flags->write_items,
-                 "write a line of JSON for each item of the tasks to this file, and do nothing else");
+                 "write a line of JSON for each item of the tasks to this file, and do nothing else")
+      ->check(not_empty());
   app.add_flag("--quiet", settings.quiet, "no progress");
   return [flags] { return run(*flags); };
 }

@@ -133,7 +133,7 @@ Action declare_fit(CLI::App& app) {
   app.add_option("--most-exponent", flags->most_exponent, "largest b")
       ->check(between(1e-3, plot::kMostExponent))
       ->capture_default_str();
-  auto* out = app.add_option("--out,-o", flags->out, "an SVG file with points and laws");
+  auto* out = app.add_option("--out,-o", flags->out, "an SVG file with points and laws")->check(not_empty());
   app.add_option("--title", flags->title, "above the picture")->needs(out)->capture_default_str();
   app.add_flag("--json", flags->json, "print the laws as JSON");
   return [flags] { return run(*flags); };

@@ -111,9 +111,10 @@ Action declare_init(CLI::App& app) {
   CLI::Option* spec =
       app.add_option("SPEC", flags->spec, "a TOML or JSON file, or the name of a built-in specification");
   CLI::Option* plan = app.add_option("--plan", flags->plan, "SPEC, given as a flag");
-  app.add_option("--out,-o", flags->out, "the directory to write")->required();
+  app.add_option("--out,-o", flags->out, "the directory to write")->required()->check(not_empty());
   app.add_option("--tokenizer", flags->tokenizer,
-                 "folder with a tokenizer.json, or the file, which goes along; or bytes");
+                 "folder with a tokenizer.json, or the file, which goes along; or bytes")
+      ->check(not_empty());
   app.add_option("--dtype", flags->dtype, "of the matrices")
       ->check(CLI::IsMember({"bf16", "f32"}))
       ->capture_default_str();

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "cli/commands.h"
+#include "cli/flag_checks.h"
 #include "cli/inspect_depths.h"
 #include "cli/loaded_model.h"
 #include "cli/threads_flag.h"
@@ -286,9 +287,10 @@ Action declare_inspect(CLI::App& app) {
   app.add_option("--tensor", flags->tensor, "statistics of this tensor's values");
   app.add_flag("--json", flags->json, "print JSON");
   app.add_option("--depths", flags->depths,
-                 "write an HTML page of a text with each token coloured by its recursion depth");
+                 "write an HTML page of a text with each token coloured by its recursion depth")
+      ->check(not_empty());
   auto* prompt = app.add_option("--prompt,-p", flags->prompt, "the text of --depths");
-  app.add_option("--file,-f", flags->file, "read the text of --depths from a file");
+  app.add_option("--file,-f", flags->file, "read the text of --depths from a file")->check(not_empty());
   auto* routing = app.add_option("--routing", flags->routing,
                                  "of --depths: threshold is causal, topk as published, the text one call")
                       ->check(CLI::IsMember({"threshold", "topk"}))

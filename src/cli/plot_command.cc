@@ -115,7 +115,9 @@ Action declare_plot(CLI::App& app) {
   app.add_option("--x-range", flags->x_range, "LOW HIGH: what is shown")->expected(2);
   app.add_option("--y-range", flags->y_range, "LOW HIGH: what is shown")->expected(2);
   app.add_option("--title", flags->title, "above the picture");
-  app.add_option("--out,-o", flags->out, "the SVG file; - for standard output")->capture_default_str();
+  app.add_option("--out,-o", flags->out, "the SVG file; - for standard output")
+      ->check(not_empty())
+      ->capture_default_str();
   return [flags] { return run(*flags); };
 }
 

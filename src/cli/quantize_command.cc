@@ -263,7 +263,7 @@ Result<int> run(const Flags& flags) {
 Action declare_quantize(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   app.add_option("MODEL", flags->model, "model directory, or the directory of a run")->required();
-  app.add_option("--out,-o", flags->out, "the directory to write")->required();
+  app.add_option("--out,-o", flags->out, "the directory to write")->required()->check(not_empty());
   app.add_option("--dtype", flags->dtype, "of the matrices")
       ->check(CLI::IsMember({"int8"}))
       ->capture_default_str();

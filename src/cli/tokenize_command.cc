@@ -188,7 +188,7 @@ Action declare_tokenize(CLI::App& app) {
   auto* names = app.add_option("--special-token", flags->training.special_tokens,
                                "special tokens of the vocabulary to learn, in order of id")
                     ->capture_default_str();
-  auto* out = app.add_option("--out,-o", flags->out, "folder for the learnt tokenizer");
+  auto* out = app.add_option("--out,-o", flags->out, "folder for the learnt tokenizer")->check(not_empty());
   for (CLI::Option* option : {size, names, out}) option->needs(train);
   train->needs(out);
   text->excludes(file);

@@ -81,6 +81,20 @@ TEST(CommandFaults, OneLineOnStandardErrorAndNothingElse) {
 }
 
 // Not supported is another exit status, and its line is one line whatever the file says.
+TEST(CommandFaults, AnEmptyNameOfAFileIsRefused) {
+  const TemporaryFolder scratch;
+  for (const char* arguments :
+       {"bench tiny/llama --plot ''", "convert x --out ''", "eval x --output ''", "eval x --plot ''",
+        "eval x --log-samples ''", "eval x --write-items ''", "fit x --out ''", "init tiny/llama --out ''",
+        "init tiny/llama --out x --tokenizer ''", "inspect x --depths ''", "inspect x --file ''",
+        "plot x --out ''", "quantize x --out ''", "tokenize --train x --out ''", "chat x --load ''",
+        "generate x --file ''"}) {
+    const Outcome outcome = run(scratch, arguments);
+    EXPECT_EQ(outcome.exit_code, 2) << arguments;
+    EXPECT_NE(outcome.error.find(": an empty text"), std::string::npos) << arguments << outcome.error;
+  }
+}
+
 TEST(CommandFaults, WhatIsNotSupportedHasItsOwnStatus) {
   const TemporaryFolder folder;
   folder.write("tokenizer.json", "{\"model\": {\"type\": \"B\\nP\\u0007E\"}}");
