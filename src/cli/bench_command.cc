@@ -58,10 +58,6 @@ Status check_memory(const BenchModel& model, int64_t bytes) {
                  " MiB are free; use a smaller -d, -p or --chunk");
 }
 
-Status stop_if_asked() {
-  return stopped.load() ? Status(make_error("stopped", ErrorKind::kCancelled)) : Status();
-}
-
 // One model in one type on one number of threads.
 Status run_model(const Flags& flags, const std::vector<Workload>& work, const std::string& name,
                  const MatrixChoice& matrices, int threads, std::vector<Json>& rows) {
@@ -86,12 +82,12 @@ Status run_model(const Flags& flags, const std::vector<Workload>& work, const st
   say("warming up");
   runner.warm_up();
   for (int r = 1; r <= flags.repetitions; ++r) {
-    FATHOM_TRY(stop_if_asked());
+    FATHOM_TRY(cancelled_if(stopped));
     say("repetition " + std::to_string(r) + " of " + std::to_string(flags.repetitions));
     runner.round();
   }
   if (flags.profile) {
-    FATHOM_TRY(stop_if_asked());
+    FATHOM_TRY(cancelled_if(stopped));
     say("profile");
     runner.profile();
   }
@@ -119,7 +115,7 @@ Status run_models(const Flags& flags, const std::vector<Workload>& work, std::ve
   for (const std::string& model : flags.models) {
     for (const std::string& dtype : flags.dtypes.empty() ? std::vector<std::string>{""} : flags.dtypes) {
       for (int threads : flags.threads) {
-        FATHOM_TRY(stop_if_asked());
+        FATHOM_TRY(cancelled_if(stopped));
         FATHOM_TRY(
             run_model(flags, work, model, matrix_choice(dtype, DType::kBF16), threads_or_all(threads), rows));
       }

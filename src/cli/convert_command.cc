@@ -122,7 +122,7 @@ Status copy_companions(const ModelDirectory& model, ModelDirectoryContent& conte
 StreamedTensors stoppable(StreamedTensors tensors) {
   tensors.data = [data = std::move(tensors.data)](const std::string& tensor, const AppendBytes& append) {
     return data(tensor, [&](std::span<const uint8_t> bytes) -> Status {
-      if (stopped.load()) return make_error("stopped", ErrorKind::kCancelled);
+      FATHOM_TRY(cancelled_if(stopped));
       return append(bytes);
     });
   };

@@ -92,7 +92,7 @@ Result<int> run(const Flags& flags) {
   const Status status =
       write_fresh_weights(directory.path(), plan, flags.seed, type, pool, [&](uint64_t written) -> Status {
         progress.update(static_cast<int64_t>(written), "");
-        return stopped.load() ? Status(make_error("stopped", ErrorKind::kCancelled)) : Status();
+        return cancelled_if(stopped);
       });
   progress.end();
   if (stopped.load()) return kExitInterrupted;

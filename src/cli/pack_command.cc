@@ -25,10 +25,6 @@ struct Flags {
   int threads = 0;
 };
 
-Status stop_if_asked() {
-  return stopped.load() ? Status(make_error("stopped", ErrorKind::kCancelled)) : Status();
-}
-
 Result<int> pack(const Flags& flags) {
   FATHOM_ASSIGN(const TextCodec codec, TextCodec::open(flags.tokenizer));
   if (codec.end_of_text() < 0) {
@@ -46,11 +42,11 @@ Result<int> pack(const Flags& flags) {
       PackedFileWriter writer,
       PackedFileWriter::create(flags.out, {codec.vocab_size(), codec.end_of_text(), flags.tokens_per_file}));
   const Tokenize tokenize = [&](std::string_view document) -> Result<std::vector<int32_t>> {
-    FATHOM_TRY(stop_if_asked());
+    FATHOM_TRY(cancelled_if(stopped));
     return codec.encode(document, {.add_special_tokens = false, .parse_special = false});
   };
   const TakeIds add = [&](std::span<const int32_t> ids, int64_t) -> Result<bool> {
-    FATHOM_TRY(stop_if_asked());  // ids may be made long before their files are written
+    FATHOM_TRY(cancelled_if(stopped));  // ids may be made long before their files are written
     FATHOM_TRY(writer.add_document(ids));
     return true;
   };

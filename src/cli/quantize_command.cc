@@ -48,10 +48,6 @@ struct Flags {
   bool json = false, quiet = false;
 };
 
-Status stop_if_asked() {
-  return stopped.load() ? Status(make_error("stopped", ErrorKind::kCancelled)) : Status();
-}
-
 Status copy_companions(const ModelDirectory& model, AtomicDirectory& directory) {
   std::vector<std::string> names = model.tokenizer_files();
   names.emplace_back("config.json");
@@ -91,7 +87,7 @@ class Quantisation {
     FATHOM_ASSIGN(tensors_,
                   write_quantised_weights(directory.path(), source_, pool_, [&](uint64_t written) -> Status {
                     progress_.update(static_cast<int64_t>(written), "");
-                    return stop_if_asked();
+                    return cancelled_if(stopped);
                   }));
     progress_.end();
     return directory.commit();
@@ -109,7 +105,7 @@ class Quantisation {
                                        compared_rows(), packing_, DType::kF32, pool_,
                                        [&](const eval::Divergence& so_far) {
                                          progress_.update(++done, "mean " + rounded(so_far.mean(), 5));
-                                         return stop_if_asked();
+                                         return cancelled_if(stopped);
                                        }));
     progress_.end();
     return {};

@@ -47,4 +47,8 @@ void catch_stop_signals(std::atomic<bool>& stop, const char* what_follows) {
   for (const int signal : {SIGINT, SIGTERM}) ::sigaction(signal, &action, nullptr);
 }
 
+Status cancelled_if(const std::atomic<bool>& stop) {
+  return stop.load() ? Status(make_error("stopped", ErrorKind::kCancelled)) : Status();
+}
+
 }  // namespace fathom::cli

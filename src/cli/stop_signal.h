@@ -3,6 +3,8 @@
 
 #include <atomic>
 
+#include "base/result.h"
+
 namespace fathom::cli {
 
 // From now on the first signal sets `stop` and says on stderr "stopping: `what_follows`; ..." (both live as
@@ -10,5 +12,8 @@ namespace fathom::cli {
 // of a second count as one: whoever signals a process and then its group (timeout, batch systems) does not
 // mean two.
 void catch_stop_signals(std::atomic<bool>& stop, const char* what_follows);
+
+// Between two pieces of work: an error of kind kCancelled once `stop` is set.
+Status cancelled_if(const std::atomic<bool>& stop);
 
 }  // namespace fathom::cli
