@@ -124,7 +124,7 @@ void RoutedSegment::run_expert_choice(const Call& call) {
     kernels::gather_rows_cpu({call.hidden, active_, candidates_, num_active, dim},
                              running(EngineOp::kGatherRows));
     if (call.spec.random) {
-      draw(call, depth, num_active);
+      draw(call, depth, num_active, 1, 0);
     } else {
       route(call.segment, router.weight, router.hidden, call.spec.temperature, depth, candidates_, num_active,
             logits_, weights_of_rows_);
@@ -228,7 +228,8 @@ void RoutedSegment::route(const Segment& segment, const ParamRef& weight, const 
                           running(EngineOp::kRouter));
 }
 
-void RoutedSegment::draw(const Call& call, int32_t depth, int64_t num_active) {
+void RoutedSegment::draw(const Call& call, int32_t depth, int64_t num_active, int64_t outputs,
+                         int64_t column) {
   const std::span<const float> given = call.options.router_draws;
   const int64_t total = call.rows.first + call.rows.count;  // the last row of a call never stays behind
   FATHOM_CHECK(given.empty() || static_cast<int64_t>(given.size()) == call.segment.repeat * total,
@@ -238,8 +239,9 @@ void RoutedSegment::draw(const Call& call, int32_t depth, int64_t num_active) {
     const float drawn = given.empty() ? uniform(kDrawSeed, static_cast<uint64_t>(depth),
                                                 static_cast<uint64_t>(call.rows.positions[row]))
                                       : given[static_cast<size_t>(depth * total + call.rows.first + row)];
-    logits_[i] = static_cast<float>(std::log(double{drawn} / (1.0 - double{drawn})));
-    weights_of_rows_[i] = static_cast<float>(call.spec.alpha) * drawn;
+    const int64_t at = i * outputs + column;
+    logits_[at] = static_cast<float>(std::log(double{drawn} / (1.0 - double{drawn})));
+    weights_of_rows_[at] = static_cast<float>(call.spec.alpha) * drawn;
   }
 }
 
@@ -277,8 +279,12 @@ int64_t RoutedSegment::choose(const Call& call, int32_t depth, int64_t num_activ
 void RoutedSegment::choose_depths(const Call& call) {
   const Router& router = *call.segment.router;
   const int64_t rows = call.rows.count, outputs = call.segment.repeat;
-  route(call.segment, router.weight, router.hidden, call.spec.temperature, 0, call.hidden, rows, logits_,
-        weights_of_rows_);
+  if (call.spec.random) {
+    for (int32_t depth = 0; depth < outputs; ++depth) draw(call, depth, rows, outputs, depth);
+  } else {
+    route(call.segment, router.weight, router.hidden, call.spec.temperature, 0, call.hidden, rows, logits_,
+          weights_of_rows_);
+  }
   for (int64_t i = 0; i < outputs; ++i) {
     biases_[i] = router.bias.present() ? weights_.f32(router.bias.at(0))[i] : 0.0F;
     biases_[i] -= call.options.depth_shift * static_cast<float>(i);

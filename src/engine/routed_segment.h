@@ -50,7 +50,8 @@ class RoutedSegment {
   void route(const Segment& segment, const ParamRef& weight, const ParamRef& hidden, double temperature,
              int32_t depth, const float* x, int64_t rows, float* logits, float* weights);
   // Scores that nobody learns (3.1): uniform numbers, as logits too.
-  void draw(const Call& call, int32_t depth, int64_t num_active);
+  // Random scores of the active rows for a depth, into `column` of [rows, outputs].
+  void draw(const Call& call, int32_t depth, int64_t num_active, int64_t outputs, int64_t column);
   static int32_t replayed_depth(const Call& call, int64_t row);
   // Fills `kept_` with the candidates that make pass `depth`; returns how many.
   int64_t choose(const Call& call, int32_t depth, int64_t num_active);

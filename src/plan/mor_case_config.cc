@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "base/extents.h"
 #include "plan/config_dialects.h"
@@ -25,6 +26,10 @@ Status read_token_choice(FieldReader& reader, RouterSpec& router) {
   }
   FATHOM_TRY(reader.number("balancing_coeff", router.loss_coefficient));
   FATHOM_TRY(reader.number("bias_update", router.bias_update));
+  if (router.random) {  // has neither loss, whatever is said of them
+    router.loss = RouterLoss::kNone;
+    router.z_coefficient = 0;
+  }
   return integer_or_null(reader, "bal_warmup_step", router.balance_warmup_steps);
 }
 
@@ -32,7 +37,7 @@ Status read_expert_choice(FieldReader& reader, RouterSpec& router) {
   FATHOM_TRY(reader.word("sampling", router.loss));
   FATHOM_TRY(reader.number("aux_coeff", router.loss_coefficient));
   FATHOM_TRY(integer_or_null(reader, "cap_warmup_step", router.capacity_warmup_steps));
-  FATHOM_TRY(reader.numbers("capacity", router.capacity));
+  if (!reader.raw("capacity").is_null()) FATHOM_TRY(reader.numbers("capacity", router.capacity));
   reader.ignore({"capacity_string"});  // the same numbers as text
   return {};
 }
@@ -79,21 +84,24 @@ Status read_warmup(const nlohmann::json& authors, RouterSpec& router) {
 
 Result<RouterSpec> read_mor(const nlohmann::json& object, const nlohmann::json& authors) {
   if (!object.is_object()) return invalid("plain.mor: expected an object");
-  RouterSpec router;
   FieldReader reader(object, "plain.mor.");
-  FATHOM_TRY(reader.word("type", router.kind));
+  RouterKind kind = RouterKind::kExpertChoice;
+  FATHOM_TRY(reader.word("type", kind));
+  RouterSpec router = default_router(kind);
   FATHOM_TRY(reader.word("router_type", router.network));
   FATHOM_TRY(reader.number("temp", router.temperature));
   FATHOM_TRY(reader.boolean("rand_router", router.random));
   bool z_loss = false;
+  router.z_coefficient = 1e-3;
   FATHOM_TRY(reader.boolean("z_loss", z_loss));
   FATHOM_TRY(reader.number("z_coeff", router.z_coefficient));
   if (!z_loss) router.z_coefficient = 0;
-  if (reader.raw("score_function").is_null()) {
+  if (reader.has("score_function") && reader.raw("score_function").is_null()) {
     router.score = ScoreFunction::kNone;
   } else {
     FATHOM_TRY(reader.word("score_function", router.score));
   }
+  if (router.score == ScoreFunction::kSigmoid) router.alpha = 0.1;
   FATHOM_TRY(reader.number("alpha", router.alpha));
   FATHOM_TRY(reader.word("gating", router.gating));
   FATHOM_TRY(router.kind == RouterKind::kTokenChoice ? read_token_choice(reader, router)
@@ -163,7 +171,7 @@ Error says_two(const char* key, int64_t plain, int64_t llama) {
 }
 
 // Sizes are said twice, under two names.
-Status read_sizes(FieldReader& reader, const ModelSpec& spec) {
+Status read_sizes(FieldReader& reader, ModelSpec& spec) {
   const auto check = [&](const char* key, int64_t expected) -> Status {
     int64_t value = expected;
     FATHOM_TRY(reader.integer(key, value));
@@ -174,8 +182,23 @@ Status read_sizes(FieldReader& reader, const ModelSpec& spec) {
   FATHOM_TRY(check("intermediate_size", spec.intermediate_size));
   FATHOM_TRY(check("num_attention_heads", spec.num_attention_heads));
   FATHOM_TRY(check("num_key_value_heads", spec.num_key_value_heads));
-  FATHOM_TRY(check("head_dim", spec.head_dim));
+  if (spec.head_dim > 0) {
+    FATHOM_TRY(check("head_dim", spec.head_dim));
+  } else {
+    FATHOM_TRY(reader.integer("head_dim", spec.head_dim));
+  }
   return check("max_position_embeddings", spec.max_position_embeddings);
+}
+
+// Recorded as a number, which is the usual one up to its last digit, or another.
+Status read_attention_scale(FieldReader& reader, ModelSpec& spec) {
+  double scale = 0;
+  FATHOM_TRY(reader.number("attention_scale", scale));
+  const int64_t head_dim = spec.head_dim > 0 || spec.num_attention_heads < 1
+                               ? spec.head_dim
+                               : spec.hidden_size / spec.num_attention_heads;
+  if (std::abs(scale * std::sqrt(static_cast<double>(head_dim)) - 1) > 1e-9) spec.attention_scale = scale;
+  return {};
 }
 
 // How many of `layers` run: those that fill no recursion are dropped.
@@ -210,10 +233,11 @@ Result<ModelSpec> read_mor_case_config(const nlohmann::json& object) {
 
   FieldReader reader(plain, "plain.");
   FATHOM_TRY(read_sizes(reader, spec));
+  FATHOM_TRY(read_attention_scale(reader, spec));
   FATHOM_TRY(reader.number("rope_theta", *spec.rope_theta));
   FATHOM_TRY(reader.number("rms_norm_eps", spec.norm_eps));
   FATHOM_TRY(reader.boolean("tie_word_embeddings_flag", spec.tie_word_embeddings));
-  reader.ignore({"attention_scale", "base_depth"});  // follow from the sizes, but for one recursion
+  reader.ignore({"base_depth"});  // follows from the sizes, but for one recursion
   FATHOM_TRY(reader.word("sharing", spec.sharing));
   if (spec.sharing != Sharing::kNone)
     FATHOM_TRY(reader.integer("num_recursion", spec.num_recursion, Presence::kRequired));

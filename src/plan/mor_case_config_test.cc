@@ -62,6 +62,42 @@ TEST(MorCaseConfig, OnlyExpertChoiceOverMiddleCycleUpdatesItsKeys) {
     EXPECT_EQ(kv_of(recursive(sharing, 2), true), KvMode::kShared) << sharing;
 }
 
+TEST(MorCaseConfig, ARouterHasThePublishedDefaultsOfItsKind) {
+  const auto router_of = [](const char* type, const json& given) {
+    json config = recursive("middle_cycle", 2);
+    config["plain"]["mor"] = {{"type", type}};
+    config["plain"]["mor"].update(given);
+    return *read(config).router;
+  };
+  const RouterSpec token = router_of("token", json::object());
+  EXPECT_EQ(token, default_router(RouterKind::kTokenChoice));
+  EXPECT_EQ(token.alpha, 1.0);
+  EXPECT_EQ(token.loss_coefficient, 0.1);
+  EXPECT_EQ(router_of("token", {{"score_function", "sigmoid"}}).alpha, 0.1);
+  EXPECT_EQ(router_of("token", {{"score_function", "sigmoid"}, {"alpha", 0.5}}).alpha, 0.5);
+  const RouterSpec expert = router_of("expert", {{"capacity", nullptr}});
+  EXPECT_EQ(expert, default_router(RouterKind::kExpertChoice));
+  EXPECT_EQ(router_of("expert", {{"score_function", nullptr}}).score, ScoreFunction::kNone);
+  EXPECT_EQ(router_of("expert", {{"z_loss", true}}).z_coefficient, 1e-3);
+  EXPECT_EQ(router_of("expert", {{"z_coeff", 0.5}}).z_coefficient, 0);
+}
+
+TEST(MorCaseConfig, TheSizeOfAHeadMayBeSaidOnce) {
+  json config = described();
+  config["plain"]["head_dim"] = 16;
+  EXPECT_EQ(read(config).head_dim, 16);
+  config["llama_config"]["head_dim"] = 8;
+  EXPECT_EQ(refusal(config), "config.json: head_dim: plain says 16, llama_config 8");
+}
+
+TEST(MorCaseConfig, AnAttentionScaleOtherThanTheUsualOneIsKept) {
+  json config = described();
+  config["plain"]["attention_scale"] = 0.3535533905932738;  // heads of 8
+  EXPECT_EQ(read(config).attention_scale, 0);
+  config["plain"]["attention_scale"] = 0.5;
+  EXPECT_EQ(read(config).attention_scale, 0.5);
+}
+
 TEST(MorCaseConfig, VanillaWeightsShareKeysByAnyStrategy) {
   for (const char* sharing : {"cycle", "sequence", "middle_cycle"}) {
     json config = described();

@@ -285,7 +285,15 @@ TEST(Refusal, OfRouters) {
                [](auto& s) { s.router->score = ScoreFunction::kTanh; }},
               {"router.loss: found \"aux_loss\", which is defined for expert choice only",
                [](auto& s) { s.router->loss = RouterLoss::kAuxLoss; }},
-              {"router.random: defined for expert choice only", [](auto& s) { s.router->random = true; }},
+              {"router.loss: found \"balancing\", but random scores of token choice learn nothing; expected "
+               "\"none\"",
+               [](auto& s) { s.router->random = true; }},
+              {"router.z_coefficient: random scores of token choice have no logits, expected 0",
+               [](auto& s) {
+                 s.router->random = true;
+                 s.router->loss = RouterLoss::kNone;
+                 s.router->z_coefficient = 0.1;
+               }},
               {"router.capacity_warmup_steps: defined for expert choice only, expected 0",
                [](auto& s) { s.router->capacity_warmup_steps = 3; }},
               {"router.capacity_low: defined for expert choice only",

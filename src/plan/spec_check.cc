@@ -206,7 +206,12 @@ Status check_token_choice(const RouterSpec& router, const ModelSpec& spec) {
   }
   if (router.loss == RouterLoss::kAuxLoss || router.loss == RouterLoss::kAuxRouter)
     return wrong_word("router.loss", word_of(router.loss), "which is defined for expert choice only");
-  if (router.random) return invalid("router.random: defined for expert choice only");
+  if (router.random && router.loss != RouterLoss::kNone) {
+    return wrong_word("router.loss", word_of(router.loss),
+                      "but random scores of token choice learn nothing; expected \"none\"");
+  }
+  if (router.random && router.z_coefficient != 0)
+    return invalid("router.z_coefficient: random scores of token choice have no logits, expected 0");
   if (router.capacity_warmup_steps != 0)
     return invalid("router.capacity_warmup_steps: defined for expert choice only, expected 0");
   if (!router.capacity_low.empty()) return invalid("router.capacity_low: defined for expert choice only");

@@ -75,7 +75,7 @@ struct RoutedPass {
 struct TokenChoice {
   Tensor logits, weights;       // [rows, depths], detached
   std::vector<int32_t> chosen;  // [rows], 0 for one pass
-  std::vector<double> load;     // [depths] share of the rows
+  std::vector<float> load;      // [depths] share of the rows
   double balancing_loss = 0;    // without coefficient
   double violation = 0;         // MaxVio: how far the fullest depth is above its share, relative to it
   double entropy = 0;           // of the mean scores as a distribution over depths, in nats

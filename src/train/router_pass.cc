@@ -91,7 +91,7 @@ Tensor RouterPass::run_expert_choice(const Segment& segment, Tensor hidden, cons
     const bool whole = candidates.rows.count() == everything.count();
     const Tensor x = whole ? hidden : gather_rows(hidden, candidates.active);
     const RouterScores scores =
-        spec.random ? drawn_scores(segment, depth, candidates, everything)
+        spec.random ? drawn_scores(segment, depth, 1, candidates.active, everything)
                     : scores_of(segment, router.weight, router.hidden, spec.temperature, depth, x);
     // The second router reads the residual stream as it is, whatever the temperature of the first, and
     // teaches nobody but itself (3.4).
@@ -133,13 +133,15 @@ Tensor RouterPass::run_expert_choice(const Segment& segment, Tensor hidden, cons
 // Section 4.
 Tensor RouterPass::run_token_choice(const Segment& segment, const Tensor& hidden, const Rows& everything) {
   const Router& router = *segment.router;
+  std::vector<int32_t> active(static_cast<size_t>(everything.count()));
+  for (size_t r = 0; r < active.size(); ++r) active[r] = static_cast<int32_t>(r);
   const RouterScores scores =
-      scores_of(segment, router.weight, router.hidden, router.spec.temperature, 0, hidden);
+      router.spec.random
+          ? drawn_scores(segment, 0, segment.repeat, active, everything)
+          : scores_of(segment, router.weight, router.hidden, router.spec.temperature, 0, hidden);
   const std::vector<int32_t> chosen = choose_depths(segment, scores.weights);
   Tensor sum = hidden, x = hidden.view_as(hidden);
   Rows rows = everything;
-  std::vector<int32_t> active(chosen.size());
-  for (size_t r = 0; r < active.size(); ++r) active[r] = static_cast<int32_t>(r);
   for (int32_t depth = 0; !active.empty(); ++depth) {
     RoutedPass pass;
     pass.candidates = depth == 0 ? active : result_.passes.back().kept;
@@ -179,29 +181,31 @@ RouterScores RouterPass::scores_of(const Segment& segment, const ParamRef& weigh
   return router_scores(inner, last, 1.0, spec.alpha, score_of(spec));
 }
 
-RouterScores RouterPass::drawn_scores(const Segment& segment, int32_t depth, const Candidates& candidates,
-                                      const Rows& everything) const {
+RouterScores RouterPass::drawn_scores(const Segment& segment, int32_t first, int32_t depths,
+                                      const std::vector<int32_t>& of_rows, const Rows& everything) const {
   const int64_t rows = everything.count();
   FATHOM_CHECK(options_.router_draws.empty() ||
                    static_cast<int64_t>(options_.router_draws.size()) == segment.repeat * rows,
                "random scores: got " + std::to_string(options_.router_draws.size()) +
                    ", expected one of each row and depth");
-  const auto count = static_cast<int64_t>(candidates.active.size());
-  Tensor logits = at::empty({count, 1}, at::kFloat), weights = at::empty({count, 1}, at::kFloat);
-  for (int64_t i = 0; i < count; ++i) {
-    const int32_t row = candidates.active[static_cast<size_t>(i)];
-    float drawn = 0;
-    if (!options_.router_draws.empty()) {
-      drawn = options_.router_draws[static_cast<size_t>(depth * rows + row)];
-    } else if (options_.draw_call == 0) {  // as the engine does
-      drawn = uniform(0, static_cast<uint64_t>(depth),
-                      static_cast<uint64_t>((*everything.positions)[static_cast<size_t>(row)]));
-    } else {
-      const uint64_t stream = options_.draw_call * static_cast<uint64_t>(segment.repeat);
-      drawn = uniform(options_.draw_seed, stream + static_cast<uint64_t>(depth), static_cast<uint64_t>(row));
+  const auto drawn_for = [&](int32_t depth, int32_t row) {
+    if (!options_.router_draws.empty()) return options_.router_draws[static_cast<size_t>(depth * rows + row)];
+    if (options_.draw_call == 0) {  // as the engine does
+      return uniform(0, static_cast<uint64_t>(depth),
+                     static_cast<uint64_t>((*everything.positions)[static_cast<size_t>(row)]));
     }
-    logits.mutable_data_ptr<float>()[i] = static_cast<float>(std::log(double{drawn} / (1.0 - double{drawn})));
-    weights.mutable_data_ptr<float>()[i] = static_cast<float>(segment.router->spec.alpha) * drawn;
+    const uint64_t stream = options_.draw_call * static_cast<uint64_t>(segment.repeat);
+    return uniform(options_.draw_seed, stream + static_cast<uint64_t>(depth), static_cast<uint64_t>(row));
+  };
+  const auto count = static_cast<int64_t>(of_rows.size());
+  Tensor logits = at::empty({count, depths}, at::kFloat), weights = at::empty({count, depths}, at::kFloat);
+  auto *logit = logits.mutable_data_ptr<float>(), *weight = weights.mutable_data_ptr<float>();
+  for (int32_t row : of_rows) {
+    for (int32_t depth = first; depth < first + depths; ++depth) {
+      const float drawn = drawn_for(depth, row);
+      *logit++ = static_cast<float>(std::log(double{drawn} / (1.0 - double{drawn})));
+      *weight++ = static_cast<float>(segment.router->spec.alpha) * drawn;
+    }
   }
   return {logits, weights};
 }
@@ -291,23 +295,24 @@ void RouterPass::note_pass(const RouterSpec& spec, RoutedPass pass, const Router
 void RouterPass::note_choice(const Segment& segment, const RouterScores& scores,
                              std::vector<int32_t> chosen) {
   const RouterSpec& spec = segment.router->spec;
-  const auto rows = static_cast<double>(chosen.size());
   TokenChoice choice;
-  choice.load.assign(static_cast<size_t>(segment.repeat), 0);
-  for (int32_t depth : chosen) choice.load[static_cast<size_t>(depth)] += 1 / rows;
-  choice.violation = segment.repeat * std::ranges::max(choice.load) - 1;
+  std::vector<int64_t> counts(static_cast<size_t>(segment.repeat));
+  for (int32_t depth : chosen) ++counts[static_cast<size_t>(depth)];
+  for (int64_t count : counts)
+    choice.load.push_back(static_cast<float>(count) / static_cast<float>(chosen.size()));
+  choice.violation = segment.repeat * double{std::ranges::max(choice.load)} - 1;
   choice.entropy = entropy_of(scores.weights, segment.repeat);
   choice.logits = scores.logits.detach();
   choice.weights = scores.weights.detach();
   choice.chosen = std::move(chosen);
   if (spec.loss == RouterLoss::kBalancing) {
     std::vector<float> shares;
-    for (double load : choice.load) shares.push_back(static_cast<float>(segment.repeat * load));
+    for (float load : choice.load) shares.push_back(static_cast<float>(segment.repeat) * load);
     const Tensor loss = (scores.weights.mean(0) * at::tensor(shares)).sum() / options_.accumulation;
     choice.balancing_loss = loss.item<float>();
     add(loss_, loss * spec.loss_coefficient);
   }
-  if (spec.z_coefficient > 0) {
+  if (spec.z_coefficient > 0 && !spec.random) {
     const Tensor total = at::logsumexp(scores.logits, {1});
     const Tensor squares = (total * total).mean() / options_.accumulation;
     result_.z_loss += squares.item<float>();

@@ -42,8 +42,9 @@ class RouterPass {
   Tensor run_token_choice(const Segment& segment, const Tensor& hidden, const Rows& everything);
   RouterScores scores_of(const Segment& segment, const ParamRef& weight, const ParamRef& hidden,
                          double temperature, int32_t depth, const Tensor& x) const;
-  RouterScores drawn_scores(const Segment& segment, int32_t depth, const Candidates& candidates,
-                            const Rows& everything) const;
+  // Of a random router, for depths first, first + 1, ...
+  RouterScores drawn_scores(const Segment& segment, int32_t first, int32_t depths,
+                            const std::vector<int32_t>& of_rows, const Rows& everything) const;
   // Candidates, as indices among them, that make pass `depth`, by the scores that decide under the options.
   std::vector<int32_t> choose(const RouterSpec& spec, int32_t depth, const Candidates& candidates,
                               const Rows& everything, const RouterScores& scores,

@@ -1,5 +1,7 @@
 #include "train/router_schedule.h"
 
+#include <ATen/ops/tensor.h>
+
 #include <algorithm>
 
 #include "base/random.h"
@@ -45,17 +47,20 @@ void LoadBalancer::begin_call(const ForwardOptions& options) {
 
 void LoadBalancer::note(const ForwardResult& result) {
   if (!result.choice) return;
-  const std::vector<double>& load = result.choice->load;
+  const std::vector<float>& load = result.choice->load;
   load_.resize(load.size());
   for (size_t i = 0; i < load.size(); ++i) load_[i] += load[i];
+  ++calls_;
 }
 
 void LoadBalancer::update() {
-  double total = 0;
-  for (double load : load_) total += load;
-  const double mean = total / static_cast<double>(std::max<size_t>(1, load_.size()));
+  if (load_.empty()) return;
+  // Whether a load is below, at or above its share is a matter of the last bit: float, in the published
+  // order.
+  for (float& load : load_) load /= static_cast<float>(calls_);
+  const auto mean = at::tensor(load_).mean().item<float>();
   for (const Segment& segment : plan_.segments) {
-    if (!segment.router || !segment.router->bias.present() || load_.empty()) continue;
+    if (!segment.router || !segment.router->bias.present()) continue;
     const std::span<float> bias = parameters_.values(segment.router->bias.at(0));
     const double step = segment.router->spec.bias_update;
     for (size_t i = 0; i < bias.size(); ++i) {
@@ -63,6 +68,7 @@ void LoadBalancer::update() {
     }
   }
   load_.clear();
+  calls_ = 0;
 }
 
 }  // namespace fathom::train

@@ -21,8 +21,8 @@ void set_warmups(const ModelPlan& plan, int64_t call, ForwardOptions& options);
 void draw_capacities(const ModelPlan& plan, uint64_t seed, int64_t call, ForwardOptions& options);
 
 // Moves the bias of token choice without a gradient: after a step, every depth that had less than its share
-// of the tokens gains `bias_update`, every other one loses it. Between steps it remembers nothing but the
-// bias, which is a parameter.
+// of the tokens gains `bias_update`, and every one that had more loses it. Between steps it remembers nothing
+// but the bias, which is a parameter.
 class LoadBalancer {
  public:
   // Both outlive the object.
@@ -37,7 +37,8 @@ class LoadBalancer {
  private:
   const ModelPlan& plan_;
   Parameters& parameters_;
-  std::vector<double> load_;  // sums over the calls of a step
+  std::vector<float> load_;  // sums over the calls of a step
+  int64_t calls_ = 0;
 };
 
 }  // namespace fathom::train

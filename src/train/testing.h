@@ -119,6 +119,11 @@ inline void for_each_small_model(const std::function<void(SmallModel&)>& body) {
   spec.router->temperature = 2;
   spec.router->capacity = {0.75, 0.5, 0.25};
   run("bare logits, first pass selects", spec);
+  spec = spec_named("mor-token-loss-free");
+  spec.router->random = true;
+  spec.router->loss = RouterLoss::kNone;
+  spec.router->z_coefficient = 0;
+  run("random depths", spec);
   spec = spec_named("recursive-dora");
   spec.attention_bias = true;
   run("dora with biases", spec);

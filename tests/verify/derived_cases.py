@@ -117,9 +117,20 @@ def masked_labels(cases: Cases) -> None:
         return new
 
     change_tensors(case / "io.safetensors", mask)
-    change_json(case / "case.json", lambda record: record.pop("scalars"))
+
+    def count(record):
+        record.pop("scalars")
+        labels = read_safetensors(case / "io.safetensors")["labels"][2]
+        counted = sum(label != -100 for label in labels)
+        record["num_items_in_batch"] = counted * record["accumulation_A"]
+
+    change_json(case / "case.json", count)
     code, findings, _ = cases.verify(case)
     expect("masked labels", code == 0, findings)
+    # The number that was recorded is what counts.
+    change_json(case / "case.json", lambda record: record.update(num_items_in_batch=999))
+    if cases.half == "both":
+        expect("a wrong number of items", cases.verify(case)[0] == 1, findings)
     if cases.half == "both":
         expect("a scaled loss", findings["scalar.router_z_loss"]["executor"] == "train", findings)
 
@@ -225,6 +236,88 @@ def hybrids(cases: Cases) -> None:
         expect(f"the limit of {name}", abs(findings[name]["limit"] - 5e-4) < 1e-9, findings[name])
 
 
+def labels_of_steps(cases: Cases) -> None:
+    """Labels that a training case records are those that count."""
+    for ignored in (False, True):
+        case = cases.copy("train_vanilla", f"train_vanilla_labels_{ignored}")
+
+        def label(io):
+            dtype, shape, ids = io["input_ids"]
+            return io | {"labels": (dtype, shape, [-100] * len(ids) if ignored else ids)}
+
+        change_tensors(case / "io.safetensors", label)
+        code, findings, _ = cases.verify(case)
+        expect(f"recorded labels, ignored: {ignored}", code == (1 if ignored else 0), findings)
+
+
+def one_group(cases: Cases) -> None:
+    """A single group of parameters decays as a whole, norms too."""
+    case = cases.copy("train_vanilla", "train_vanilla_one_group")
+
+    def merge(record):
+        first, *others = record["parameter_groups"]
+        for group in others:
+            first["names"] += group["names"]
+        first["weight_decay"] = 0.1
+        record["parameter_groups"] = [first]
+        record["learning_rate_per_step_and_group"] = [r[:1] for r in record["learning_rate_per_step_and_group"]]
+
+    change_json(case / "case.json", merge)
+    _, findings, _ = cases.verify(case)
+    expect("decay of one group", findings["weight decay of every parameter"]["ok"], findings)
+
+
+def first_call_with_gradients(cases: Cases) -> None:
+    """What was recorded of a first call beside its `call1` is compared, too."""
+    case = cases.copy("mor_expert_capacity_warmup", "mor_expert_calls_and_gradients")
+    wrong = ("F32", [32], [1.0] * 32)
+    change_tensors(case / "io.safetensors", lambda io: io | {"grad.model.norm.weight": wrong})
+    code, findings, _ = cases.verify(case)
+    expect("a gradient beside calls", code == 1 and not findings["grad.model.norm.weight"]["ok"], findings)
+    expect("tokens kept in a call", findings["call1 k"]["ok"], findings)
+
+
+def mask_in_float(cases: Cases) -> None:
+    case = cases.copy("vanilla_padding_mask", "vanilla_float_mask")
+
+    def to_float(io):
+        _, shape, mask = io["attention_mask"]
+        return io | {"attention_mask": ("F32", shape, [float(bit) for bit in mask])}
+
+    change_tensors(case / "io.safetensors", to_float)
+    code, report = cases.run(case)
+    expect("a mask that is not of integers", code == 1 and "must be integers" in report.get("error", ""), report)
+
+
+def decoding_alone(cases: Cases) -> None:
+    """A decoding case without the logits of one call over all tokens."""
+    case = cases.copy("decode_vanilla", "decode_vanilla_short")
+    change_tensors(
+        case / "io.safetensors", lambda io: {name: io[name] for name in io if name != "full_forward.logits"}
+    )
+    seen = cases.engine(case)
+    expect("decoding alone", seen[0] == 0 and {"prefill.logits", "decode.logits"} <= seen[1].keys(), seen)
+
+
+def checkpoint_of_copies(cases: Cases) -> None:
+    """Ties whose tensors are stored once for each name are ties, and a case may hold nothing but such a file."""
+    for damaged in (False, True):
+        case = cases.copy("mor_expert_nr2", f"checkpoint_copies_{damaged}")
+        aliases = json.loads((case / "case.json").read_text())["aliases"]
+        weights = read_safetensors(case / "weights.safetensors")
+        copies = weights | {alias: weights[name] for alias, name in aliases.items()}
+        if damaged:
+            dtype, shape, values = copies["lm_head.weight"]
+            copies["lm_head.weight"] = (dtype, shape, [values[0] + 1, *values[1:]])
+        write_safetensors(case / "model.safetensors", copies)
+        record = {"model_safetensors": {"names": len(copies), "missing": []}}
+        change_json(case / "case.json", lambda content: content.update(files=record))
+        if not damaged:
+            (case / "weights.safetensors").unlink()
+        code, report = cases.run(case, "--only", "engine")
+        expect(f"copies of tied weights, damaged: {damaged}", code == (1 if damaged else 0), report)
+
+
 def mixed_up_batch(cases: Cases) -> None:
     """What the published code makes of a batch that it mixes up is noted."""
     case = cases.copy("vanilla_gqa", "vanilla_as_released")
@@ -247,7 +340,12 @@ def main() -> int:
             reduced_depth,
             hybrids,
             mixed_up_batch,
+            mask_in_float,
+            decoding_alone,
+            checkpoint_of_copies,
         ):
+            check(cases)
+        for check in (labels_of_steps, one_group, first_call_with_gradients) if half == "both" else ():
             check(cases)
     return 0
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <set>
 
@@ -28,13 +29,14 @@ double storages_in(const WeightFiles& files) {
   return static_cast<double>(places.size());
 }
 
-// Recorded ties that the file has under both names and does not store as one.
+// Recorded ties that the file has under both names with different bytes: stored twice they are still ties.
 double broken_ties(const ModelCase& c, const WeightFiles& files) {
   double broken = 0;
   for (const auto& [alias, name] : c.record["aliases"].items()) {
     const StoredTensor* tensor = files.find(name.get<std::string>());
     const StoredTensor* other = files.find(alias);
-    if (tensor != nullptr && other != nullptr && tensor->bytes().data() != other->bytes().data()) ++broken;
+    if (tensor != nullptr && other != nullptr && !std::ranges::equal(tensor->bytes(), other->bytes()))
+      ++broken;
   }
   return broken;
 }
@@ -48,6 +50,13 @@ Status verify_file(const ModelCase& c, const std::string& name, const nlohmann::
   };
   count("names", static_cast<double>(files.tensors().size()));
   count("storages", storages_in(files));
+  if (const auto missing = recorded.find("missing"); missing != recorded.end() && missing->is_array()) {
+    const auto there = std::ranges::count_if(*missing, [&](const nlohmann::json& tensor) {
+      return tensor.is_string() && files.find(tensor.get<std::string>()) != nullptr;
+    });
+    report.compare(kExecutor, name + ": names recorded as missing that are there", Kind::kSelections,
+                   static_cast<double>(there), 0.0);
+  }
   report.compare(kExecutor, name + ": broken ties", Kind::kSelections, broken_ties(c, files), 0.0);
   FATHOM_ASSIGN(const std::vector<float> got, values_of(c, files));
   const std::string own = c.path + "/weights.safetensors";

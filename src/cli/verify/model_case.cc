@@ -56,8 +56,10 @@ Limits limits_of(Family family, const nlohmann::json& record) {
 
 // A checkpoint as it was saved, where the case is about one; else the case's own weights.
 std::string weights_file(const std::string& directory) {
-  const std::string archive = directory + "/pytorch_model.bin";
-  return std::filesystem::exists(archive) ? archive : directory + "/weights.safetensors";
+  for (const char* saved : {"/pytorch_model.bin", "/weights.safetensors", "/model.safetensors"}) {
+    if (std::filesystem::exists(directory + saved)) return directory + saved;
+  }
+  return directory + "/weights.safetensors";
 }
 
 }  // namespace
@@ -145,9 +147,13 @@ Result<std::vector<CaseSequence>> sequences_of(ModelCase& c, const std::string& 
   const RecordedTensor* labels = c.io.has(prefix + "labels") ? &c.io.at(prefix + "labels") : nullptr;
   const RecordedTensor* mask =
       c.io.has(prefix + "attention_mask") ? &c.io.at(prefix + "attention_mask") : nullptr;
-  if ((labels != nullptr && labels->shape != ids->shape) || (mask != nullptr && mask->shape != ids->shape)) {
-    return invalid(c.path + ": labels and attention_mask must have the shape of input_ids");
+  for (const RecordedTensor* other : {labels, mask}) {
+    if (other != nullptr && (other->shape != ids->shape || other->ids.empty()))
+      return invalid(c.path + ": labels and attention_mask must be integers in the shape of input_ids");
   }
+  // Cases of training steps may leave the labels to the tokens, as those of a loss alone do.
+  const bool labels_are_tokens =
+      labels == nullptr && (c.io.has("loss") || c.record.contains("micro_batches"));
   std::vector<CaseSequence> sequences;
   FATHOM_ASSIGN(const std::vector<RowPiece> pieces, pieces_of(c, *ids));
   for (const auto& [b, first, end] : pieces) {
@@ -175,7 +181,7 @@ Result<std::vector<CaseSequence>> sequences_of(ModelCase& c, const std::string& 
         label = labels->ids[static_cast<size_t>(b * length + t)];
       } else if (labels != nullptr && t + 1 < length) {
         label = labels->ids[static_cast<size_t>(b * length + t + 1)];
-      } else if (labels == nullptr && c.io.has("loss") && t + 1 < length) {
+      } else if (labels_are_tokens && t + 1 < length) {
         label = ids->ids[static_cast<size_t>(b * length + t + 1)];
       }
       sequence.labels.push_back(static_cast<int32_t>(label));
@@ -204,6 +210,8 @@ double items_in_batch(ModelCase& c, const std::vector<CaseSequence>& sequences) 
   for (const CaseSequence& sequence : sequences)
     counted += std::ranges::count_if(sequence.labels, [](int32_t label) { return label >= 0; });
   if (c.family == Family::kHybrid || !c.io.has("labels")) return static_cast<double>(counted);
+  const auto recorded = c.record.find("num_items_in_batch");
+  if (recorded != c.record.end() && recorded->is_number()) return recorded->get<double>();
   counted = std::ranges::count_if(c.io.at("labels").ids, [](int64_t label) { return label != kIgnored; });
   return static_cast<double>(counted) * static_cast<double>(accumulation_of(c));
 }
@@ -220,6 +228,19 @@ std::vector<float> router_draws(ModelCase& c, const CaseSequence& sequence) {
     if (!segment.router || !segment.router->spec.random) continue;
     const size_t rows = sequence.tokens.size();
     draws.resize(static_cast<size_t>(segment.repeat) * rows);
+    const auto alpha = static_cast<float>(segment.router->spec.alpha);
+    if (segment.router->spec.kind == RouterKind::kTokenChoice) {
+      // [batch, length, depths], all drawn at once.
+      if (!c.io.has("router.scores_for_argmax")) return {};
+      const RecordedTensor& scores = c.io.at("router.scores_for_argmax");
+      for (size_t row = 0; row < rows; ++row) {
+        const auto place = static_cast<size_t>(sequence.batch * scores.extent(1) + sequence.places[row]);
+        for (size_t depth = 0; depth < static_cast<size_t>(segment.repeat); ++depth)
+          draws[depth * rows + row] =
+              scores.values.at(place * static_cast<size_t>(segment.repeat) + depth) / alpha;
+      }
+      continue;
+    }
     for (int32_t depth = 0; depth < segment.repeat; ++depth) {
       const std::string name = "router." + std::to_string(depth);
       if (!c.io.has(name + ".random_weights") || !c.io.has(name + ".candidates")) return {};
@@ -231,8 +252,7 @@ std::vector<float> router_draws(ModelCase& c, const CaseSequence& sequence) {
         const auto found = std::ranges::find(sequence.places, candidates.ids.at(at));
         if (found == sequence.places.end()) continue;
         const auto row = static_cast<size_t>(found - sequence.places.begin());
-        draws[static_cast<size_t>(depth) * rows + row] =
-            weights.values.at(at) / static_cast<float>(segment.router->spec.alpha);
+        draws[static_cast<size_t>(depth) * rows + row] = weights.values.at(at) / alpha;
       }
     }
   }

@@ -27,6 +27,10 @@ Result<RecordedTensors> RecordedTensors::read(const std::string& path) {
     if (info.dtype == DType::kI64) {
       tensor.ids.resize(info.elements());
       std::memcpy(tensor.ids.data(), file.bytes(info).data(), info.bytes());
+    } else if (info.dtype == DType::kI32) {
+      std::vector<int32_t> numbers(info.elements());
+      std::memcpy(numbers.data(), file.bytes(info).data(), info.bytes());
+      tensor.ids.assign(numbers.begin(), numbers.end());
     } else if (info.dtype == DType::kU8) {
       const std::span<const uint8_t> bytes = file.bytes(info);
       tensor.ids.assign(bytes.begin(), bytes.end());

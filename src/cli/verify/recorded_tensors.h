@@ -1,4 +1,4 @@
-// The tensors of a recorded case, read whole: small; floats, or ids in int64 or bytes.
+// The tensors of a recorded case, read whole: small; floats, or ids in int64, int32 or bytes.
 #pragma once
 
 #include <map>
@@ -15,7 +15,7 @@ namespace fathom::cli::verify {
 struct RecordedTensor {
   std::vector<int64_t> shape;
   std::vector<float> values;  // float tensors
-  std::vector<int64_t> ids;   // tensors of int64 or uint8
+  std::vector<int64_t> ids;   // tensors of int64, int32 or uint8
   int64_t extent(size_t dimension) const { return dimension < shape.size() ? shape[dimension] : 1; }
   int64_t elements() const;
   // The part of entry b of the first dimension.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cli/verify/case_batch.h"
+#include "cli/verify/recorded_routers.h"
 #include "plan/spec_words.h"
 #include "train/executor.h"
 #include "train/router_schedule.h"
@@ -79,99 +81,6 @@ void compare_scalar(ModelCase& c, Report& report, const std::string& name, doubl
     report.compare("train", name, Kind::kLosses, got, *recorded);
 }
 
-std::span<const float> values_of(const at::Tensor& tensor) {
-  return {tensor.const_data_ptr<float>(), static_cast<size_t>(tensor.numel())};
-}
-
-// The biases of load balancing, empty without any.
-std::vector<float> biases_of(const ModelPlan& plan, const train::Parameters& parameters) {
-  for (const Segment& segment : plan.segments) {
-    if (!segment.router || !segment.router->bias.present()) continue;
-    const std::span<const float> bias = parameters.values(segment.router->bias.at(0));
-    return {bias.begin(), bias.end()};
-  }
-  return {};
-}
-
-// Rows of token choice are all rows of the batch, in their order. `biases` are those that the call began
-// with: a forced one takes them away after its scores were made.
-void compare_choice(ModelCase& c, Report& report, const train::TokenChoice& choice,
-                    const std::vector<float>& biases) {
-  compare_scalar(c, report, "router.balancing_loss", choice.balancing_loss);
-  compare_scalar(c, report, "scalar.balancing_loss", choice.balancing_loss);
-  const auto compare = [&](const std::string& name, Kind kind, const std::vector<float>& got) {
-    if (!c.io.has(name)) return;
-    const RecordedTensor& recorded = c.io.at(name);
-    report.compare("train", name, kind, got,
-                   recorded.ids.empty() ? recorded.values
-                                        : std::vector<float>(recorded.ids.begin(), recorded.ids.end()));
-  };
-  const std::span<const float> logits = values_of(choice.logits);
-  compare("router.balancing_ratio", Kind::kLosses, {choice.load.begin(), choice.load.end()});
-  compare("router.logits", Kind::kLogits, {logits.begin(), logits.end()});
-  const std::span<const float> weights = values_of(choice.weights);
-  std::vector<float> deciding(weights.begin(), weights.end());
-  for (size_t i = 0; i < deciding.size() && !biases.empty(); ++i) deciding[i] += biases[i % biases.size()];
-  compare("router.scores_for_argmax", Kind::kLogits, deciding);
-  compare("router.depth_index", Kind::kSelections, {choice.chosen.begin(), choice.chosen.end()});
-}
-
-void compare_router(ModelCase& c, Report& report, const std::vector<CaseSequence>& sequences,
-                    const train::Batch& batch, const train::ForwardResult& result,
-                    const std::vector<float>& biases) {
-  const auto place = [&](int32_t row) {
-    for (size_t s = 0; s < batch.sequences.size(); ++s) {
-      if (row < batch.sequences[s].end) {
-        return static_cast<float>(sequences[s].places[static_cast<size_t>(row - batch.sequences[s].begin)]);
-      }
-    }
-    return -1.0F;
-  };
-  if (result.choice) {
-    compare_choice(c, report, *result.choice, biases);
-    return;
-  }
-  double accuracy = 0, overlap = 0;
-  for (size_t r = 0; r < result.passes.size(); ++r) {
-    const train::RoutedPass& pass = result.passes[r];
-    const std::string name = "router." + std::to_string(r);
-    accuracy += pass.accuracy / static_cast<double>(result.passes.size());
-    compare_scalar(c, report, name + ".sampling_loss", pass.bce);
-    compare_scalar(c, report, name + ".sampling_acc", pass.accuracy);
-    compare_scalar(c, report, name + ".sampling_topk_acc", pass.overlap);
-    compare_scalar(c, report, name + ".router_z_loss", pass.z_loss);
-    overlap += pass.overlap / static_cast<double>(result.passes.size());
-    std::vector<float> kept, candidates, weights;
-    const std::span<const float> all = values_of(pass.weights);
-    for (size_t i = 0; i < pass.candidates.size(); ++i) {
-      candidates.push_back(place(pass.candidates[i]));
-      if (kept.size() == pass.kept.size() || pass.kept[kept.size()] != pass.candidates[i]) continue;
-      kept.push_back(candidates.back());
-      weights.push_back(all[i]);
-    }
-    const auto compare_places = [&](const std::string& tensor, const std::vector<float>& got) {
-      if (!c.io.has(tensor)) return;
-      const std::vector<int64_t>& ids = c.io.at(tensor).ids;
-      report.compare("train", tensor, Kind::kSelections, got, std::vector<float>(ids.begin(), ids.end()));
-    };
-    compare_places(name + ".candidates", candidates);
-    compare_places(name + ".selected", kept);
-    if (c.io.has(name + ".weights"))
-      report.compare("train", name + ".weights", Kind::kLogits, weights, c.io.at(name + ".weights").values);
-    if (c.io.has(name + ".logits")) {
-      report.compare("train", name + ".logits", Kind::kLogits, values_of(pass.logits),
-                     c.io.at(name + ".logits").values);
-    }
-    if (pass.aux_logits.defined() && c.io.has(name + ".aux_logits")) {
-      report.compare("train", name + ".aux_logits", Kind::kLogits, values_of(pass.aux_logits),
-                     c.io.at(name + ".aux_logits").values);
-    }
-  }
-  if (result.passes.empty()) return;
-  compare_scalar(c, report, "scalar.sampling_acc", accuracy);
-  compare_scalar(c, report, "scalar.sampling_topk_acc", overlap);
-}
-
 // B A of every adapter, computed from the model that the case started from. Singular vectors have no sign, so
 // A and B are not compared.
 Status compare_svd_start(ModelCase& c, const train::Parameters& recorded, Report& report) {
@@ -214,25 +123,14 @@ Status verify_in_trainer(ModelCase& c, Report& report) {
   FATHOM_TRY(train::load_parameters(c.plan, c.scheme, *c.weights, parameters));
   FATHOM_ASSIGN(const std::vector<CaseSequence> sequences, sequences_of(c));
 
-  train::Batch batch;
-  for (const CaseSequence& sequence : sequences) {
-    batch.add(sequence.tokens, sequence.labels, static_cast<int32_t>(sequence.first_position));
-    batch.key_rows.push_back(sequence.key_rows);
-    // Places are the published positions, which count padding.
-    if (c.family == Family::kRecursions) {
-      for (size_t t = 0; t < sequence.places.size(); ++t) {
-        batch.positions[static_cast<size_t>(batch.sequences.back().begin) + t] =
-            static_cast<int32_t>(sequence.places[t]);
-      }
-    }
-  }
+  const train::Batch batch = batch_of(c, sequences);
   train::ForwardOptions options;
   options.precision = train::Precision::kF32DoubleSums;
   options.loss_scale = 1.0 / items_in_batch(c, sequences);
   options.want_logits = true;
   options.accumulation = router_divisor(c, sequences);
   train::set_warmups(c.plan, /*call=*/1, options);
-  const std::vector<float> biases = biases_of(c.plan, parameters);
+  const std::vector<float> biases = router_biases(c.plan, parameters);
   train::LoadBalancer(c.plan, parameters).begin_call(options);
   for (const CaseSequence& sequence : sequences) {
     // [depth, rows of all sequences]
@@ -263,7 +161,7 @@ Status verify_in_trainer(ModelCase& c, Report& report) {
   compare_scalar(c, report, "scalar.sampling_loss", result.sampling_loss);
   compare_scalar(c, report, "scalar.router_z_loss", result.z_loss);
   compare_scalar(c, report, "router.router_z_loss", result.z_loss);
-  compare_router(c, report, sequences, batch, result, biases);
+  compare_routers(c, report, "", sequences, batch, result, biases);
   compare_gradients(c, parameters, report);
   if (c.plan.spec.relaxation && c.plan.spec.relaxation->svd_init != SvdInit::kNone)
     FATHOM_TRY(compare_svd_start(c, parameters, report));

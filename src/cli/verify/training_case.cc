@@ -5,6 +5,9 @@
 #include <map>
 
 #include "base/json.h"
+#include "cli/verify/case_batch.h"
+#include "cli/verify/recorded_routers.h"
+#include "cli/verify/train_half.h"
 #include "train/executor.h"
 #include "train/optimizer.h"
 #include "train/router_schedule.h"
@@ -15,8 +18,6 @@ namespace fathom::cli::verify {
 namespace {
 
 using nlohmann::json;
-
-constexpr int32_t kIgnored = -100;
 
 // The parts of case.json that say how the steps were made.
 struct Recipe {
@@ -49,14 +50,18 @@ Result<Recipe> read_recipe(const ModelCase& c) {
     recipe.optimizer.beta2 = groups.at(0).at("betas").at(1).get<double>();
     recipe.optimizer.eps = groups.at(0).at("eps").get<double>();
     recipe.optimizer.weight_decay = 0;
+    double least_decay = INFINITY;
     recipe.optimizer.clip = record.at("max_grad_norm").get<double>();
     for (const json& group : groups) {
       const auto decay = group.at("weight_decay").get<double>();
       recipe.optimizer.weight_decay = std::max(recipe.optimizer.weight_decay, decay);
+      least_decay = std::min(least_decay, decay);
       for (const json& name : group.at("names")) recipe.decay[name.get<std::string>()] = decay;
       if (group.at("betas") != groups.at(0).at("betas") || group.at("eps") != groups.at(0).at("eps"))
         return not_supported("not supported yet: parameter groups with their own betas or eps");
     }
+    // One group with everything (6.2), norms too.
+    if (least_decay == recipe.optimizer.weight_decay) recipe.optimizer.decay = train::DecayRule::kAll;
     for (const json& rates : record.at("learning_rate_per_step_and_group")) {
       for (size_t g = 0; g < rates.size(); ++g) {
         const auto group = groups.at(g).contains("optimizer") ? train::ParameterGroup::kAuxRouter
@@ -89,56 +94,6 @@ Result<Recipe> read_recipe(const ModelCase& c) {
   return recipe;
 }
 
-// All tokens of a row are labels; the last row of a case is as long as the others.
-train::Batch batch_of(const std::vector<CaseSequence>& sequences, int64_t first, int64_t count) {
-  train::Batch batch;
-  for (int64_t row = first; row < first + count; ++row) {
-    const std::vector<int32_t>& tokens = sequences[static_cast<size_t>(row)].tokens;
-    std::vector<int32_t> labels(tokens.begin() + 1, tokens.end());
-    labels.push_back(kIgnored);
-    batch.add(tokens, labels);
-  }
-  return batch;
-}
-
-void compare_selections(ModelCase& c, const std::string& prefix, const train::Batch& batch,
-                        const train::ForwardResult& result, Report& report) {
-  if (result.choice) {
-    for (const std::string& name : {prefix + ".router.depth_index", prefix + ".depth_index"}) {
-      if (!c.io.has(name)) continue;
-      const std::vector<int64_t>& ids = c.io.at(name).ids;
-      report.compare("train", name, Kind::kSelections,
-                     std::vector<float>(result.choice->chosen.begin(), result.choice->chosen.end()),
-                     std::vector<float>(ids.begin(), ids.end()));
-    }
-    return;
-  }
-  for (size_t r = 0; r < result.passes.size(); ++r) {
-    const train::RoutedPass& pass = result.passes[r];
-    const std::string name = prefix + ".router." + std::to_string(r);
-    const std::span<const float> all(pass.weights.const_data_ptr<float>(),
-                                     static_cast<size_t>(pass.weights.numel()));
-    std::vector<float> places, weights;
-    size_t next = 0;
-    for (size_t i = 0; i < pass.candidates.size() && next < pass.kept.size(); ++i) {
-      const int32_t row = pass.kept[next];
-      if (pass.candidates[i] != row) continue;
-      const auto sequence =
-          std::ranges::find_if(batch.sequences, [&](const auto& rows) { return row < rows.end; });
-      places.push_back(static_cast<float>(row - sequence->begin));
-      weights.push_back(all[i]);
-      ++next;
-    }
-    if (c.io.has(name + ".selected")) {
-      const std::vector<int64_t>& ids = c.io.at(name + ".selected").ids;
-      report.compare("train", name + ".selected", Kind::kSelections, places,
-                     std::vector<float>(ids.begin(), ids.end()));
-    }
-    if (c.io.has(name + ".weights"))
-      report.compare("train", name + ".weights", Kind::kLogits, weights, c.io.at(name + ".weights").values);
-  }
-}
-
 void compare_losses(const json& recorded, const std::string& name, const train::ForwardResult& result,
                     Report& report) {
   const auto compare = [&](const char* key, double got) {
@@ -152,16 +107,18 @@ void compare_losses(const json& recorded, const std::string& name, const train::
   if (result.choice) {
     compare("balancing_loss", result.choice->balancing_loss);
     if (recorded.contains("balancing_ratio") && recorded["balancing_ratio"].is_array()) {
-      report.compare("train", name + " balancing_ratio", Kind::kLosses,
-                     std::vector<float>(result.choice->load.begin(), result.choice->load.end()),
+      report.compare("train", name + " balancing_ratio", Kind::kLosses, result.choice->load,
                      recorded["balancing_ratio"].get<std::vector<float>>());
     }
     return;
   }
-  double accuracy = 0;
-  for (const train::RoutedPass& pass : result.passes)
+  double accuracy = 0, overlap = 0;
+  for (const train::RoutedPass& pass : result.passes) {
     accuracy += pass.accuracy / static_cast<double>(result.passes.size());
+    overlap += pass.overlap / static_cast<double>(result.passes.size());
+  }
   compare("sampling_acc", accuracy);
+  compare("sampling_topk_acc", overlap);
 }
 
 // The recorded groups name the parameters that decay. The name table tells them from parameters filled with
@@ -199,11 +156,23 @@ void compare_bias(ModelCase& c, const std::string& name, const train::Parameters
   }
 }
 
-Status all_seen(const ModelCase& c, const std::string& prefix) {
+// Tensors of evaluation are the engine's.
+Status all_seen(const ModelCase& c) {
   for (const std::string& tensor : c.io.unseen()) {
-    if (tensor.starts_with(prefix)) return invalid(c.path + "/io.safetensors: unknown tensor " + tensor);
+    if (!tensor.starts_with("eval.") && !tensor.starts_with("scalar.eval."))
+      return invalid(c.path + "/io.safetensors: unknown tensor " + tensor);
   }
   return {};
+}
+
+// How many tokens of each of `rows` sequences the passes kept.
+void compare_kept(const json& recorded, const std::string& name, size_t rows,
+                  const train::ForwardResult& result, Report& report) {
+  if (!recorded.contains("k") || !recorded["k"].is_array()) return;
+  std::vector<float> kept;
+  for (const train::RoutedPass& pass : result.passes)
+    kept.push_back(static_cast<float>(pass.kept.size()) / static_cast<float>(rows));
+  report.compare("train", name + " k", Kind::kSelections, kept, recorded["k"].get<std::vector<float>>());
 }
 
 }  // namespace
@@ -240,12 +209,15 @@ Status verify_training_steps(ModelCase& c, Report& report) {
     parameters.clear_gradients();
     for (int64_t a = 0; a < recipe.accumulation; ++a, ++micro) {
       const json& recorded = recipe.micro_batches[static_cast<size_t>(micro)];
-      const train::Batch batch = batch_of(sequences, micro * recipe.rows, recipe.rows);
+      const std::span rows = std::span(sequences).subspan(static_cast<size_t>(micro * recipe.rows),
+                                                          static_cast<size_t>(recipe.rows));
+      const train::Batch batch = batch_of(c, rows);
       train::ForwardOptions options;
       options.precision = train::Precision::kF32DoubleSums;
       options.loss_scale = 1.0 / recipe.items[static_cast<size_t>(micro)];
       options.accumulation = recipe.items[static_cast<size_t>(micro)] / static_cast<double>(batch.rows());
       train::set_warmups(c.plan, micro + 1, options);
+      const std::vector<float> biases = router_biases(c.plan, parameters);
       balancer.begin_call(options);
       const train::ForwardResult result = executor.forward(batch, options);
       result.loss.backward();
@@ -254,7 +226,7 @@ Status verify_training_steps(ModelCase& c, Report& report) {
       report.compare("train", name + " returned_loss", Kind::kLosses, result.loss_lm,
                      recipe.losses[static_cast<size_t>(micro)]);
       compare_losses(recorded, name, result, report);
-      compare_selections(c, name, batch, result, report);
+      compare_routers(c, report, name + ".", rows, batch, result, biases);
     }
     const train::GradientNorms norms = optimizer.gradient_norms();
     const auto compare_norm = [&](const std::string& what, double norm, const std::vector<float>& recorded) {
@@ -270,13 +242,12 @@ Status verify_training_steps(ModelCase& c, Report& report) {
     compare_parameters(c, "step" + std::to_string(step + 1), parameters, report);
   }
   compare_parameters(c, "final", parameters, report);
-  return all_seen(c, "");
+  return all_seen(c);
 }
 
 Status verify_warmup_calls(ModelCase& c, Report& report) {
   FATHOM_ASSIGN(const std::vector<CaseSequence> sequences, sequences_of(c));
-  train::Batch batch;
-  for (const CaseSequence& sequence : sequences) batch.add(sequence.tokens, sequence.labels);
+  const train::Batch batch = batch_of(c, sequences);
   train::Parameters parameters(c.plan);
   FATHOM_TRY(train::load_parameters(c.plan, c.scheme, *c.weights, parameters));
   train::Executor executor(c.plan, parameters);
@@ -292,16 +263,32 @@ Status verify_warmup_calls(ModelCase& c, Report& report) {
     options.want_logits = true;
     options.accumulation = router_divisor(c, sequences);
     train::set_warmups(c.plan, call, options);
+    const std::vector<float> biases = router_biases(c.plan, parameters);
     balancer.begin_call(options);
     const train::ForwardResult result = executor.forward(batch, options);
     compare_bias(c, name + ".router_bias_after", parameters, report);
     compare_losses(recorded, name, result, report);
-    compare_selections(c, name, batch, result, report);
-    FATHOM_ASSIGN(const RecordedTensor* logits, c.io.require(name + ".logits"));
-    const std::span got(result.logits.const_data_ptr<float>(), static_cast<size_t>(result.logits.numel()));
-    report.compare("train", name + ".logits", Kind::kLogits, got, logits->values);
+    compare_kept(recorded, name, sequences.size(), result, report);
+    if (recorded.contains("forced_deepest") && recorded["forced_deepest"].is_boolean()) {
+      report.compare("train", name + " forced_deepest", Kind::kSelections, options.force_deepest ? 1 : 0,
+                     recorded["forced_deepest"].get<bool>() ? 1 : 0);
+    }
+    compare_routers(c, report, name + ".", sequences, batch, result, biases);
+    if (!c.io.has(name + ".logits")) continue;
+    RowComparison logits;
+    for (size_t s = 0; s < sequences.size(); ++s) {
+      logits.add(sequences[s],
+                 result.logits.const_data_ptr<float>() + batch.sequences[s].begin * c.plan.dims.vocab_size,
+                 static_cast<int64_t>(sequences[s].tokens.size()), c.plan.dims.vocab_size,
+                 c.io.at(name + ".logits"));
+    }
+    logits.report(report, "train", name + ".logits", Kind::kLogits);
   }
-  return all_seen(c, "call");
+  // The first call may be recorded as other cases are, with its gradients.
+  const std::vector<std::string> left = c.io.unseen();
+  const bool as_others = std::ranges::any_of(
+      left, [](const std::string& tensor) { return tensor == "logits" || tensor.starts_with("grad."); });
+  return as_others ? verify_in_trainer(c, report) : all_seen(c);
 }
 
 }  // namespace fathom::cli::verify
