@@ -20,10 +20,10 @@ using nlohmann::json;
 
 class HubDirectory : public ::testing::Test {
  protected:
-  void SetUp() override {
+  void SetUp() override { write_model(testing_plan::tiny()); }
+  void write_model(ModelSpec spec) {
     ASSERT_TRUE(remove_tree(folder_).ok());
     ASSERT_TRUE(make_directories(folder_).ok());
-    ModelSpec spec = testing_plan::tiny();
     spec.vocab_size = 301;
     SerialParallel serial;
     ASSERT_TRUE(write_fresh_weights(folder_, *build_plan(spec), 1, DType::kF32, serial).ok());
@@ -82,6 +82,25 @@ TEST_F(HubDirectory, TheModelSaysWhatEndsATextWhereTheTokenizerDoesNot) {
   EXPECT_EQ(model->codec.end_of_text(), 300);
   EXPECT_EQ(model->codec.start_of_text(), 300);
   EXPECT_EQ(model->end_ids, (std::vector<int32_t>{300}));
+}
+
+TEST_F(HubDirectory, WhatPhi4MiniFlashSaysOfItsEndIsAskedOfItsTokenizerFirst) {
+  write_model(*load_spec(FATHOM_SOURCE_DIR "/configs/models/tiny/phi4flash.toml"));
+  config_["eos_token_id"] = 2;  // the default of its class, an ordinary token
+  write("config.json", config_.dump());
+  const auto ends = [&] {
+    const Result<LoadedModel> model = load();
+    EXPECT_TRUE(model.ok()) << model.error().message;
+    return model.ok() ? model->end_ids : std::vector<int32_t>();
+  };
+  EXPECT_EQ(ends(), (std::vector<int32_t>{300}));  // <|end|>
+  write("generation_config.json", R"({"eos_token_id": [7, 300]})");
+  EXPECT_EQ(ends(), (std::vector<int32_t>{7, 300}));
+  write("generation_config.json", "{}");
+  json tokenizer = text::testing::small_json();
+  tokenizer["added_tokens"][0]["content"] = "<|other|>";
+  write("tokenizer.json", tokenizer.dump());
+  EXPECT_EQ(ends(), (std::vector<int32_t>{2}));
 }
 
 TEST_F(HubDirectory, TheOlderFilesOfATokenizerAreRead) {

@@ -81,6 +81,26 @@ Result<LoadedWeights> load_weights_of(const std::string& path, const MatrixChoic
   return model;
 }
 
+namespace {
+
+// What config.json of Phi-4-mini-flash says of its end is its class's default, an ordinary token (9.1, 9.3 of
+// Decoder-Hybrid-Decoder): its tokenizer's tokens of that name come first.
+Result<std::vector<int32_t>> end_ids_of(const ModelDirectory& directory, const LoadedModel& model) {
+  if (model.plan.spec.architecture == "phi4flash" &&
+      !directory.generation_config().contains("eos_token_id")) {
+    std::vector<int32_t> ids;
+    for (const char* name : {"<|end|>", "<|endoftext|>"}) {
+      if (const int32_t id = model.codec.token_of(name); id >= 0) ids.push_back(id);
+    }
+    if (!ids.empty()) return ids;
+  }
+  FATHOM_ASSIGN(std::vector<int32_t> ids, directory.end_of_text_ids());
+  if (ids.empty() && model.codec.end_of_text() >= 0) ids.push_back(model.codec.end_of_text());
+  return ids;
+}
+
+}  // namespace
+
 Result<LoadedModel> load_model(const std::string& path, const MatrixChoice& matrices, bool check_tensors,
                                Parallel* parallel) {
   FATHOM_ASSIGN(LoadedWeights loaded, load_weights_of(path, matrices, check_tensors, parallel));
@@ -91,10 +111,8 @@ Result<LoadedModel> load_model(const std::string& path, const MatrixChoice& matr
   model.weights = std::move(loaded.weights);
   FATHOM_ASSIGN(const ModelDirectory directory, ModelDirectory::open(model.path));
   FATHOM_ASSIGN(model.codec, TextCodec::of_model(model.path, model.plan.dims.vocab_size));
-  FATHOM_ASSIGN(model.end_ids, directory.end_of_text_ids());
+  FATHOM_ASSIGN(model.end_ids, end_ids_of(directory, model));
   model.generation_config = directory.generation_config();
-  if (model.end_ids.empty() && model.codec.end_of_text() >= 0)
-    model.end_ids.push_back(model.codec.end_of_text());
   return model;
 }
 

@@ -10,6 +10,24 @@
 
 namespace fathom::cli {
 
+namespace {
+
+// A record of another form than its kind has throws, in the JSON library or where a tensor is looked up.
+Status verify_half(const std::string& directory, const std::string& name,
+                   const std::vector<std::string>& tolerance, verify::Report& report) try {
+  FATHOM_ASSIGN(verify::ModelCase c, verify::open_model_case(directory, name));
+  FATHOM_TRY(verify::apply_tolerance(tolerance, c.limits));
+  report = verify::Report(name, c.limits);
+  if (c.optimizer_steps()) return verify::verify_optimizer_steps(c, report);
+  if (c.training_steps()) return verify::verify_training_steps(c, report);
+  if (c.warmup_calls()) return verify::verify_warmup_calls(c, report);
+  return verify::verify_in_trainer(c, report);
+} catch (const std::exception& error) {
+  return invalid(directory + ": " + error.what());
+}
+
+}  // namespace
+
 Action declare_train_verify(CLI::App& app) {
   struct Flags {
     std::string directory;
@@ -24,15 +42,7 @@ Action declare_train_verify(CLI::App& app) {
     const std::filesystem::path path = std::filesystem::path(flags->directory).lexically_normal();
     const std::string name = (path.has_filename() ? path : path.parent_path()).filename().string();
     verify::Report report(name, {});
-    const Status status = [&]() -> Status {
-      FATHOM_ASSIGN(verify::ModelCase c, verify::open_model_case(flags->directory, name));
-      FATHOM_TRY(verify::apply_tolerance(flags->tolerance, c.limits));
-      report = verify::Report(name, c.limits);
-      if (c.optimizer_steps()) return verify::verify_optimizer_steps(c, report);
-      if (c.training_steps()) return verify::verify_training_steps(c, report);
-      if (c.warmup_calls()) return verify::verify_warmup_calls(c, report);
-      return verify::verify_in_trainer(c, report);
-    }();
+    const Status status = verify_half(flags->directory, name, flags->tolerance, report);
     if (flags->json) {
       nlohmann::json json = report.to_json();
       if (!status.ok()) json["error"] = status.error().message;

@@ -10,6 +10,8 @@ Result<FileGroups> FileGroups::create(FileGroupSettings settings) {
   const auto files = static_cast<int64_t>(settings.file_rows.size());
   if (settings.files < 1)
     return invalid("groups of " + std::to_string(settings.files) + " files, expected at least 1");
+  // The published reader takes all files where there are fewer than a group has.
+  settings.files = std::min(settings.files, std::max<int64_t>(files, 1));
   std::vector<int64_t> begin = {0};
   int64_t rows = 0;
   for (int64_t f = 0; f < files; ++f) {

@@ -56,8 +56,14 @@ TEST(FileGroups, AnIncompleteGroupCountsIfAsked) {
       FileGroups::create({.file_rows = {3, 4, 2}, .files = 2, .shuffled = false, .whole_groups = false});
   ASSERT_TRUE(groups.ok());
   EXPECT_EQ(epoch_of(*groups, 1), (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 7, 8}));
-  EXPECT_EQ(FileGroups::create({.file_rows = {3, 4}, .files = 3}).error().message,
-            "groups of 3 files have no row: there are 2 files with 7 rows");
+}
+
+TEST(FileGroups, FewerFilesThanAGroupHasAreOneGroup) {
+  auto groups = FileGroups::create({.file_rows = {3, 4}, .files = 3, .shuffled = false});
+  ASSERT_TRUE(groups.ok()) << groups.error().message;
+  EXPECT_EQ(epoch_of(*groups, 0), (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(FileGroups::create({.file_rows = {0, 0}, .files = 3}).error().message,
+            "groups of 2 files have no row: there are 2 files with 0 rows");
 }
 
 TEST(FileGroups, AnIterationResumesInTheMiddleOfAGroup) {

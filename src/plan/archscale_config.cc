@@ -24,8 +24,8 @@ Status check_switches(FieldReader& reader, const Architecture& a) {
   const auto check = [&](const char* key, const nlohmann::json& expected) -> Status {
     const nlohmann::json& found = reader.raw(key);
     if (!reader.has(key) || found == expected) return {};
-    return invalid(std::string(key) + ": found " + found.dump() + ", expected " + expected.dump() + " for " +
-                   std::string(a.name));
+    return not_supported("not supported yet: " + std::string(key) + " = " + found.dump() + " in " +
+                         std::string(a.name) + ", which has " + expected.dump());
   };
   const bool all_gated = a.cross == CrossDecoder::kGated;
   const bool gated = all_gated || a.cross == CrossDecoder::kGatedAndCross;
@@ -37,20 +37,54 @@ Status check_switches(FieldReader& reader, const Architecture& a) {
   FATHOM_TRY(check("gmu_mlp", of_mlp));
   FATHOM_TRY(check("nope", !a.rope));
   FATHOM_TRY(check("use_da", a.differential));
-  FATHOM_TRY(check("attn_bias", a.biases));
-  FATHOM_TRY(check("attn_out_bias", a.biases));
   if (a.layer_norm) FATHOM_TRY(check("_norm_class", "LayerNorm"));
   if (!a.layer_norm && reader.raw("_norm_class") != "RMSNorm")
     FATHOM_TRY(check("_norm_class", "FusedRMSNorm"));
-  int64_t recurrent = -1;
-  FATHOM_TRY(reader.integer("rnn_per_layer", recurrent));
   const int64_t expected =
       a.self == SelfDecoder::kRecurrent ? 1 : (a.self == SelfDecoder::kRecurrentAndWindow ? 2 : -1);
+  int64_t recurrent = expected;
+  FATHOM_TRY(reader.integer("rnn_per_layer", recurrent));
   if (std::max<int64_t>(recurrent, 0) != std::max<int64_t>(expected, 0))
     return invalid("rnn_per_layer: found " + std::to_string(recurrent) + ", expected " +
                    std::to_string(expected) + " for " + std::string(a.name));
   const char* const types[] = {"mamba", "mamba2", "gdn"};  // by Recurrent
   return check("rnn_type", types[static_cast<size_t>(a.recurrent)]);
+}
+
+// Projections of attention have biases all of them or none; those of Phi-4-mini-flash always.
+Status read_biases(FieldReader& reader, const Architecture& a, ModelSpec& spec) {
+  bool in = a.biases, out = a.biases;
+  FATHOM_TRY(reader.boolean("attn_bias", in));
+  FATHOM_TRY(reader.boolean("attn_out_bias", out));
+  if (in != out || (a.biases && !in)) {
+    return not_supported("not supported yet: attn_bias = " + std::string(in ? "true" : "false") +
+                         " with attn_out_bias = " + (out ? "true" : "false") + " in " + std::string(a.name));
+  }
+  spec.attention_bias = in && !a.biases;
+  return {};
+}
+
+// Sizes that the training code computes where a configuration does not say them.
+Status read_sizes(FieldReader& reader, ModelSpec& spec) {
+  constexpr int64_t kMost = int64_t{1} << 31;
+  FATHOM_TRY(reader.integer("n_layer", spec.num_hidden_layers, Presence::kRequired));
+  FATHOM_TRY(reader.integer("n_embd", spec.hidden_size, Presence::kRequired));
+  FATHOM_TRY(reader.integer("n_head", spec.num_attention_heads, Presence::kRequired));
+  spec.num_key_value_heads = spec.num_attention_heads;
+  if (!reader.raw("n_query_groups").is_null())
+    FATHOM_TRY(reader.integer("n_query_groups", spec.num_key_value_heads));
+  int64_t vocabulary = 0, multiple = 1, expand = 0;
+  FATHOM_TRY(reader.integer("vocab_size", vocabulary));
+  FATHOM_TRY(reader.integer("padding_multiple", multiple));
+  FATHOM_TRY(reader.integer("mlp_expand", expand));
+  const bool pads = vocabulary > 0 && vocabulary < kMost && multiple > 0 && multiple < kMost;
+  const bool expands = expand > 0 && expand < kMost && spec.hidden_size > 0 && spec.hidden_size < kMost;
+  if (pads) spec.vocab_size = (vocabulary + multiple - 1) / multiple * multiple;
+  if (expands) spec.intermediate_size = expand * spec.hidden_size;
+  FATHOM_TRY(
+      reader.integer("padded_vocab_size", spec.vocab_size, pads ? Presence::kOptional : Presence::kRequired));
+  return reader.integer("intermediate_size", spec.intermediate_size,
+                        expands ? Presence::kOptional : Presence::kRequired);
 }
 
 // Layer l has full attention, whatever its architecture says, where l % full_per_layer is the last remainder.
@@ -168,16 +202,15 @@ Result<ModelSpec> read_archscale_config(const nlohmann::json& object) {
   std::string name;
   FATHOM_TRY(reader.string("name", name, Presence::kRequired));
   spec.architecture = architecture_name(name);
-  FATHOM_ASSIGN(const Architecture architecture, find_hybrid(spec.architecture));
+  const Result<Architecture> known = find_hybrid(spec.architecture);
+  if (!known.ok())
+    return not_supported("not supported yet: model \"" + name + "\"; " + known.error().message);
+  const Architecture& architecture = *known;
 
-  FATHOM_TRY(reader.integer("padded_vocab_size", spec.vocab_size, Presence::kRequired));
-  FATHOM_TRY(reader.integer("n_layer", spec.num_hidden_layers, Presence::kRequired));
-  FATHOM_TRY(reader.integer("n_embd", spec.hidden_size, Presence::kRequired));
-  FATHOM_TRY(reader.integer("n_head", spec.num_attention_heads, Presence::kRequired));
-  FATHOM_TRY(reader.integer("n_query_groups", spec.num_key_value_heads, Presence::kRequired));
+  FATHOM_TRY(read_sizes(reader, spec));
+  FATHOM_TRY(read_biases(reader, architecture, spec));
   // Absent or null: the width over the number of heads.
   if (!reader.raw("head_dim").is_null()) FATHOM_TRY(reader.integer("head_dim", spec.head_dim));
-  FATHOM_TRY(reader.integer("intermediate_size", spec.intermediate_size, Presence::kRequired));
   FATHOM_TRY(reader.integer("block_size", spec.max_position_embeddings));
   FATHOM_TRY(reader.number("norm_eps", spec.norm_eps));
   int64_t window = kNoWindow;

@@ -72,6 +72,40 @@ TEST(ArchScaleConfig, APeriodOfFullLayersIsTheArchitecturesOrRefused) {
   EXPECT_NE(refusal(object), "");
 }
 
+TEST(ArchScaleConfig, BiasesOfAttentionAreAllOfThemOrRefused) {
+  const auto has_biases = [](const nlohmann::json& object) {
+    const ModelPlan plan = plan_of(object);
+    const auto& attention = std::get<Attention>(plan.segments.front().layers.at(1).mixer);
+    return attention.q_bias.present() && attention.o_bias.present();
+  };
+  nlohmann::json object = sambay();
+  EXPECT_FALSE(has_biases(object));
+  object["attn_bias"] = true;
+  EXPECT_EQ(refusal(object), "not supported yet: attn_bias = true with attn_out_bias = false in sambay");
+  object["attn_out_bias"] = true;
+  EXPECT_TRUE(has_biases(object));
+}
+
+TEST(ArchScaleConfig, SizesThatTheTrainingCodeComputesNeedNotBeSaid) {
+  nlohmann::json object = sambay();
+  for (const char* key : {"padded_vocab_size", "n_query_groups", "intermediate_size", "rnn_per_layer"})
+    object.erase(key);
+  EXPECT_NE(refusal(object), "");
+  object.update({{"vocab_size", 97}, {"padding_multiple", 64}, {"mlp_expand", 3}});
+  const ModelPlan plan = plan_of(object);
+  EXPECT_EQ(plan.dims.vocab_size, 128);
+  EXPECT_EQ(plan.spec.num_key_value_heads, 4);
+  EXPECT_EQ(plan.spec.intermediate_size, 96);
+  object["intermediate_size"] = 64;
+  EXPECT_EQ(plan_of(object).spec.intermediate_size, 64);
+}
+
+TEST(ArchScaleConfig, AnUnknownVariantIsNotSupportedYet) {
+  const Result<ModelSpec> spec = read_archscale_config(config("sambaw_d8"));
+  ASSERT_FALSE(spec.ok());
+  EXPECT_EQ(spec.error().kind, ErrorKind::kNotSupported);
+}
+
 TEST(ArchScaleConfig, AHeadsWidthFollowsFromTheModels) {
   nlohmann::json object = sambay();
   object["head_dim"] = nullptr;

@@ -138,7 +138,7 @@ void KvState::replace(const float* k, const float* v, const int32_t* indices, in
 }
 
 void KvState::read(int64_t index, float* k, float* v) const {
-  FATHOM_CHECK(index < length_ && index / kKeyBlock + ring_blocks_ > (length_ - 1) / kKeyBlock,
+  FATHOM_CHECK(index >= 0 && index < length_ && index / kKeyBlock + ring_blocks_ > (length_ - 1) / kKeyBlock,
                "entry " + std::to_string(index) + " is not held");
   auto& self = const_cast<KvState&>(*this);
   for (const bool value : {false, true}) {

@@ -236,6 +236,20 @@ def hybrids(cases: Cases) -> None:
         expect(f"the limit of {name}", abs(findings[name]["limit"] - 5e-4) < 1e-9, findings[name])
 
 
+def hybrid_records(cases: Cases) -> None:
+    """Kinds of layers and factors that a record says are compared."""
+    changes = {
+        "nothing": lambda record: None,
+        "a window": lambda record: record["layers"].__setitem__(1, "attention window=60"),
+        "a factor": lambda record: record["scales"].update(residual_branch_scale=0.5),
+    }
+    for what, change in changes.items():
+        case = cases.copy("variant_samba", f"variant_wrong_{what.replace(' ', '_')}")
+        change_json(case / "case.json", change)
+        code, findings, _ = cases.verify(case)
+        expect(f"a record with {what} wrong", code == (0 if what == "nothing" else 1), findings)
+
+
 def labels_of_steps(cases: Cases) -> None:
     """Labels that a training case records are those that count."""
     for ignored in (False, True):
@@ -340,6 +354,7 @@ def main() -> int:
             reduced_depth,
             hybrids,
             mixed_up_batch,
+            hybrid_records,
             mask_in_float,
             decoding_alone,
             checkpoint_of_copies,

@@ -43,6 +43,8 @@ Limits limits_of(Family family, const nlohmann::json& record) {
     allow_for_float(record, "fp32_vs_fp64", "max_grad_error_relative_to_tensor_max", limits.gradients);
     for (double* limit : {&limits.logits, &limits.states})
       allow_for_float(record, "max_abs_difference", "logits_fp32_vs_fp64", *limit);
+    // Where nothing is said of gradients, what holds of logits.
+    if (!record.contains("fp32_vs_fp64")) limits.gradients = std::max(limits.gradients, limits.logits);
   }
   if (record.contains("suggested_tolerance") && record["suggested_tolerance"].is_object()) {
     const nlohmann::json& suggested = record["suggested_tolerance"];
@@ -79,7 +81,8 @@ Result<ModelCase> open_model_case(const std::string& directory, const std::strin
   FATHOM_ASSIGN(c.record, read_json_file(directory + "/case.json"));
   FATHOM_ASSIGN(ModelSpec spec, load_spec(directory));
   // Recorded in float from a model that was bfloat16 as a whole, its rotary frequencies too.
-  spec.rope_frequencies_bf16 = c.record.value("saved_precision", std::string()) == "bf16";
+  spec.rope_frequencies_bf16 =
+      spec.architecture == "llama" && c.record.value("saved_precision", std::string()) == "bf16";
   FATHOM_ASSIGN(ModelSource source, open_model_source(spec, weights_file(directory)));
   c.plan = std::move(source.plan);
   c.scheme = source.scheme;
@@ -117,7 +120,8 @@ Result<std::vector<RowPiece>> pieces_of(const ModelCase& c, const RecordedTensor
     for (int64_t row = 0; row < ids.extent(0); ++row) pieces.push_back({row, 0, length});
     return pieces;
   }
-  const auto end_of_document = c.record.value("eos_token_id", int64_t{-1});
+  FATHOM_ASSIGN(const nlohmann::json config, read_json_file(c.path + "/config.json"));
+  const auto end_of_document = c.record.value("eos_token_id", config.value("eos_token_id", int64_t{-1}));
   if (ids.extent(0) != 1 || end_of_document < 0)
     return invalid(c.path + "/case.json: segments without eos_token_id, or of several rows");
   nlohmann::json cut = nlohmann::json::array();
@@ -179,6 +183,7 @@ Result<std::vector<CaseSequence>> sequences_of(ModelCase& c, const std::string& 
       int64_t label = kIgnored;
       if (labels != nullptr && c.family == Family::kHybrid) {
         label = labels->ids[static_cast<size_t>(b * length + t)];
+        if (label < 0) label = kIgnored;  // -1, too, is ignored in validation
       } else if (labels != nullptr && t + 1 < length) {
         label = labels->ids[static_cast<size_t>(b * length + t + 1)];
       } else if (labels_are_tokens && t + 1 < length) {

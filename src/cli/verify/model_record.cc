@@ -1,4 +1,5 @@
 // What case.json says of a model as a whole, against its plan.
+#include <algorithm>
 #include <optional>
 #include <set>
 
@@ -63,11 +64,79 @@ void compare_sources(const ModelCase& c, Report& report) {
   if (tally.compared() > 0) tally.report(report, "plan", "case.json: layers that others read");
 }
 
+// A layer as "mamba", "attention window=5 differential".
+std::string words_of(const Layer& layer) {
+  switch (layer.kind()) {
+    case BlockKind::kMamba:
+      return "mamba";
+    case BlockKind::kMamba2:
+      return "mamba2";
+    case BlockKind::kGatedDelta:
+      return "gdn";
+    case BlockKind::kGatedMemory:
+      return "gmu";
+    case BlockKind::kAttention:
+    case BlockKind::kCrossAttention:
+      break;
+  }
+  const auto& attention = std::get<Attention>(layer.mixer);
+  std::string words = attention.cross ? "cross attention" : "attention";
+  if (attention.window > 0) words += " window=" + std::to_string(attention.window);
+  return words + (attention.differential ? " differential" : "");
+}
+
+// The same of a recorded layer, whose words may stand in another order with others among them.
+std::string words_of(const std::string& recorded) {
+  const auto says = [&](const char* word) { return recorded.find(word) != std::string::npos; };
+  if (!says("attention")) return recorded;
+  std::string words = says("cross") ? "cross attention" : "attention";
+  if (const size_t window = recorded.find("window="); window != std::string::npos) {
+    const size_t end = recorded.find_first_not_of("0123456789", window + 7);
+    words += " " + recorded.substr(window, end == std::string::npos ? end : end - window);
+  }
+  return words + (says("differential") ? " differential" : "");
+}
+
+void compare_layers(const ModelCase& c, Report& report) {
+  const auto found = c.record.find("layers");
+  if (found == c.record.end() || !found->is_array()) return;
+  std::vector<std::string> got, recorded;
+  for_each_unrolled_layer(
+      c.plan, [&](const Segment&, const Layer& layer, int32_t) { got.push_back(words_of(layer)); });
+  for (const json& layer : *found)
+    recorded.push_back(layer.is_string() ? words_of(layer.get<std::string>()) : "");
+  Tally tally;
+  for (size_t i = 0; i < std::max(got.size(), recorded.size()); ++i) {
+    tally.expect(i < got.size() ? got[i] : std::string("none"),
+                 i < recorded.size() ? recorded[i] : std::string("none"));
+  }
+  tally.report(report, "plan", "case.json: kinds of layers");
+}
+
+// Factors of muP and muP++.
+void compare_scales(const ModelCase& c, Report& report) {
+  const json scales = c.record.value("scales", json::object());
+  Distance distance;
+  const auto compare = [&](const char* key, double got) {
+    const auto found = scales.find(key);
+    if (found != scales.end() && found->is_number()) distance.add(got, found->get<double>(), 1);
+  };
+  compare("logit_scale", c.plan.logit_scale);
+  compare("residual_branch_scale", c.plan.residual_scale);
+  for_each_unrolled_layer(c.plan, [&](const Segment&, const Layer& layer, int32_t) {
+    if (const auto* attention = std::get_if<Attention>(&layer.mixer))
+      compare("attention_softmax_scale", attention->scale);
+  });
+  if (!scales.empty()) distance.report(report, "plan", "case.json: scales");
+}
+
 }  // namespace
 
 void compare_record(const ModelCase& c, Report& report) {
   compare_counts(c, report);
   compare_sources(c, report);
+  compare_layers(c, report);
+  compare_scales(c, report);
 }
 
 }  // namespace fathom::cli::verify

@@ -1,4 +1,6 @@
 // Differential attention without its projections.
+#include <cmath>
+
 #include "cli/verify/attention_core.h"
 #include "cli/verify/module_case.h"
 #include "kernels/differential_norm/differential_norm.h"
@@ -31,23 +33,32 @@ Status run_differential_attention(ModuleCase& c) {
   FATHOM_TRY(c.weights.expect("subln.weight", {dim}));
   const float* const sub_norm = c.weights.at("subln.weight").values.data();
 
-  const double lambda_init = c.config.value("lambda_init", 0.0);
+  // By depth (4.3), where it is not said.
+  const double by_depth = 0.8 - 0.6 * std::exp(-0.3 * c.config.value("layer_index", 0.0));
+  if (!c.config.contains("lambda_init") && !c.config.contains("layer_index"))
+    return invalid(c.path + "/config.json: neither lambda_init nor layer_index is there");
+  const double lambda_init = c.config.value("lambda_init", by_depth);
+  if (c.config.contains("layer_index") && std::abs(lambda_init - by_depth) > 1e-6) {
+    return invalid(c.path + "/config.json: lambda_init is " + std::to_string(lambda_init) +
+                   ", expected that of its layer_index, " + std::to_string(by_depth));
+  }
   const auto scale = static_cast<float>(1 - lambda_init);
   const kernels::LambdaVectors vectors = {vector[0], vector[1], vector[2], vector[3], head_dim};
   const float lambda = kernels::differential_lambda_fwd(vectors, lambda_init);
   c.check("out.nograd.lambda", {&lambda, 1});
   const nlohmann::json window = c.config.value("window", nlohmann::json());
-  if (!window.is_null() && !(window.is_number_integer() && window.get<int64_t>() > 0))
-    return invalid(c.path + "/config.json: window is " + window.dump() + ", expected at least 1 or null");
+  const bool none = window.is_null() || window == -1;
+  if (!none && !(window.is_number_integer() && window.get<int64_t>() > 0))
+    return invalid(c.path + "/config.json: window is " + window.dump() + ", expected at least 1, -1 or null");
   AttentionCore maps({.batch = q.extent(0),
                       .queries = q.extent(1),
                       .keys = k.extent(1),
-                      .window = window.is_null() ? 0 : window.get<int64_t>(),
+                      .window = none ? 0 : window.get<int64_t>(),
                       .heads = heads,
                       .kv_heads = kv_heads,
                       .head_dim = head_dim,
                       .stripes = 2,
-                      .scale = c.config.value("softmax_scale", 0.0F)},
+                      .scale = c.config.value("softmax_scale", 1 / std::sqrt(static_cast<float>(head_dim)))},
                      q.values, k.values, c.io.at("in.v").values, c.parallel);
   std::vector<float> y(q.values.size()), rstd(static_cast<size_t>(rows * pairs));
   kernels::differential_norm_fwd_cpu({.x = maps.out().data(),

@@ -187,13 +187,15 @@ Status run_cross_entropy(ModuleCase& c) {
   FATHOM_ASSIGN(const int64_t rows, c.size("N"));
   FATHOM_ASSIGN(const int64_t vocab, c.size("vocab"));
   FATHOM_ASSIGN(const int64_t dim, c.size("width"));
-  if (c.config.value("ignore_index", -100) != kernels::kIgnoredLabel) {
-    return not_supported("not supported yet: an ignored label other than -100");
-  }
+  const int64_t ignored = c.config.value("ignore_index", int64_t{kernels::kIgnoredLabel});
+  if (ignored >= 0) return not_supported("not supported yet: an ignored label that is a token");
   FATHOM_ASSIGN(const RecordedTensor* x, c.io.require("in.x"));
   FATHOM_ASSIGN(const RecordedTensor* weight, c.io.require("in.weight"));
   FATHOM_ASSIGN(const RecordedTensor* target, c.io.require("in.target"));
   std::vector<int32_t> labels(target->ids.begin(), target->ids.end());
+  for (int32_t& label : labels) {
+    if (label == ignored) label = kernels::kIgnoredLabel;
+  }
   int64_t counted = 0;
   for (int32_t label : labels) counted += label != kernels::kIgnoredLabel ? 1 : 0;
   if (!c.config.contains("label_smoothing"))

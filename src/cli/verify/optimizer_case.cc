@@ -40,6 +40,7 @@ struct Recording {
   int64_t micro_batches = 1;  // of a step
   train::OptimizerConfig optimizer;
   train::Schedule schedule;  // in micro-batches
+  double label_smoothing = 0;
   std::vector<Step> steps;
   std::vector<double> multipliers = {1};                  // of the rates of groups
   std::map<std::string, std::pair<float, float>> groups;  // weight decay and rate multiplier by weight name
@@ -57,6 +58,16 @@ Result<Recording> read_recording(const ModelCase& c) {
     optimizer.weight_decay = settings.at("weight_decay");
     optimizer.decay = train::DecayRule::kParametrisation;
     optimizer.clip = settings.at("grad_clip");
+    // What else it may say is an option of the training code that these steps would not follow.
+    for (const auto& [key, value] : settings.items()) {
+      constexpr std::string_view kKnown[] = {
+          "type",         "betas",          "eps",    "lr",        "weight_decay",
+          "warmup_iters", "max_iters",      "min_lr", "grad_clip", "gradient_accumulation",
+          "groups",       "label_smoothing"};
+      if (std::ranges::find(kKnown, key) == std::end(kKnown) || (key == "type" && value != "AdamW"))
+        return not_supported("not supported yet: optimizer." + key + " = " + value.dump());
+    }
+    recording.label_smoothing = settings.value("label_smoothing", config.value("label_smoothing", 0.0));
     train::Schedule& schedule = recording.schedule;
     schedule.kind = train::ScheduleKind::kLinear;
     schedule.peak = settings.at("lr");
@@ -126,7 +137,8 @@ void compare_groups(const ModelCase& c, const Recording& recording, Report& repo
 Result<train::Batch> batch_of(ModelCase& c, int64_t index) {
   FATHOM_ASSIGN(const RecordedTensor* ids, c.io.require("input_ids"));
   FATHOM_ASSIGN(const RecordedTensor* labels, c.io.require("labels"));
-  if (ids->shape.size() != 3 || labels->shape != ids->shape || index >= ids->extent(0))
+  if (ids->shape.size() != 3 || labels->shape != ids->shape || index >= ids->extent(0) || ids->ids.empty() ||
+      labels->ids.empty())
     return invalid(c.path + ": input_ids and labels are not int64 [micro-batches, rows, length]");
   const int64_t rows = ids->extent(1), length = ids->extent(2);
   train::Batch batch;
@@ -136,10 +148,14 @@ Result<train::Batch> batch_of(ModelCase& c, int64_t index) {
       return std::vector<int32_t>(tensor.ids.begin() + first, tensor.ids.begin() + first + length);
     };
     const std::vector<int32_t> tokens = part(*ids);
+    std::vector<int32_t> row_labels = part(*labels);
+    for (int32_t& label : row_labels) {
+      if (label < 0) label = -100;  // -1, too, is ignored in validation
+    }
     for (int32_t id : tokens) {
       if (id < 0 || id >= c.plan.dims.vocab_size) return invalid(c.path + ": token id " + std::to_string(id));
     }
-    batch.add(tokens, part(*labels));
+    batch.add(tokens, row_labels);
   }
   return batch;
 }
@@ -170,6 +186,7 @@ Status verify_optimizer_steps(ModelCase& c, Report& report) {
       train::ForwardOptions options;
       options.precision = train::Precision::kF32DoubleSums;
       options.loss_scale = 1.0 / (static_cast<double>(predicted) * micro_batches);
+      options.label_smoothing = recording.label_smoothing;
       const train::ForwardResult result = executor.forward(batch, options);
       result.loss.backward();
       losses.push_back(static_cast<float>(result.loss_lm * micro_batches));

@@ -34,7 +34,8 @@ class StateTensors {
     const std::span<const float> part = case_.io.at(name).part(batch);
     for (int64_t i = 0; i < slot.inner * slot.state; ++i) add(name, ssm[i], part[static_cast<size_t>(i)]);
   }
-  // Recorded [batch, kv heads, entries, head_dim], the oldest first: the last entries of the list.
+  // Recorded [batch, kv heads, entries, head_dim], the oldest first: the last entries of the list. In front
+  // of a prompt shorter than a window there may be zeros.
   void add_keys(const std::string& prefix, int64_t batch, const Slot& slot, const KvState& kv) {
     for (const bool value : {false, true}) {
       const std::string name = prefix + (value ? "_v" : "_k");
@@ -44,10 +45,11 @@ class StateTensors {
       const std::span<const float> part = recorded.part(batch);
       std::vector<float> k(static_cast<size_t>(slot.num_kv_heads * dim)), v(k.size());
       for (int64_t e = 0; e < entries; ++e) {
-        kv.read(kv.length() - entries + e, k.data(), v.data());
+        const int64_t entry = kv.length() - entries + e;
+        if (entry >= 0) kv.read(entry, k.data(), v.data());
         for (int64_t h = 0; h < slot.num_kv_heads; ++h) {
           for (int64_t d = 0; d < dim; ++d)
-            add(name, (value ? v : k)[static_cast<size_t>(h * dim + d)],
+            add(name, entry < 0 ? 0.0F : (value ? v : k)[static_cast<size_t>(h * dim + d)],
                 part[static_cast<size_t>((h * entries + e) * dim + d)]);
         }
       }

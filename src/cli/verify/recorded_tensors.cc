@@ -34,6 +34,10 @@ Result<RecordedTensors> RecordedTensors::read(const std::string& path) {
     } else if (info.dtype == DType::kU8) {
       const std::span<const uint8_t> bytes = file.bytes(info);
       tensor.ids.assign(bytes.begin(), bytes.end());
+    } else if (info.dtype == DType::kF64) {
+      std::vector<double> numbers(info.elements());
+      std::memcpy(numbers.data(), file.bytes(info).data(), info.bytes());
+      tensor.values.assign(numbers.begin(), numbers.end());
     } else {
       tensor.values.resize(info.elements());
       FATHOM_TRY(copy_as_f32(file, info, tensor.values));

@@ -273,6 +273,7 @@ Status verify_tables(const CaseRequest& request, Report& report, Parallel& /*par
   }
   if (code || files.empty()) return invalid(request.directory + ": no table in JSON is here");
   std::string unknown;
+  Status first;  // that fails; the others are compared all the same
   for (const std::string& file : files) {
     const std::string path = request.directory + "/" + file;
     FATHOM_ASSIGN(const json table, read_json_file(path));
@@ -284,11 +285,13 @@ Status verify_tables(const CaseRequest& request, Report& report, Parallel& /*par
       continue;
     }
     try {
-      if (const Status status = kind->compare(table, report); !status.ok()) return at(path, status.error());
+      if (const Status status = kind->compare(table, report); !status.ok() && first.ok())
+        first = at(path, status.error());
     } catch (const std::exception& error) {
-      return invalid(path + ": " + error.what());
+      if (first.ok()) first = invalid(path + ": " + error.what());
     }
   }
+  FATHOM_TRY(first);
   return unknown.empty() ? Status() : not_supported("not supported yet: tables " + unknown);
 }
 
