@@ -2,7 +2,9 @@
 
 Without further flags: the bundled tokenizer on text made here (the bundled corpus, generated Korean, this
 repository's code, random characters). With --vocabularies and --texts: every published vocabulary on those
-files. Exits with 77, which ctest reports as skipped, when `tokenizers` is not installed.
+files; --shared takes the vocabularies of the folder that FATHOM_SHARED names, else ../shared beside the
+repository, and a few awkward lines. Exits with 77, which ctest reports as skipped, when `tokenizers` is not installed or that folder is not
+there.
 """
 
 import argparse
@@ -143,12 +145,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fathom", required=True, help="the binary")
     parser.add_argument("--vocabularies", type=pathlib.Path, help="folder of published vocabularies")
+    parser.add_argument("--shared", action="store_true", help="the vocabularies of FATHOM_SHARED")
     parser.add_argument("--texts", type=pathlib.Path, nargs="*", default=[], help="files to encode")
     parser.add_argument("--every-character", action="store_true", help="every character of Unicode, in contexts")
     arguments = parser.parse_args()
+    if arguments.shared:
+        named = os.environ.get("FATHOM_SHARED", "")
+        arguments.vocabularies = (pathlib.Path(named) if named else ROOT / "../shared") / "data" / "tokenizers"
+        if not arguments.vocabularies.is_dir():
+            print(f"skipped: {arguments.vocabularies} is missing (FATHOM_SHARED names the folder that has it)")
+            sys.exit(1 if named else SKIPPED)
     use_installed_tokenizers()
     if arguments.every_character:
         lines = list(every_character())
+    elif arguments.shared:
+        lines = list(awkward_lines())
     else:
         lines = list(lines_of(arguments.texts) if arguments.texts else own_lines())
     differing = 0
