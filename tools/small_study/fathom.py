@@ -41,7 +41,7 @@ def seconds_of(process: subprocess.Popen) -> float:
 
 
 class Trainer:
-    """Trains and evaluates one run at a time. SIGINT and SIGTERM are passed on, so that it writes its checkpoint, and remembered."""
+    """Trains and asks one run at a time. SIGINT and SIGTERM are passed on, so that it writes its checkpoint, and kept."""
 
     def __init__(self, program: Path):
         self.program = program

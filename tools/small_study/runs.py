@@ -127,7 +127,9 @@ def write_results(path: Path, runs: list[Run]) -> int:
     return len(lines)
 
 
-def list_runs(study: Study, groups: list[list[str]], seeds: list[int], out: Path, lengths: dict[str, Length]) -> list[Run]:
+def list_runs(
+    study: Study, groups: list[list[str]], seeds: list[int], out: Path, lengths: dict[str, Length]
+) -> list[Run]:
     """Group by group, seed by seed; each run once."""
     runs: dict[tuple[str, int], Run] = {}
     for models in groups:
