@@ -18,6 +18,7 @@
 #include "plan/describe.h"
 #include "plan/model_plan.h"
 #include "plan/scaling_study.h"
+#include "plan/work.h"
 #include "state/sequence_state.h"
 #include "weights/model_source.h"
 #include "weights/stored_ties.h"
@@ -91,6 +92,13 @@ Result<int> run_budget(const PlanFlags& flags) {
   return kExitOk;
 }
 
+// What `fathom bench` divides by: bytes of the token that fills the context, decoded alone.
+nlohmann::ordered_json decode_bytes(const ModelPlan& plan, int64_t context, DType matrix_type,
+                                    DType kv_type) {
+  const DecodeBytes bytes = count_decode_bytes(plan, context - 1, context, matrix_type, kv_type);
+  return {{"weights", bytes.weights()}, {"kv", bytes.kv}, {"state", bytes.state()}, {"total", bytes.total()}};
+}
+
 Result<int> run_plan(const PlanFlags& flags) {
   if (flags.iso_flops) return run_budget(flags);
   if (flags.study) return run_study(flags);
@@ -123,6 +131,7 @@ Result<int> run_plan(const PlanFlags& flags) {
   if (flags.json) {
     auto out = nlohmann::ordered_json::parse(describe_json(plan, context, kv_type));
     out["state_bytes"]["allocated"] = bytes;
+    out["decode_bytes"] = decode_bytes(plan, context, stored.value_or(DType::kBF16), kv_type);
     if (stored) out["stored_dtype"] = name_of(*stored);
     std::cout << json_text(out, 2) << "\n";
   } else {

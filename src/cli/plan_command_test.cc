@@ -9,6 +9,7 @@
 #include <string>
 
 #include "plan/spec_io.h"
+#include "plan/work.h"
 #include "state/sequence_state.h"
 
 namespace fathom {
@@ -47,6 +48,9 @@ TEST(PlanCommand, JsonIsOneObject) {
   EXPECT_EQ(json["state_bytes"]["per_token"], 5120);
   const ModelPlan plan = *build_plan(*load_spec(FATHOM_SOURCE_DIR "/configs/models/phi-4-mini-flash.toml"));
   EXPECT_EQ(json["state_bytes"]["allocated"], state_bytes(plan, 32768, 256, DType::kBF16));
+  const DecodeBytes last = count_decode_bytes(plan, 32767, 32768, DType::kBF16, DType::kBF16);
+  EXPECT_EQ(json["decode_bytes"]["total"], last.total());
+  EXPECT_EQ(json["decode_bytes"]["kv"], last.kv);
 }
 
 TEST(PlanCommand, ReadsAFileAndListsItsTensors) {

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 from small_study import Refusal, table, text  # noqa: E402
-from small_study.study import read_study  # noqa: E402
+from small_study.study import read_study, read_toml  # noqa: E402
 
 FATHOM = None
 
@@ -67,6 +67,31 @@ higher = "vanilla"
 source = "table 0"
 published = [1.0, 2.0]
 setting = "nowhere"
+"""
+
+
+# A model of phonebooks beside it; bytes of a book fit its context.
+BOOKS = """
+[models.asked]
+max_position_embeddings = 512
+[phonebook]
+models = ["asked"]
+entries = 3
+train = 16
+valid = 16
+asked = 16
+[[questions]]
+first = "asked"
+second = "asked"
+measure = "phonebook"
+text = "itself"
+[[questions]]
+first = "vanilla"
+second = "other"
+text = "heads"
+[[groups]]
+name = "books"
+models = ["asked"]
 """
 
 
@@ -154,6 +179,42 @@ class QueueOfTinyRuns(unittest.TestCase):
             study.study.write_text(STUDY.replace("4.4e6", "8.8e6"))
             self.assert_refused(study.call("--table"), study.out / "study.json")
 
+    def test_model_of_phonebooks_is_finished_when_it_has_been_asked(self):
+        with tempfile.TemporaryDirectory() as folder:
+            study = TinyStudy(folder, STUDY.replace("budget = 4.4e6", "tokens = 64") + BOOKS)
+            whole = study.work(1, "books")
+            self.assertEqual(whole.returncode, 0, whole.stderr)
+            self.assertRegex(whole.stdout, r"asked-seed1: \d+\.\d% of the numbers found")
+            books = {part: (study.out / "phonebook" / f"{part}.jsonl").read_text() for part in ("train", "valid")}
+            texts = [json.loads(line)["text"] for line in (books["train"] + books["valid"]).splitlines()]
+            self.assertEqual(len(set(texts)), 32)
+            for text in texts:
+                book, question = text.split("\n\n")[0].splitlines(), text.split("\n\n")[2]
+                self.assertEqual(len(book), 3)
+                self.assertIn(question, book)
+            self.assertIn("phonebook", (study.out / "asked-seed1" / "config.toml").read_text())
+
+            answers = study.out / "asked-seed1" / "phonebook.json"
+            before = answers.read_text()
+            answers.unlink()
+            again = study.work(1, "books")
+            self.assertEqual(trained(again.stdout), ["asked-seed1"])
+            self.assertEqual(json.loads(answers.read_text())["results"], json.loads(before)["results"])
+
+            # More than such a run finds.
+            changed = json.loads(before)
+            changed["results"]["phonebook"]["exact_match,none"] = 0.5
+            answers.write_text(json.dumps(changed))
+            results = study.folder / "results.jsonl"
+            found = study.call("books", "--table", "--write-results", results)
+            self.assertEqual(found.returncode, 0, found.stderr)
+            self.assertRegex(found.stdout, r"\| asked \| 2 \| .* \| 0\.2500 \(0\.5000\) \|\n")
+            self.assertIn("| asked | asked | itself: phonebook | +0.0000 | 0.5000 | 2 | not resolved", found.stdout)
+            self.assertNotIn("heads: loss", found.stdout)
+            shutil.rmtree(study.out / "asked-seed1")
+            self.assertEqual(study.call("books", "--table", "--results", results).stdout, found.stdout)
+            self.assertIn("heads: loss | - | - | 0 | not run |", study.call("--table").stdout)
+
     def assert_refused(self, called: subprocess.CompletedProcess, file: Path):
         sentence = "says that the runs there were made with something else; choose another --out"
         self.assertEqual((called.returncode, called.stderr), (1, f"mor-small: {file} {sentence}\n"))
@@ -161,11 +222,11 @@ class QueueOfTinyRuns(unittest.TestCase):
 
 class Verdicts(unittest.TestCase):
     def verdict(self, lower, higher) -> str:
-        return table.judge(dict(enumerate(lower)), dict(enumerate(higher))).verdict
+        return table.judge(dict(enumerate(lower)), dict(enumerate(higher))).verdict(("as published", "opposite"))
 
     def test_gap_above_both_spreads_is_resolved(self):
-        self.assertEqual(self.verdict([1.0, 1.25], [1.5, 1.625]), table.AS_PUBLISHED)
-        self.assertEqual(self.verdict([1.5, 1.625], [1.0, 1.25]), table.OPPOSITE)
+        self.assertEqual(self.verdict([1.0, 1.25], [1.5, 1.625]), "as published")
+        self.assertEqual(self.verdict([1.5, 1.625], [1.0, 1.25]), "opposite")
 
     def test_gap_of_a_spread_is_not_resolved(self):
         self.assertEqual(self.verdict([1.0, 1.25], [1.25, 1.5]), table.NOT_RESOLVED)
@@ -220,13 +281,28 @@ REFUSED = [
     ('"recipe.toml"', '"nothing.toml"', "nothing.toml: No such file or directory"),
 ]
 
+# The same, of a study with BOOKS.
+REFUSED_BOOKS = [
+    ("entries = 3", "entries = 2", "study.toml: phonebook: entries is 2, expected at least 3"),
+    ("asked = 16", "asked = 8", "study.toml: phonebook: asked is 8, expected a multiple of 16"),
+    ("asked = 16", "", "study.toml: phonebook: asked is missing, expected a number of books"),
+    ('models = ["asked"]\nentries', 'models = ["nobody"]\nentries', "phonebook: models names 'nobody', which is no "
+     "model of the study"),
+    ('measure = "phonebook"', 'measure = "speed"', "questions[0]: measure is 'speed', expected one of loss, phonebook"),
+    ('second = "asked"', 'second = "other"', "questions[0]: measure is 'phonebook', and not both models are in "
+     "phonebook.models"),
+    ('first = "vanilla"', 'first = "nobody"', "questions[1] names 'nobody', which is no model of the study"),
+    ('text = "heads"', "", "questions[1]: text is missing, expected a text"),
+]
+
 
 class Studies(unittest.TestCase):
     def test_wrong_study_is_refused_with_its_sentence(self):
-        for old, new, sentence in REFUSED:
+        cases = [(STUDY, *case) for case in REFUSED] + [(STUDY + BOOKS, *case) for case in REFUSED_BOOKS]
+        for text, old, new, sentence in cases:
             with self.subTest(sentence=sentence), tempfile.TemporaryDirectory() as folder:
-                self.assertIn(old, STUDY)
-                study = TinyStudy(folder, STUDY.replace(old, new, 1))
+                self.assertIn(old, text)
+                study = TinyStudy(folder, text.replace(old, new, 1))
                 with self.assertRaises(Refusal) as refused:
                     read_study(study.study)
                 self.assertTrue(str(refused.exception).endswith(sentence), refused.exception)
@@ -261,10 +337,36 @@ class Studies(unittest.TestCase):
     def test_study_of_hybrids_has_models_of_about_one_size(self):
         study = read_study(ROOT / "configs/recipes/sambay-small/study.toml")
         lengths = study.lengths(Path(FATHOM), list(study.models))
-        for group in ("main", "both"):
+        for group, most in (("main", 1.07), ("both", 1.05)):
             sizes = [lengths[name].non_embedding for name in study.groups[group]]
-            self.assertLess(max(sizes), 1.25 * min(sizes), group)
+            self.assertLess(max(sizes), most * min(sizes), group)
         self.assertEqual(len({length.steps for length in lengths.values()}), 1)
+        self.assertEqual(set(sum(study.choose([]), [])), set(study.models))
+
+    def test_study_of_hybrids_compares_with_the_published_losses_of_its_depth(self):
+        study = read_study(ROOT / "configs/recipes/sambay-small/study.toml")
+        fits = json.loads((ROOT / "tests/fixtures/tables_study/scaling_fits.json").read_text())["flops_fits"]
+        published = {fit["series"]: fit["loss"][0] for fit in fits}  # the first depth is 8
+        names = {"transformer-d8": "Transformer++", "sambayoco-d8": "Samba+YOCO", "sambay-d8": "SambaY"}
+        self.assertTrue(study.comparisons)
+        for comparison in study.comparisons:
+            pair = (comparison.lower, comparison.higher)
+            self.assertEqual(comparison.published, tuple(published[f"{names[name]} muP++"] for name in pair))
+
+    def test_rates_of_hybrids_follow_depth_and_width(self):
+        study = read_study(ROOT / "configs/recipes/sambay-small/study.toml")
+        base = read_toml(study.recipe)["schedule"]
+        self.assertEqual(base["base_batch_tokens"], study.batch_tokens)
+        for name, model in study.models.items():
+            if model["parametrisation"] != "mup++":
+                continue
+            depth, over_base = model["num_hidden_layers"], 16 / model["num_hidden_layers"]
+            multiplier = model.get("mup_base_depth", 16) / depth
+            # A width of 512 is that of 16 layers; hybrids are 1/32 or 1/64 narrower.
+            self.assertAlmostEqual(multiplier * model["hidden_size"] / 512, 1, delta=1 / 31, msg=name)
+            given = study.overrides[name].get("schedule.base_learning_rate", base["base_learning_rate"])
+            wanted = base["base_learning_rate"] * {"half": 0.5, "double": 2}.get(name.rpartition("-")[2], 1)
+            self.assertAlmostEqual(given * multiplier**0.5 / (wanted * over_base**0.5), 1, delta=1e-3, msg=name)
 
 
 if __name__ == "__main__":

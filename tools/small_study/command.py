@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from small_study import Refusal, fathom
+from small_study import Refusal, fathom, phonebook
 from small_study.runs import Run, is_pinned, list_runs, pin, read_results, study_pins, write_results
 from small_study.study import Study, read_study
 from small_study.table import Findings
@@ -39,8 +39,11 @@ def say_what_is_left(title: str, runs: list[Run], hours: list[float]) -> None:
 
 def work(flags, study: Study, runs: list[Run]) -> int:
     data = recipe_words(flags.text, flags.out)
+    books = []
+    if any(run.answers for run in runs):
+        books = phonebook.recipe_words(flags.fathom, study.phonebook, flags.out)
     trainer = fathom.Trainer(flags.fathom)
-    queue = Queue(trainer, study, data, flags.out)
+    queue = Queue(trainer, study, data, books, flags.out)
     unfinished = [run for run in runs if run.result() is None]
     print(f"finished: {len(runs) - len(unfinished)} of {len(runs)} runs")
     say_what_is_left(f"to do with {flags.cpu_hours:g} processor hours", unfinished, queue.hours_left(unfinished))
@@ -88,7 +91,7 @@ def main(name: str, description: str) -> int:
         if not flags.table and (flags.results or flags.write_results):
             raise Refusal("--results and --write-results go with --table")
         lengths = study.lengths(flags.fathom, models)
-        runs = list_runs(groups, flags.seeds, flags.out, lengths)
+        runs = list_runs(study, groups, flags.seeds, flags.out, lengths)
         for path, values in study_pins(flags.out, study, models).items():
             (is_pinned if flags.table else pin)(path, values)
         if not flags.table:

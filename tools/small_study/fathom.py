@@ -41,7 +41,7 @@ def seconds_of(process: subprocess.Popen) -> float:
 
 
 class Trainer:
-    """Trains one run at a time. SIGINT and SIGTERM are passed on, so that it writes its checkpoint, and remembered."""
+    """Trains and asks one run at a time. SIGINT and SIGTERM are passed on, so that it writes its checkpoint, and kept."""
 
     def __init__(self, program: Path):
         self.program = program
@@ -53,10 +53,16 @@ class Trainer:
         self.interrupts += 1
 
     def train(self, words: list[str], most_seconds: float = math.inf) -> tuple[bool, float]:
-        """Whether `fathom train` came to its end, and its processor time; it is stopped once it took `most_seconds`."""
+        return self._run(["train", *words], most_seconds)
+
+    def evaluate(self, words: list[str]) -> tuple[bool, float]:
+        return self._run(["eval", *words], math.inf, stdout=subprocess.DEVNULL)
+
+    def _run(self, words: list[str], most_seconds: float, stdout=None) -> tuple[bool, float]:
+        """Whether a command came to its end, and its processor time; it is stopped once it took `most_seconds`."""
         before, passed_on, spent = seconds_of_children(), 0, False
         # A session of its own: a Ctrl-C of the terminal reaches it by the loop alone, not twice.
-        process = subprocess.Popen([self.program, "train", *words], cwd=ROOT, start_new_session=True)
+        process = subprocess.Popen([self.program, *words], cwd=ROOT, start_new_session=True, stdout=stdout)
         while process.poll() is None:
             spent = spent or seconds_of(process) >= most_seconds
             if passed_on < self.interrupts + spent:
@@ -65,5 +71,5 @@ class Trainer:
             time.sleep(POLL_SECONDS)
         taken = seconds_of_children() - before
         if process.returncode not in (0, *INTERRUPTED):
-            raise Refusal(f"fathom train {' '.join(words)} ended with exit code {process.returncode}")
+            raise Refusal(f"fathom {' '.join(words)} ended with exit code {process.returncode}")
         return process.returncode == 0, taken

@@ -10,6 +10,8 @@ from pathlib import Path
 from small_study import Refusal
 from small_study.study import Length, Study
 
+ANSWERS = "phonebook.json"  # in the directory of a run: what `fathom eval` wrote
+
 
 @dataclass
 class Result:
@@ -17,6 +19,7 @@ class Result:
 
     nll: float  # routing as in training, as the paper measures
     nll_threshold: float  # causal routing
+    phonebook: float | None = None  # of models of phonebooks: the share of numbers found
 
 
 @dataclass
@@ -25,6 +28,7 @@ class Run:
     seed: int
     directory: Path
     length: Length
+    answers: bool  # a model of phonebooks
 
     @property
     def name(self) -> str:
@@ -35,11 +39,19 @@ class Run:
         found = [re.fullmatch(r"checkpoint-(\d+)", path.name) for path in self.directory.glob("checkpoint-*")]
         return max((int(match[1]) for match in found if match), default=0)
 
-    def result(self) -> Result | None:
-        """None while the run is not finished: its last step has no checkpoint or no evaluation."""
+    def trained(self) -> Result | None:
+        """None while its last step has no checkpoint or no evaluation."""
         if self.steps_done() < self.length.steps:
             return None
         return final_result(self.directory / "metrics.jsonl", self.length.steps)
+
+    def result(self) -> Result | None:
+        """None while the run is not finished: not trained, or a model of phonebooks that nobody has asked."""
+        result = self.trained()
+        if result is not None and self.answers:
+            result.phonebook = share_right(self.directory / ANSWERS)
+            return None if result.phonebook is None else result
+        return result
 
 
 def final_result(log: Path, steps: int) -> Result | None:
@@ -57,6 +69,16 @@ def final_result(log: Path, steps: int) -> Result | None:
     return None
 
 
+def share_right(answers: Path) -> float | None:
+    """None: not asked yet."""
+    if not answers.exists():
+        return None
+    try:
+        return float(json.loads(answers.read_text())["results"]["phonebook"]["exact_match,none"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refusal(f"{answers}: expected what `fathom eval --tasks phonebook --output` writes") from error
+
+
 def read_results(path: Path, lengths: dict[str, Length]) -> dict[tuple[str, int], Result]:
     """Results that were written down, by model and seed; those of models that are not asked for are left out."""
     results = {}
@@ -70,6 +92,7 @@ def read_results(path: Path, lengths: dict[str, Length]) -> dict[tuple[str, int]
             model, seed, steps = str(entry["model"]), int(entry["seed"]), int(entry["steps"])
             losses = [entry[key] for key in ("nll", "nll_threshold")]
             result = Result(*(math.nan if loss is None else float(loss) for loss in losses))
+            result.phonebook = float(entry["phonebook"]) if "phonebook" in entry else None
         except (ValueError, KeyError, TypeError) as error:
             raise Refusal(
                 f"{path}, line {number}: expected an object with model, seed, steps, nll, nll_threshold"
@@ -97,20 +120,23 @@ def write_results(path: Path, runs: list[Run]) -> int:
             where = {key: made[key] for key in ("commit", "processor", "instruction_set")}
         except (ValueError, KeyError, TypeError) as error:
             raise Refusal(f"{about}: expected an object with commit, processor and instruction_set") from error
-        losses = {key: None if math.isnan(loss) else loss for key, loss in vars(result).items()}
-        lines.append({"model": run.model, "seed": run.seed, "steps": run.length.steps, **losses, **where})
+        found = {key: value for key, value in vars(result).items() if value is not None}
+        found = {key: None if math.isnan(value) else value for key, value in found.items()}
+        lines.append({"model": run.model, "seed": run.seed, "steps": run.length.steps, **found, **where})
     write_atomic(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
     return len(lines)
 
 
-def list_runs(groups: list[list[str]], seeds: list[int], out: Path, lengths: dict[str, Length]) -> list[Run]:
+def list_runs(
+    study: Study, groups: list[list[str]], seeds: list[int], out: Path, lengths: dict[str, Length]
+) -> list[Run]:
     """Group by group, seed by seed; each run once."""
     runs: dict[tuple[str, int], Run] = {}
     for models in groups:
         for seed in seeds:
             for model in models:
                 directory = out / f"{model}-seed{seed}"
-                runs.setdefault((model, seed), Run(model, seed, directory, lengths[model]))
+                runs.setdefault((model, seed), Run(model, seed, directory, lengths[model], study.answers(model)))
     return list(runs.values())
 
 
@@ -144,6 +170,8 @@ def study_pins(out: Path, study: Study, models: list[str]) -> dict[Path, dict]:
     pins = {spec_path(out, name): study.models[name] for name in models}
     pins |= {overrides_path(out, name): study.overrides[name] for name in models if study.overrides[name]}
     whole = {study.budget.kind: study.budget.amount, "recipe": study.recipe.read_text()}
+    if study.phonebook:
+        whole["phonebook"] = vars(study.phonebook)
     return pins | {out / "study.json": whole}
 
 

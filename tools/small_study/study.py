@@ -24,6 +24,30 @@ class Comparison:
     setting: str  # of the published experiment
 
 
+MEASURES = ("loss", "phonebook")
+
+
+@dataclass
+class Question:
+    """Which of two models has the lower figure, where no paper has said it."""
+
+    first: str
+    second: str
+    measure: str  # one of MEASURES
+    text: str
+
+
+@dataclass
+class Phonebook:
+    """Models that train on phonebooks in place of the recipe's text, and what they are asked."""
+
+    models: list[str]
+    entries: int  # of a book
+    train: int  # books to train on
+    valid: int  # books held out
+    asked: int  # books, others again, in which a number is asked for
+
+
 @dataclass
 class Length:
     """What a model gets for the budget. With a budget of operations, as `fathom plan --iso-flops` says."""
@@ -35,6 +59,7 @@ class Length:
     warmup_steps: int
     decay_steps: int
     tokens: int
+    decode_bytes: float  # of a token decoded behind a row less one
 
 
 @dataclass
@@ -62,6 +87,8 @@ class Study:
     overrides: dict[str, dict]  # keys of the recipe that a model has other than the rest, by name
     groups: dict[str, list[str]]
     comparisons: list[Comparison]
+    questions: list[Question]
+    phonebook: Phonebook | None
     sequence_length: int
     batch_tokens: int
 
@@ -78,6 +105,10 @@ class Study:
                 raise Refusal(f"there is no model or group '{word}', expected one of {known}")
         return chosen
 
+    def answers(self, model: str) -> bool:
+        """Whether it is a model of phonebooks."""
+        return self.phonebook is not None and model in self.phonebook.models
+
     def lengths(self, program: Path, names: list[str]) -> dict[str, Length]:
         """Steps of each model by `fathom plan`."""
         with tempfile.TemporaryDirectory() as folder:
@@ -85,29 +116,31 @@ class Study:
             for spec, name in zip(specs, names):
                 spec.write_text(json.dumps(self.models[name]))
             find = self._equal_tokens if self.budget.kind == "tokens" else self._equal_operations
-            return dict(zip(names, find(program, specs)))
+            words = ["--context", str(self.sequence_length), "--json"]
+            plans = [json.loads(fathom.ask(program, ["plan", str(spec), *words])) for spec in specs]
+            return dict(zip(names, find(program, specs, plans)))
 
-    def _equal_operations(self, program: Path, specs: list[Path]) -> list[Length]:
+    def _equal_operations(self, program: Path, specs: list[Path], plans: list[dict]) -> list[Length]:
         amount = repr(self.budget.amount)
         words = [
             *("--iso-flops", amount, "--smallest-budget", amount),
             *("--sequence-length", str(self.sequence_length), "--batch-tokens", str(self.batch_tokens)),
         ]
         planned = json.loads(fathom.ask(program, ["plan", *map(str, specs), *words, "--json"]))
-        keys = Length.__dataclass_fields__
-        return [Length(**{key: row[key] for key in keys}) for row in planned["models"]]
+        keys = Length.__dataclass_fields__.keys() - {"decode_bytes"}
+        return [
+            Length(**{key: row[key] for key in keys}, decode_bytes=plan["decode_bytes"]["total"])
+            for row, plan in zip(planned["models"], plans)
+        ]
 
-    def _equal_tokens(self, program: Path, specs: list[Path]) -> list[Length]:
+    def _equal_tokens(self, _program: Path, _specs: list[Path], plans: list[dict]) -> list[Length]:
         steps = max(1, round(self.budget.amount / self.batch_tokens))
         shares = [round(WARMUP * steps), round(self.budget.decay * steps)]
         lengths = []
-        for spec in specs:
-            words = ["plan", str(spec), "--context", str(self.sequence_length), "--json"]
-            plan = json.loads(fathom.ask(program, words))
-            counts, flops = plan["parameters"], plan["flops_per_token"]["total"]
-            lengths.append(
-                Length(counts["unique"], counts["non_embedding"], flops, steps, *shares, steps * self.batch_tokens)
-            )
+        for plan in plans:
+            counts, flops, decoded = plan["parameters"], plan["flops_per_token"]["total"], plan["decode_bytes"]["total"]
+            sizes = (counts["unique"], counts["non_embedding"], flops)
+            lengths.append(Length(*sizes, steps, *shares, steps * self.batch_tokens, decoded))
         return lengths
 
 
@@ -161,12 +194,17 @@ def read_budget(table: Table, path: Path) -> Budget:
     return Budget(kind, amount, decay)
 
 
+def take_pair(table: Table, keys: tuple[str, str], models) -> list[str]:
+    pair = [table.take(key, str, "the name of a model") for key in keys]
+    for name in pair:
+        if name not in models:
+            raise Refusal(f"{table.where} names {name!r}, which is no model of the study")
+    return pair
+
+
 def read_comparison(values, where: str, models) -> Comparison:
     table = Table(values, where)
-    lower, higher = (table.take(key, str, "the name of a model") for key in ("lower", "higher"))
-    for name in (lower, higher):
-        if name not in models:
-            raise Refusal(f"{where} names {name!r}, which is no model of the study")
+    lower, higher = take_pair(table, ("lower", "higher"), models)
     source = table.take("source", str, "a text")
     losses = table.take("published", list, "two losses")
     if len(losses) != 2 or not all(isinstance(loss, float) and math.isfinite(loss) for loss in losses):
@@ -176,6 +214,35 @@ def read_comparison(values, where: str, models) -> Comparison:
     setting = table.take("setting", str, "a text")
     table.finish()
     return Comparison(lower, higher, source, (losses[0], losses[1]), setting)
+
+
+def read_question(values, where: str, models, phonebook: Phonebook | None) -> Question:
+    table = Table(values, where)
+    first, second = take_pair(table, ("first", "second"), models)
+    measure = table.take("measure", str, "a word", absent="loss")
+    if measure not in MEASURES:
+        raise Refusal(f"{where}: measure is {measure!r}, expected one of {', '.join(MEASURES)}")
+    answering = [] if phonebook is None else phonebook.models
+    if measure == "phonebook" and not {first, second} <= set(answering):
+        raise Refusal(f"{where}: measure is 'phonebook', and not both models are in phonebook.models")
+    text = table.take("text", str, "a text")
+    table.finish()
+    return Question(first, second, measure, text)
+
+
+def read_phonebook(values, where: str, models) -> Phonebook:
+    table = Table(values, where)
+    names = table.names("models", models)
+    entries = table.take("entries", int, "a number of entries")
+    if entries < 3:
+        raise Refusal(f"{where}: entries is {entries}, expected at least 3")
+    counts = {key: table.take(key, int, "a number of books") for key in ("train", "valid", "asked")}
+    for key, count in counts.items():
+        # `fathom eval` draws four measurements of as many batches, each of four books.
+        if count < 16 or count % 16 != 0:
+            raise Refusal(f"{where}: {key} is {count}, expected a multiple of 16")
+    table.finish()
+    return Phonebook(names, entries, **counts)
 
 
 def read_study(path: Path) -> Study:
@@ -208,6 +275,12 @@ def read_study(path: Path) -> Study:
         read_comparison(values, f"{path}: comparisons[{i}]", models)
         for i, values in enumerate(table.take("comparisons", list, "a list of tables"))
     ]
+    book = table.take("phonebook", dict, "a table", absent={})
+    phonebook = read_phonebook(book, f"{path}: phonebook", models) if book else None
+    questions = [
+        read_question(values, f"{path}: questions[{i}]", models, phonebook)
+        for i, values in enumerate(table.take("questions", list, "a list of tables", absent=[]))
+    ]
     table.finish()
     data = Table(shared.get("data"), f"{recipe}: data")
     train = Table(shared.get("train"), f"{recipe}: train")
@@ -215,4 +288,5 @@ def read_study(path: Path) -> Study:
     rows = train.take("rows", int, "a number of rows")
     batches = train.take("accumulation", int, "a number of micro-batches", absent=1)
     batch_tokens = rows * batches * sequence_length
-    return Study(recipe, budget, models, overrides, groups, comparisons, sequence_length, batch_tokens)
+    found = (comparisons, questions, phonebook)
+    return Study(recipe, budget, models, overrides, groups, *found, sequence_length, batch_tokens)

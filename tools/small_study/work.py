@@ -4,7 +4,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from small_study import Refusal, fathom
+from small_study import Refusal, fathom, phonebook
 from small_study.runs import Run, spec_path
 from small_study.study import Study
 
@@ -39,15 +39,16 @@ class Costs:
 
 
 class Queue:
-    def __init__(self, trainer: fathom.Trainer, study: Study, data: list[str], out: Path):
-        self._trainer, self._study, self._data, self._out = trainer, study, data, out
+    def __init__(self, trainer: fathom.Trainer, study: Study, data: list[str], books: list[str], out: Path):
+        """`data`: the recipe's words for the text of most models, `books`: for that of models of phonebooks."""
+        self._trainer, self._study, self._data, self._books, self._out = trainer, study, data, books, out
         self._costs = Costs(out / "costs.jsonl")
 
     def _words(self, run: Run) -> list[str]:
         length = run.length
         return [
             str(self._study.recipe),
-            *self._data,
+            *(self._books if run.answers else self._data),
             f"--name={json.dumps(run.name)}",
             f"--model={json.dumps(str(spec_path(self._out, run.model)))}",
             f"--train.seed={run.seed}",
@@ -93,8 +94,14 @@ class Queue:
             self._costs.note(run.model, run.steps_done() - before, taken)
             if not done:
                 return False
-            result = run.result()
+            result = run.trained()
             if result is None:
                 raise Refusal(f"{run.directory} holds no evaluation after step {run.length.steps}")
             print(f"{run.name}: validation loss {result.nll:.4f}", flush=True)
+            if run.answers:
+                done, taken = self._trainer.evaluate(phonebook.question_words(run.directory, self._study.phonebook))
+                seconds -= taken
+                if not done:
+                    return False
+                print(f"{run.name}: {run.result().phonebook:.1%} of the numbers found", flush=True)
         return True
