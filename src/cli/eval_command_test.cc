@@ -348,6 +348,8 @@ TEST_F(EvalCommand, RefusesInOneSentence) {
       {"@llama --tasks aime24 --data @data", 1, "has no chat template; --chat-template names one of phi"},
       {"@llama --tasks piqa --data @data --samples 2", 2,
        "--samples is for tasks whose answers are written, such as aime24"},
+      {"@llama --tasks aime24 --data @data --samples 10001", 2,
+       "--samples: '10001' is not a whole number of 1 to 10000"},
       {"@llama --tasks piqa --data @data --entries 8", 2, "--entries is for --tasks phonebook"},
       {"@llama --tasks phonebook --write-items @x", 2, "--write-items writes the items of tasks and scores"},
       {"--rolling @text.txt --write-items @x", 2, "--write-items is for --tasks"},

@@ -9,6 +9,8 @@ namespace fathom::cli {
 
 namespace {
 
+constexpr int64_t kMostSamples = 10'000;  // the answers to an item are kept until it has all of them
+
 const char* const kOfWriting[] = {"--samples", "--max-tokens", "--temperature", "--top-k",
                                   "--top-p",   "--min-p",      "--seed",        "--chat-template"};
 const char* const kOfPhonebook[] = {"--entries", "--min-entries", "--max-entries",   "--lengths",
@@ -18,7 +20,7 @@ const char* const kOfPhonebook[] = {"--entries", "--min-entries", "--max-entries
 
 WrittenFlags::WrittenFlags(CLI::App& app) : app_(app) {
   app.add_option("--samples", samples_, "answers to each item (default: as the task was published)")
-      ->check(whole_number(1));
+      ->check(whole_number(1, kMostSamples));
   app.add_option("--max-tokens,-n,--max_gen_toks", max_tokens_, "of an answer at most (default: likewise)")
       ->check(whole_number(1));
   add_sampling_flags(app, sampling_);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <numeric>
 
 #include "base/check.h"
 #include "base/extents.h"
@@ -109,6 +110,12 @@ Result<TaskItems> make_phonebook_items(const Task& task, const PhonebookSettings
   FATHOM_ASSIGN(const std::vector<int64_t> lengths, phonebook_lengths(settings));
   FATHOM_TRY(check_range("the number of batches", settings.batches, kPhonebookMeasurements, kMost));
   FATHOM_TRY(check_range("the number of items in a batch", settings.batch_size, 1, kMost));
+  const int64_t of_each =
+      settings.batches / kPhonebookMeasurements * kPhonebookMeasurements * settings.batch_size;
+  const int64_t count = static_cast<int64_t>(lengths.size()) * of_each;  // 10^18 at the most
+  FATHOM_TRY(check_range("the number of items of all lengths", count, 1, kMost));
+  const int64_t entries_in_all = of_each * std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
+  FATHOM_TRY(check_range("the number of entries of all items", entries_in_all, 1, kMostEntriesInAll));
   TaskItems made{.task = &task, .form = name_of(settings.mode)};
   for (const int64_t entries : lengths) {
     int64_t index = 0;

@@ -30,6 +30,7 @@ inline constexpr int64_t kPhonebookMeasurements = 4;
 // Two entries are repeated as examples, a third one is asked for.
 inline constexpr int64_t kFewestEntries = 3;
 inline constexpr int64_t kMostEntries = 1'000'000;
+inline constexpr int64_t kMostEntriesInAll = 40'000'000;  // about a gigabyte of text
 
 struct PhonebookItem {
   std::string prompt, label;
@@ -57,7 +58,8 @@ Result<std::vector<int64_t>> phonebook_lengths(const PhonebookSettings& settings
 Result<uint64_t> phonebook_seed(uint64_t seed, int64_t measurement, int64_t entries, int64_t batch);
 
 // All items: a group for each length ("phonebook_480"), in it the batches of the measurements in order, in
-// these the items, drawn one after the other. Memory: their texts, about 25 bytes an entry.
+// these the items, drawn one after the other. Memory: their texts, about 25 bytes an entry. Errors: numbers
+// out of their limits; more than a million items, or kMostEntriesInAll, of all lengths together.
 Result<TaskItems> make_phonebook_items(const Task& task, const PhonebookSettings& settings);
 
 }  // namespace fathom::eval

@@ -123,6 +123,10 @@ TEST(Phonebook, RefusesWhatCannotBeMeasured) {
   EXPECT_EQ(refusal({.batches = 3}), "phonebook: the number of batches is 3, expected 4 to 1000000");
   EXPECT_EQ(refusal({.batch_size = 0}),
             "phonebook: the number of items in a batch is 0, expected 1 to 1000000");
+  EXPECT_EQ(refusal({.batches = 1'000'000, .batch_size = 1'000'000}),
+            "phonebook: the number of items of all lengths is 1000000000000, expected 1 to 1000000");
+  EXPECT_EQ(refusal({.min_entries = 1'000'000, .max_entries = 1'000'000}),
+            "phonebook: the number of entries of all items is 128000000, expected 1 to 40000000");
   EXPECT_EQ(phonebook_mode_named("loud").error().message,
             "phonebook: found the mode \"loud\", expected default, verbose, twice or interleaved");
 }

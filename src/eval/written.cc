@@ -106,9 +106,10 @@ Result<TaskReport> evaluate_written(const TaskItems& items, const Writing& writi
       facts.unfinished += answer.finished ? 0 : 1;
       answers.push_back(codec.decode(answer.tokens));
       right += is_right(writing.rule, answers.back(), item.continuation(0)) ? 1 : 0;
+      if (!callbacks.go_on()) break;
     }
     verdicts.push_back(
-        {.of_metrics = {right / static_cast<double>(writing.samples)}, .prompt_tokens = prompt_tokens});
+        {.of_metrics = {right / static_cast<double>(answers.size())}, .prompt_tokens = prompt_tokens});
     FATHOM_TRY(callbacks.on_item({.task = *items.task,
                                   .item = item,
                                   .scores = {},

@@ -75,7 +75,8 @@ Result<int64_t> longest_written(const TaskItems& items, const Writing& writing, 
 
 struct WritingCallbacks {
   std::function<Status(const ScoredItem&)> on_item;  // its error ends the evaluation
-  std::function<bool()> go_on;  // asked after every token; false ends what is being written
+  // Asked after every token and every answer; false ends what is being written, and the item with it.
+  std::function<bool()> go_on;
 };
 // Sample s of item i draws with a seed of its own, made of (seed, i, s).
 Result<TaskReport> evaluate_written(const TaskItems& items, const Writing& writing, const PromptCodec& codec,

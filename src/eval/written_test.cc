@@ -194,15 +194,19 @@ TEST(Written, TheCallerEndsWhatIsBeingWritten) {
   Model model(tiny());
   const TaskItems items = items_of("aime24", {"a", "b"});
   Writer writer = model.writer(7);
-  WritingCallbacks callbacks = no_callbacks();
-  callbacks.go_on = [] { return false; };
-  callbacks.on_item = [](const ScoredItem& scored) {
-    EXPECT_EQ(scored.done, 1);
-    return Status(Error{"stopped", ErrorKind::kCancelled});
-  };
-  const auto report = evaluate_written(items, drawn(1, 20), codec_that_says("x"), writer, callbacks);
-  ASSERT_FALSE(report.ok());
-  EXPECT_EQ(report.error().message, "stopped");
+  for (const auto& [end, answers] : {std::pair<int, size_t>{1, 1}, {20, 1}, {21, 1}, {22, 2}, {50, 3}}) {
+    WritingCallbacks callbacks = no_callbacks();
+    int asked = 0;  // behind each of an answer's 20 tokens, and behind the answer
+    callbacks.go_on = [&] { return ++asked < end; };
+    callbacks.on_item = [&](const ScoredItem& scored) {
+      EXPECT_EQ(scored.done, 1);
+      EXPECT_EQ(scored.answers.size(), answers);
+      return Status(Error{"stopped", ErrorKind::kCancelled});
+    };
+    const auto report = evaluate_written(items, drawn(5, 20), codec_that_says("x"), writer, callbacks);
+    ASSERT_FALSE(report.ok());
+    EXPECT_EQ(report.error().message, "stopped");
+  }
 }
 
 TEST(Written, PromptsThatLeaveNoRoomAreRefusedBeforehand) {

@@ -201,9 +201,10 @@ Status read_attention_scale(FieldReader& reader, ModelSpec& spec) {
   return {};
 }
 
-// How many of `layers` run: those that fill no recursion are dropped.
+// How many of `layers` run: those that fill no recursion are dropped. check_spec() refuses fewer than one in
+// its words.
 int64_t layers_left(const ModelSpec& spec, int64_t layers) {
-  if (spec.sharing == Sharing::kNone || spec.num_recursion < 1) return layers;
+  if (spec.sharing == Sharing::kNone || spec.num_recursion < 1 || layers < 1) return layers;
   if (spec.base_depth > 0) return std::min(spec.base_depth, layers);
   const bool middle = spec.sharing == Sharing::kMiddleCycle || spec.sharing == Sharing::kMiddleSequence;
   const int64_t ends = middle ? 2 : 0;

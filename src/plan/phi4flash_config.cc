@@ -72,7 +72,9 @@ Result<ModelSpec> read_phi4flash_config(const nlohmann::json& object) {
   FATHOM_TRY(reader.integer("mamba_d_conv", spec.mamba_d_conv));
   FATHOM_TRY(reader.integer("mamba_expand", spec.mamba_expand));
   const nlohmann::json& rank = reader.raw("mamba_dt_rank");
-  if (!rank.is_null() && rank != "auto" && rank != ceil_div(spec.hidden_size, 16))
+  constexpr int64_t kMost = 1 << 20;
+  const bool sane = spec.hidden_size > 0 && spec.hidden_size <= kMost;  // check_spec() says so in its words
+  if (sane && !rank.is_null() && rank != "auto" && rank != ceil_div(spec.hidden_size, 16))
     return not_supported("not supported yet: mamba_dt_rank = " + rank.dump());
   const nlohmann::json& types = reader.raw("layer_types");
   if (!types.is_null() && (!types.is_array() || static_cast<int64_t>(types.size()) != spec.num_hidden_layers))

@@ -2,8 +2,10 @@
 
 #include <charconv>
 #include <cstring>
+#include <map>
 
 #include "base/check.h"
+#include "io/finite_values.h"
 #include "io/safetensors_writer.h"
 
 namespace fathom {
@@ -36,12 +38,23 @@ int64_t count_in(const std::string& text) {
 
 bool is_cache(const Slot& slot) { return slot.kind != SlotKind::kSsmState; }
 
+// The segment whose layer writes each slot.
+std::vector<const Segment*> writers_of(const ModelPlan& plan) {
+  std::vector<const Segment*> writers(plan.slots.size());
+  for (const Segment& segment : plan.segments) {
+    for (const Layer& layer : segment.layers) {
+      for (const SlotId slot : layer.writes) writers[static_cast<size_t>(slot)] = &segment;
+    }
+  }
+  return writers;
+}
+
 // Reads a file, every tensor of which must be one that the plan's slots ask for: all of it is checked before
 // the state is touched.
 class Reader {
  public:
   Reader(const SafetensorsFile& file, const ModelPlan& plan, SequenceState& state)
-      : file_(file), plan_(plan), state_(state) {}
+      : file_(file), plan_(plan), state_(state), writers_(writers_of(plan)) {}
 
   Result<StateFileContent> check(const std::string& model) {
     StateFileContent content;
@@ -131,7 +144,32 @@ class Reader {
     if (info->dtype != DType::kF32 || info->elements() != state_.ssm(id, copy).values().size())
       return wrong("tensor " + name + " has another type or shape than the model's slot");
     recurrences_.push_back({id, copy, info});
-    return {};
+    return check_values(*info);
+  }
+
+  Status check_values(const TensorInfo& info) const {
+    const std::optional<uint64_t> at = first_not_finite({&file_, &info});
+    return at ? Status(wrong("tensor " + info.name + ": element " + std::to_string(*at) +
+                             " is not a finite number"))
+              : Status();
+  }
+
+  // Every token makes the first pass over a layer, and all passes where no router is. Of later ones a token
+  // that makes one has made those before, over all layers of the segment.
+  Status check_length(const Slot& slot, SlotId id, int32_t copy, int64_t length) {
+    const Segment* const segment = writers_[static_cast<size_t>(id)];
+    const auto expected = [&](const std::string& what) -> Status {
+      return wrong(name_of(slot, copy, "length") + " is " + std::to_string(length) + ", expected " + what);
+    };
+    if (copy == 0 || !segment->router) {
+      return length == position_ ? Status() : expected(std::to_string(position_) + ", one of each token");
+    }
+    const int64_t before = caches_.back().length;
+    if (length > before) return expected("at most " + std::to_string(before) + " as at the depth before");
+    const int64_t others = lengths_.try_emplace({segment, copy}, length).first->second;
+    return length == others
+               ? Status()
+               : expected(std::to_string(others) + " as of the segment's other layers at that depth");
   }
 
   Status check_cache(const Slot& slot, SlotId id, int32_t copy) {
@@ -139,9 +177,9 @@ class Reader {
     FATHOM_ASSIGN(const TensorInfo* v, tensor(name_of(slot, copy, "values")));
     FATHOM_ASSIGN(const std::string stated, metadata(name_of(slot, copy, "length").c_str()));
     const int64_t length = count_in(stated);
-    if (length < 0 || length > position_)
-      return wrong("slot " + slot.name + " has " + stated + " entries after " + std::to_string(position_) +
-                   " tokens");
+    if (length < 0)
+      return wrong(name_of(slot, copy, "length") + " is \"" + stated + "\", expected a number of entries");
+    FATHOM_TRY(check_length(slot, id, copy, length));
     const KvState& kv = state_.kv(id, copy);
     const int64_t entry = slot.num_kv_heads * slot.head_dim, held = kv.needed(length);
     for (const TensorInfo* info : {k, v}) {
@@ -151,6 +189,7 @@ class Reader {
       if (info->shape != std::vector<int64_t>{held, entry})
         return wrong("tensor " + info->name + " has shape " + shape_to_string(info->shape) + ", expected " +
                      shape_to_string(std::vector<int64_t>{held, entry}));
+      FATHOM_TRY(check_values(*info));
     }
     caches_.push_back({id, copy, length, k, v});
     return {};
@@ -161,7 +200,9 @@ class Reader {
   SequenceState& state_;
   int64_t position_ = 0;
   size_t seen_ = 0;
-  std::vector<Cache> caches_;
+  const std::vector<const Segment*> writers_;
+  std::map<std::pair<const Segment*, int32_t>, int64_t> lengths_;  // of the later depths of routed segments
+  std::vector<Cache> caches_;                                      // the copies of a slot behind one another
   std::vector<Recurrence> recurrences_;
 };
 

@@ -20,6 +20,7 @@ struct StateFileContent {
   std::string note;             // the caller's own, kept as it is
 };
 
+// `state` is one of causal routing, which lets every token make the first pass of a recursion.
 Status write_state(const std::string& path, const ModelPlan& plan, const SequenceState& state,
                    const StateFileContent& content);
 
@@ -28,7 +29,8 @@ using AcceptContent = std::function<Status(const StateFileContent&)>;
 
 // Fills `state`, made for the plan, and gives the rest of the content. Errors, which leave the state as it
 // was: what the file says, where it is wrong or not of this plan and type; another model; more tokens than
-// the state's context; tokens beyond the vocabulary; what `accept` says.
+// the state's context; tokens beyond the vocabulary; caches of lengths that no sequence leaves; values that
+// are not finite; what `accept` says.
 Result<StateFileContent> read_state(const std::string& path, const ModelPlan& plan, const std::string& model,
                                     SequenceState& state, const AcceptContent& accept = {});
 // The same of a file that is open.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <limits>
 
 #include "base/random.h"
 #include "io/safetensors.h"
@@ -115,6 +116,11 @@ TEST_F(StateFile, EndsInOneSentenceWhereItIsWrong) {
   ASSERT_TRUE(write_state(good, plan, state, {std::vector<int32_t>(40, 5), "m", ""}).ok());
   static const std::vector<int32_t> kBadTokens(40, 97);
   static const std::vector<float> kZeros(1000);
+  static const std::vector<float> kInfinite = [] {
+    std::vector<float> values(480);
+    values.back() = -std::numeric_limits<float>::infinity();
+    return values;
+  }();
   const Spoiled cases[] = {
       {"it has no fathom_state, and so is no saved state",
        [](StringMap& metadata, auto&) { metadata.erase("fathom_state"); }},
@@ -147,10 +153,33 @@ TEST_F(StateFile, EndsInOneSentenceWhereItIsWrong) {
        }},
       {"it has no kv.5.0.length, and so is no saved state",
        [](StringMap& metadata, auto&) { metadata.erase("kv.5.0.length"); }},
-      {"slot kv.5 has 31 entries after 30 tokens",
+      {"kv.5.0.length is \"-1\", expected a number of entries",
+       [](StringMap& metadata, auto&) { metadata["kv.5.0.length"] = "-1"; }},
+      {"kv.5.0.length is 31, expected 30, one of each token",
        [](StringMap& metadata, auto&) { metadata["kv.5.0.length"] = "31"; }},
-      {"tensor kv.5.0.keys has shape [30, 16], expected [29, 16]",
+      {"kv.5.0.length is 29, expected 30, one of each token",
        [](StringMap& metadata, auto&) { metadata["kv.5.0.length"] = "29"; }},
+      // As many entries are held of a window after 29 tokens as after 30.
+      {"kv.1.0.length is 29, expected 30, one of each token",
+       [](StringMap& metadata, auto&) { metadata["kv.1.0.length"] = "29"; }},
+      {"tensor kv.5.0.keys has shape [15, 32], expected [30, 16]",
+       [](StringMap&, std::vector<TensorView>& tensors) {
+         named(tensors, "kv.5.0.keys").spec.shape = {15, 32};
+       }},
+      {"tensor kv.5.0.values: element 479 is not a finite number",
+       [](StringMap&, std::vector<TensorView>& tensors) {
+         named(tensors, "kv.5.0.values") = view_of("kv.5.0.values", DType::kF32, {30, 16}, kInfinite);
+       }},
+      {"tensor ssm.0.0.state: element 7 is not a finite number",
+       [](StringMap&, std::vector<TensorView>& tensors) {
+         TensorView& spoiled = named(tensors, "ssm.0.0.state");
+         static const std::vector<float> values = [&] {
+           std::vector<float> all(spoiled.bytes.size() / sizeof(float));
+           all[7] = std::numeric_limits<float>::quiet_NaN();
+           return all;
+         }();
+         spoiled = view_of("ssm.0.0.state", DType::kF32, spoiled.spec.shape, values);
+       }},
       {"it holds tensors that belong to no slot of the model",
        [](StringMap&, std::vector<TensorView>& tensors) {
          tensors.push_back(view_of("kv.6.0.keys", DType::kF32, {1000}, kZeros));
@@ -175,6 +204,48 @@ TEST_F(StateFile, EndsInOneSentenceWhereItIsWrong) {
   SequenceState narrow(plan, 100, 7, DType::kBF16);
   EXPECT_EQ(read_state(good, plan, "m", narrow).error().message,
             good + ": tensor kv.1.0.keys is F32, expected BF16 as the state's keys");
+}
+
+// Entries that a router cannot have left.
+TEST_F(StateFile, HasNoMoreEntriesOfADepthThanCameThere) {
+  ModelSpec merged = tiny_mor(Sharing::kMiddleCycle, 3);
+  merged.kv = KvMode::kHybrid;
+  for (const ModelSpec& spec : {tiny_mor(Sharing::kMiddleCycle, 3), merged}) {
+    const ModelPlan plan = *build_plan(spec);
+    const Segment& routed =
+        *std::ranges::find_if(plan.segments, [](const Segment& s) { return s.router.has_value(); });
+    const auto refusal = [&](const std::vector<SlotId>& slots, int32_t copy, int64_t more) {
+      SequenceState state = filled(plan, 30, 100, 7, DType::kF32);  // 30, 15 and 10 entries
+      const std::vector<float> zeros(16);
+      for (const SlotId slot : slots) {
+        for (int64_t e = 0; e < more; ++e) state.kv(slot, copy).append(zeros.data(), zeros.data(), 1);
+      }
+      EXPECT_TRUE(write_state(path_, plan, state, {std::vector<int32_t>(30, 5), "m", ""}).ok());
+      SequenceState other(plan, 100, 7, DType::kF32);
+      const Result<StateFileContent> content = read_state(path_, plan, "m", other);
+      return content.ok() ? std::string("nothing") : content.error().message.substr(path_.size() + 2);
+    };
+    std::vector<SlotId> all;
+    for (const Layer& layer : routed.layers) all.push_back(layer.writes.front());
+    ASSERT_GT(all.size(), 1U);
+    const std::string first = plan.slots[static_cast<size_t>(all[0])].name;
+    const std::string second = plan.slots[static_cast<size_t>(all[1])].name;
+    EXPECT_EQ(refusal(all, 2, 5), "nothing");
+    EXPECT_EQ(refusal(all, 2, 6), first + ".2.length is 16, expected at most 15 as at the depth before");
+    EXPECT_EQ(refusal({all[1]}, 2, 1),
+              second + ".2.length is 11, expected 10 as of the segment's other layers at that depth");
+  }
+  // Without a router every token makes every pass.
+  const ModelPlan plan = *build_plan(tiny_recursive(Sharing::kCycle, 2));
+  ASSERT_TRUE(
+      write_state(path_, plan, filled(plan, 30, 100, 7, DType::kF32), {std::vector<int32_t>(30, 5), "m", ""})
+          .ok());
+  SequenceState other(plan, 100, 7, DType::kF32);
+  const Result<StateFileContent> content = read_state(path_, plan, "m", other);
+  ASSERT_FALSE(content.ok());
+  EXPECT_NE(content.error().message.find(".1.length is 15, expected 30, one of each token"),
+            std::string::npos)
+      << content.error().message;
 }
 
 TEST_F(StateFile, OfPartOfAFileIsRefused) {

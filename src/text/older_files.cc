@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "text/tokenizer_json.h"
+#include "text/utf8.h"
 #include "text/vocabulary.h"
 
 namespace fathom::text {
@@ -41,13 +42,13 @@ Result<Json> read_merges(const std::string& path) {
   FATHOM_ASSIGN(const std::string text, read_file(path, kMaxTokenizerJson));
   Json merges = Json::array();
   std::string_view rest = text;
-  while (!rest.empty()) {
+  for (int64_t number = 1; !rest.empty(); ++number) {
     const size_t length = std::min(rest.find('\n'), rest.size());
     std::string_view line = rest.substr(0, length);
-    const bool first = rest.size() == text.size();
     rest.remove_prefix(std::min(length + 1, rest.size()));
     if (line.ends_with('\r')) line.remove_suffix(1);
-    if (!line.empty() && !(first && line.starts_with("#version"))) merges.push_back(std::string(line));
+    if (!is_valid_utf8(line)) return invalid(path + ": line " + std::to_string(number) + " is not UTF-8");
+    if (!line.empty() && !(number == 1 && line.starts_with("#version"))) merges.push_back(std::string(line));
   }
   return merges;
 }

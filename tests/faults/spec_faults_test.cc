@@ -276,6 +276,10 @@ std::vector<Fault> json_faults() {
        "file: not supported yet: mb_per_layer = 3"},
       {"layers that do not alternate", phi("\"num_hidden_layers\":8", "\"num_hidden_layers\":6"),
        "file: sliding_window: expected an integer or a list of 6 entries"},
+      {"a width of 2^63 - 1 beside a rank",
+       with(phi("\"hidden_size\":32", "\"hidden_size\":9223372036854775807"), "\"mb_per_layer\":2",
+            "\"mb_per_layer\":2,\"mamba_dt_rank\":2"),
+       "hidden_size: found 9223372036854775807, expected 1 to 1048576"},
       {"an unknown name in the training code", code("sambay_d8", "samba3_d8"),
        "file: architecture: found \"samba3\", expected one of llama, transformer, transformerls, samba, "
        "swayoco, sambayoco, sambay, sambayda, mambay, sambayattn, sambayattnall, sambaymlp, phi4flash, "
@@ -312,6 +316,10 @@ std::vector<Fault> json_faults() {
            "\"capacity\":[1.0,0.5]}}",
            "[]"),
        "file: plain, llama_config: expected two objects"},
+      {"a number of layers of -2^63",
+       mor("\"sharing\":\"cycle\",",
+           "\"sharing\":\"middle_cycle\",\"num_layers_unrolled\":-9223372036854775808,"),
+       "file: num_layers_unrolled: plain says -9223372036854775808, llama_config 2"},
       {"a router that is a list", mor("{\"type\":\"expert\",\"capacity\":[1.0,0.5]}", "[]"),
        "file: plain.mor: expected an object"},
       {"an unknown kind of router", mor("\"expert\"", "\"experts\""),

@@ -307,5 +307,23 @@ TEST(TokenizerFaults, OfTheFilesBesideIt) {
   EXPECT_EQ(answer(text::Tokenizer::load(folder.path())), "accepted");
 }
 
+TEST(TokenizerFaults, OfTheOlderFiles) {
+  const TemporaryFolder folder;
+  Json vocab = Json::object();
+  for (const char* token : {"a", "b", "c", "ab", "abc"}) vocab[token] = vocab.size();
+  folder.write("vocab.json", vocab.dump());
+  const std::string path = folder.path() + "/merges.txt";
+  const std::pair<std::string, std::string> rows[] = {
+      {"#version: 0.2\na b\nab c\n", "accepted"},
+      {"#version: 0.2\na b\nab \xff\n", path + ": line 3 is not UTF-8"},
+      {"#version: \xc3\na b\n", path + ": line 1 is not UTF-8"},
+      {"a b\r\n\r\nab \xe2\x82", path + ": line 3 is not UTF-8"},
+  };
+  for (const auto& [merges, sentence] : rows) {
+    folder.write("merges.txt", merges);
+    EXPECT_EQ(answer(text::Tokenizer::load(folder.path())), sentence);
+  }
+}
+
 }  // namespace
 }  // namespace fathom::faults
