@@ -38,6 +38,12 @@ class Progress final : public train::TrainObserver {
     if (first_step_ >= steps_) std::cerr << ", complete at step " << first_step_;
     if (first_step_ > 0 && first_step_ < steps_) std::cerr << ", going on at step " << first_step_;
     std::cerr << "\n";
+    if (summary.calibration_rows > 0) {
+      std::cerr << "  thresholds of causal routing: calibrated at evaluations and checkpoints, on "
+                << summary.calibration_rows
+                << (summary.valid_rows > 0 ? " validation rows\n"
+                                           : " training rows, as there is no validation data\n");
+    }
     if (summary.sources.size() < 2) return;
     for (const train::SourceSummary& source : summary.sources) {
       std::cerr << "  " << rounded(100 * source.share, 2) << " % " << source.name << ": "
