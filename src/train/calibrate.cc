@@ -2,35 +2,42 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <optional>
+
+#include "base/check.h"
+#include "kernels/router/router.h"
 
 namespace fathom::train {
 
-namespace {
+bool has_thresholds(const ModelPlan& plan) {
+  return std::ranges::any_of(plan.segments, [](const Segment& segment) {
+    return segment.router && segment.router->spec.kind == RouterKind::kExpertChoice && segment.repeat > 1;
+  });
+}
 
-// The value that about `share` of the logits reach: half way between two neighbours that are further apart
-// than roundings differ between trainer and engine, as near to the share as there are such. Equal texts have
-// equal logits, which a threshold among them would tear apart by their last digits.
-double reached_by(std::vector<float> logits, double share) {
+double reached_by(std::vector<float> logits, int64_t keep) {
   constexpr double kRounding = 1e-4;
   std::ranges::sort(logits, std::greater<>());
   const auto size_of_rounding = [](float logit) {
     return kRounding * std::max(1.0, std::fabs(double{logit}));
   };
-  const size_t count = logits.size();
-  const auto keep =
-      static_cast<size_t>(std::clamp(share * static_cast<double>(count), 1.0, static_cast<double>(count)));
-  const auto is_gap = [&](size_t at) {
-    return at > 0 && at<count&& double{logits[at - 1]} - logits[at]> size_of_rounding(logits[at]);
+  const auto count = static_cast<int64_t>(logits.size());
+  FATHOM_CHECK(keep >= 1 && keep <= count, "a threshold keeps from one to all");
+  // The middle between the logits that `kept` leaves on both sides, if they are far enough apart.
+  const auto between = [&](int64_t kept) -> std::optional<double> {
+    if (kept < 1 || kept >= count) return std::nullopt;
+    const float last = logits[static_cast<size_t>(kept - 1)], next = logits[static_cast<size_t>(kept)];
+    if (double{last} - next <= size_of_rounding(next)) return std::nullopt;
+    return 0.5 * (double{last} + next);
   };
-  for (size_t away = 0; keep < count && away < count; ++away) {
-    for (const size_t at : {keep + away, keep - std::min(keep, away)}) {
-      if (is_gap(at)) return 0.5 * (double{logits[at - 1]} + logits[at]);
+  for (int64_t away = 0; keep < count && away < count; ++away) {
+    for (const int64_t kept : {keep + away, keep - away}) {
+      if (const std::optional<double> found = between(kept)) return *found;
     }
   }
   return logits.back() - size_of_rounding(logits.back());  // all of them
 }
-
-}  // namespace
 
 void calibrate_thresholds(ModelPlan& plan, Executor& executor, const std::vector<Batch>& batches,
                           Precision precision) {
@@ -41,11 +48,13 @@ void calibrate_thresholds(ModelPlan& plan, Executor& executor, const std::vector
     for (int32_t depth = 1; depth < segment.repeat; ++depth) {
       const auto d = static_cast<size_t>(depth);
       std::vector<float> logits;
+      int64_t rows = 0;
       for (const Batch& batch : batches) {
         ForwardOptions options;
         options.precision = precision;
         options.routing = Routing::kThreshold;
         const ForwardResult result = executor.forward(batch, options);
+        rows += batch.rows();
         if (d >= result.passes.size()) continue;
         const RoutedPass& pass = result.passes[d];
         const at::Tensor& found = pass.aux_logits.defined() ? pass.aux_logits : pass.logits;
@@ -53,7 +62,9 @@ void calibrate_thresholds(ModelPlan& plan, Executor& executor, const std::vector
                       found.const_data_ptr<float>() + found.numel());
       }
       if (logits.empty()) continue;
-      spec.threshold[d] = reached_by(std::move(logits), spec.capacity[d] / spec.capacity[d - 1]);
+      const int64_t keep =
+          kernels::router_capacity(spec.capacity[d], rows, static_cast<int64_t>(logits.size()));
+      spec.threshold[d] = reached_by(std::move(logits), keep);
     }
     if (plan.spec.router) plan.spec.router->threshold = spec.threshold;
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <optional>
 
 #include "base/clock.h"
@@ -56,6 +57,9 @@ Result<RowMixture> mixture_of(const RunConfig& config, const RunData& data) {
   }
   return RowMixture::create(std::move(sources));
 }
+
+// Enough for a share of decisions, and few enough that a run told to stop has its checkpoint at once.
+constexpr int64_t kMostCalibrationRows = 64;
 
 // Everything a run holds between steps.
 class Run {
@@ -207,6 +211,7 @@ class Run {
     summary.train_rows = data_.train_rows();
     summary.valid_rows = data_.valid ? data_.valid->rows() : 0;
     summary.train_tokens = data_.train_tokens();
+    summary.calibration_rows = has_thresholds(plan_) ? calibration_rows() : 0;
     const std::vector<double> shares = rows_.state().shares;
     for (const TrainSource& source : data_.sources) {
       summary.sources.push_back({source.config.name, shares[summary.sources.size()], source.rows->rows(),
@@ -245,7 +250,7 @@ class Run {
       const bool stopped = !last && request_.stop != nullptr && request_.stop->load();
       const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
       // Also when stopped: a run that goes on does not come back to this step.
-      if (data_.valid && (last || due(train.eval_every))) FATHOM_TRY(evaluate(last));
+      if (data_.valid && (last || due(train.eval_every))) FATHOM_TRY(evaluate());
       if (last || stopped || due(train.save_every)) FATHOM_TRY(save());
       if (stopped) {
         return Error{"stopped after step " + std::to_string(state_.step) + "; --resume continues from " +
@@ -254,6 +259,7 @@ class Run {
       }
       // Last: what goes wrong in a sample costs no step that a checkpoint was due for.
       if (due(train.sample_every)) {
+        FATHOM_TRY(calibrate());
         for (TrainObserver* observer : request_.observers)
           observer->on_sample(state_.step, plan_, parameters_);
       }
@@ -355,24 +361,57 @@ class Run {
     return {};
   }
 
-  std::vector<Batch> validation_batches() const {
+  // Batches of `rows` rows that `add` adds one by one.
+  std::vector<Batch> batches_of(int64_t rows, const std::function<void(int64_t, Batch&)>& add) const {
     std::vector<Batch> batches;
-    const int64_t rows = std::min(config_.train.eval_rows, data_.valid->rows());
-    for (int64_t first = 0; first < rows; first += config_.train.rows) {
-      Batch batch;
-      for (int64_t row = first; row < std::min(rows, first + config_.train.rows); ++row) {
-        add_row(config_.data, *data_.valid, row, batch);
-      }
-      batches.push_back(std::move(batch));
+    for (int64_t row = 0; row < rows; ++row) {
+      if (row % config_.train.rows == 0) batches.emplace_back();
+      add(row, batches.back());
     }
     return batches;
   }
 
-  Status evaluate(bool last) {
+  std::vector<Batch> validation_batches(int64_t rows) const {
+    return batches_of(rows,
+                      [&](int64_t row, Batch& batch) { add_row(config_.data, *data_.valid, row, batch); });
+  }
+
+  // The rows that training sees first.
+  Result<std::vector<Batch>> training_batches(int64_t rows) const {
+    FATHOM_ASSIGN(RowMixture mixture, mixture_of(config_, data_));
+    return batches_of(rows, [&](int64_t, Batch& batch) {
+      const MixtureRow row = mixture.next();
+      add_row(config_.data, *data_.sources[static_cast<size_t>(row.source)].rows, row.row, batch);
+    });
+  }
+
+  int64_t evaluation_rows() const { return std::min(config_.train.eval_rows, data_.valid->rows()); }
+  int64_t calibration_rows() const {
+    return std::min(kMostCalibrationRows,
+                    data_.valid ? evaluation_rows() : std::min(config_.train.eval_rows, data_.train_rows()));
+  }
+
+  // Thresholds for whoever reads them after this step. They follow from the parameters and from rows that are
+  // always the same, and training reads none: a run that goes on has them without being told.
+  Status calibrate() {
+    if (!has_thresholds(plan_) || calibrated_at_ == state_.step) return {};
     const at::NoGradGuard no_graph;
-    const std::vector<Batch> batches = validation_batches();
+    std::vector<Batch> batches;
+    if (data_.valid) {
+      batches = validation_batches(calibration_rows());
+    } else {
+      FATHOM_ASSIGN(batches, training_batches(calibration_rows()));
+    }
+    calibrate_thresholds(plan_, executor_, batches, config_.train.precision);
+    calibrated_at_ = state_.step;
+    return {};
+  }
+
+  Status evaluate() {
+    const at::NoGradGuard no_graph;
+    FATHOM_TRY(calibrate());
+    const std::vector<Batch> batches = validation_batches(evaluation_rows());
     const Precision precision = config_.train.precision;
-    if (last && is_routed(plan_)) calibrate_thresholds(plan_, executor_, batches, precision);
     EvaluationReport report;
     report.step = state_.step;
     int64_t passes = 0, rows = 0;
@@ -401,6 +440,7 @@ class Run {
   }
 
   Status save() {
+    FATHOM_TRY(calibrate());
     state_.data = rows_.state();
     const std::string path = request_.directory + "/" + checkpoint_name(state_.step);
     Status saved = write_all(path);
@@ -426,6 +466,7 @@ class Run {
   Executor executor_;
   LoadBalancer balancer_;
   TrainerState state_;
+  int64_t calibrated_at_ = -1;  // the step
   SteadyClock clock_;
 };
 

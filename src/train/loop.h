@@ -39,9 +39,11 @@ struct StepReport {
 struct EvaluationReport {
   int64_t step = 0;  // steps done
   int64_t predictions = 0;
-  double nll = 0;            // mean negative log-likelihood, routing as in training
-  double nll_threshold = 0;  // with causal routing; equal to nll without a router
-  double mean_depth = 0;     // passes per token under causal routing; 0 without a router
+  double nll = 0;  // mean negative log-likelihood, routing as in training
+  // With causal routing, by thresholds that were calibrated for this evaluation; equal to nll without a
+  // router.
+  double nll_threshold = 0;
+  double mean_depth = 0;  // passes per token under causal routing; 0 without a router
   // Share of the places in a row from which no token made the last pass, routing as in training (the paper's
   // dead tokens); 0 without a router.
   double dead_share = 0;
@@ -62,6 +64,9 @@ struct RunSummary {
   int64_t parameters = 0;
   int64_t train_rows = 0, valid_rows = 0, train_tokens = 0;
   std::vector<SourceSummary> sources;
+  // Rows that thresholds are calibrated on, of the validation data or, without that, the first that training
+  // sees; 0: the model has no thresholds.
+  int64_t calibration_rows = 0;
   int64_t memory_bytes = 0;  // estimate of what will be resident at the most
   int threads = 0;
   int64_t first_step = 0;  // not 0 when resumed
@@ -80,7 +85,7 @@ class TrainObserver {
   virtual Status make_durable() { return {}; }
   // Asked after every step: an error, such as a log that cannot be written, ends the run.
   virtual Status status() const { return {}; }
-  // Every sample_every steps, with the parameters as they stand.
+  // Every sample_every steps, with the parameters as they stand and thresholds calibrated for them.
   virtual void on_sample(int64_t /*step*/, const ModelPlan& /*plan*/, const Parameters& /*parameters*/) {}
 };
 

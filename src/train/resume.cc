@@ -80,7 +80,7 @@ std::optional<Difference> first_difference(const json& own, const json& saved) {
   return std::nullopt;
 }
 
-// The thresholds are measured at the end of a run and no part of what is trained.
+// The thresholds are measured for each checkpoint and no part of what is trained.
 json without_thresholds(json model) {
   if (model.contains("router") && model["router"].is_object()) model["router"].erase("threshold");
   return model;

@@ -1,4 +1,4 @@
-// What later recursions read of the first, and what divides a router's losses.
+// What later recursions read of the first, what divides a router's losses, and what is said of its choices.
 #include "train/router_pass.h"
 
 #include <cmath>
@@ -85,6 +85,51 @@ TEST(RouterPass, TheZLossOfARandomRouterIsOfItsDraws) {
   const ForwardResult result = executor.forward(batch, options);
   EXPECT_NEAR(result.z_loss, squares / 4, 1e-5);
   EXPECT_NEAR(result.loss_total - result.loss_lm, 0.25 * squares / 4, 1e-5);
+}
+
+// Loads, MaxVio and entropy of scores that were chosen for it: a row each, a column for each depth.
+TEST(RouterPass, TokenChoiceSaysHowItsLoadsLie) {
+  struct Case {
+    std::vector<std::vector<float>> scores;
+    std::vector<float> load;
+    double violation = 0, entropy = 0;
+  };
+  const Case cases[] = {
+      // The scores' mean is a half, a quarter, a quarter, and so are the loads.
+      {{{0.8F, 0.1F, 0.1F}, {0.7F, 0.2F, 0.1F}, {0.2F, 0.6F, 0.2F}, {0.3F, 0.1F, 0.6F}},
+       {0.5F, 0.25F, 0.25F},
+       0.5,
+       1.5 * std::log(2.0)},
+      // Equal loads.
+      {{{0.5F, 0.25F, 0.25F}, {0.25F, 0.5F, 0.25F}, {0.25F, 0.25F, 0.5F}},
+       {1.0F / 3, 1.0F / 3, 1.0F / 3},
+       0,
+       std::log(3.0)},
+      // All at one depth, whose score is all there is; scores need not add up to one.
+      {{{0.0F, 0.0F, 0.5F}, {0.0F, 0.0F, 0.125F}}, {0, 0, 1}, 2, 0},
+      // What is nearly equal in scores may be all at one depth.
+      {{{0.5F, 0.25F, 0.25F}, {0.5F, 0.25F, 0.25F}}, {1, 0, 0}, 2, 1.5 * std::log(2.0)},
+  };
+  for (const double alpha : {1.0, 0.25}) {
+    ModelSpec spec = testing::spec_named("mor-token");
+    spec.router->random = true;
+    spec.router->loss = RouterLoss::kNone;
+    spec.router->z_coefficient = 0;
+    spec.router->alpha = alpha;
+    SmallModel model = testing::small_model("given scores", spec);
+    Executor executor(model.plan, *model.parameters);
+    for (const Case& c : cases) {
+      ForwardOptions options;
+      for (size_t depth = 0; depth < 3; ++depth)
+        for (const std::vector<float>& row : c.scores) options.router_draws.push_back(row[depth]);
+      const ForwardResult result =
+          executor.forward(random_batch(model.plan, {static_cast<int64_t>(c.scores.size())}), options);
+      ASSERT_TRUE(result.choice);
+      EXPECT_EQ(result.choice->load, c.load);
+      EXPECT_NEAR(result.choice->violation, c.violation, 1e-6);
+      EXPECT_NEAR(result.choice->entropy, c.entropy, 1e-6);
+    }
+  }
 }
 
 // Adapters of keys that a depth reads from the first one are read by nobody: whatever they hold, they have no
