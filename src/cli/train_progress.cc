@@ -1,3 +1,4 @@
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -5,12 +6,48 @@
 #include <iostream>
 #include <string>
 
+#include "cli/bar_line.h"
 #include "cli/figures.h"
 #include "cli/train_observers.h"
 
 namespace fathom::cli {
 
 namespace {
+
+size_t terminal_columns() {
+  winsize size{};
+  return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+std::string percent(double share, int digits = 0) { return rounded(100 * share, digits) + " %"; }
+
+// "100/67/33 %".
+std::string percents(const std::vector<double>& shares) {
+  std::string text;
+  for (double share : shares) text.append(text.empty() ? "" : "/").append(rounded(100 * share, 0));
+  return text + " %";
+}
+
+// How routers do, in parts of a line. Expert choice: how often a score at one half says what was decided, of
+// what was kept how much an auxiliary router's own top k has, and the share of rows that made each pass.
+// Token choice: the share of rows that took each depth, how far the fullest is above its share (MaxVio), and
+// the entropy of the scores.
+std::vector<std::string> router_parts(const RouterSpec& router, size_t passes,
+                                      const train::StepReport& report) {
+  std::vector<double> kept = report.kept;
+  kept.resize(passes + 1);
+  if (router.kind == RouterKind::kTokenChoice) {
+    std::vector<double> load;
+    for (size_t r = 0; r < passes; ++r) load.push_back(kept[r] - kept[r + 1]);
+    return {"load " + percents(load), "MaxVio " + rounded(report.violation, 2),
+            "entropy " + rounded(report.entropy, 2)};
+  }
+  kept.pop_back();
+  std::vector<std::string> parts = {"router " + percent(report.sampling_accuracy, 1)};
+  if (router.loss == RouterLoss::kAuxRouter) parts.push_back("top-k " + percent(report.sampling_overlap));
+  parts.push_back("kept " + percents(kept));
+  return parts;
+}
 
 class Progress final : public train::TrainObserver {
  public:
@@ -21,6 +58,7 @@ class Progress final : public train::TrainObserver {
     steps_ = summary.config->train.steps;
     log_every_ = summary.config->train.log_every;
     first_step_ = summary.first_step;
+    plan_ = summary.plan;
     tokens_ = 0;
     start_ = clock_.seconds();
     if (available_ && summary.memory_bytes > *available_) {
@@ -61,25 +99,26 @@ class Progress final : public train::TrainObserver {
     const double left =
         elapsed / static_cast<double>(done - first_step_) * static_cast<double>(steps_ - done);
     const double rate = static_cast<double>(tokens_) / std::max(1e-9, elapsed);
-    std::string line = "step " + std::to_string(done) + "/" + std::to_string(steps_) + "  loss " +
-                       rounded(report.loss, 4) + "  norm " + rounded(report.grad_norm, 2) + "  " +
-                       short_count(rate) + " tokens/s";
-    if (!report.kept.empty()) {
-      // Foretold decisions, or for token choice how far the fullest depth is above its share.
-      line += report.entropy > 0 ? "  fullest depth +" + rounded(100 * report.violation, 0) + " %"
-                                 : "  router " + rounded(100 * report.sampling_accuracy, 1) + " %";
+    std::vector<std::string> parts = {
+        "step " + std::to_string(done) + "/" + std::to_string(steps_), "loss " + rounded(report.loss, 4),
+        "norm " + rounded(report.grad_norm, 2), short_count(rate) + " tokens/s", duration(left) + " left"};
+    for (const Segment& segment : plan_->segments) {
+      if (!segment.router) continue;
+      for (std::string& part :
+           router_parts(segment.router->spec, static_cast<size_t>(segment.repeat), report))
+        parts.push_back(std::move(part));
     }
     if (terminal_) {
       if (now - last_drawn_ < 0.1 && done < steps_) return;
       last_drawn_ = now;
-      constexpr int kWidth = 24;
-      const auto filled = static_cast<size_t>(kWidth * done / std::max<int64_t>(1, steps_));
-      std::cerr << "\r\033[K[" << std::string(filled, '#') << std::string(kWidth - filled, '.') << "] "
-                << line << "  " << duration(left) << " left" << std::flush;
+      // The last column stays free: behind it a terminal begins a line that could not be drawn over.
+      const double share = static_cast<double>(done) / static_cast<double>(std::max<int64_t>(1, steps_));
+      std::cerr << "\r\033[K" << bar_line(share, parts, terminal_columns() - 1) << std::flush;
       drawn_ = true;
     } else if (done % std::max(log_every_, steps_ / 20) == 0 || done == steps_ ||
                report.step == first_step_) {
-      std::cerr << line << "  " << duration(left) << " left\n";
+      for (const std::string& part : parts) std::cerr << (&part == parts.data() ? "" : "  ") << part;
+      std::cerr << "\n";
     }
   }
 
@@ -89,7 +128,7 @@ class Progress final : public train::TrainObserver {
     std::cerr << "after " << report.step << " steps: validation loss " << rounded(report.nll, 4);
     if (report.mean_depth > 0) {
       std::cerr << " (causal routing " << rounded(report.nll_threshold, 4) << ", mean depth "
-                << rounded(report.mean_depth, 2) << ")";
+                << rounded(report.mean_depth, 2) << ", dead " << percent(report.dead_share, 1) << ")";
     }
     std::cerr << " over " << report.predictions << " predictions\n";
   }
@@ -115,6 +154,7 @@ class Progress final : public train::TrainObserver {
   std::optional<int64_t> available_;
   Clock& clock_;
   double start_ = 0, last_drawn_ = -1;
+  const ModelPlan* plan_ = nullptr;  // the run's
   int64_t steps_ = 0, log_every_ = 1, first_step_ = 0;
   int64_t tokens_ = 0;  // seen since on_start(), which a resumed run calls at its first step
 };
