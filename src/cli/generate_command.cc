@@ -19,6 +19,7 @@
 #include "cli/json_text.h"
 #include "cli/loaded_model.h"
 #include "cli/long_context.h"
+#include "cli/output_folder.h"
 #include "cli/run_memory.h"
 #include "cli/sampling_flags.h"
 #include "cli/stop_strings.h"
@@ -35,7 +36,7 @@ std::atomic<bool> interrupted{false};
 struct Flags {
   std::string model, prompt, file, color = "auto", routing = "threshold";
   NumericFlags numeric{.as_stored = true};
-  std::string replay_depths;
+  std::string replay_depths, record_depths;
   std::vector<std::string> stop;
   int64_t max_tokens = 128, context = 0, chunk = 256;
   int threads = 0, max_depth = 0;
@@ -89,6 +90,7 @@ Result<DepthRule> depth_rule(const Flags& flags, const ModelPlan& plan) {
                                                       {"--max-depth", flags.max_depth > 0},
                                                       {"--routing", flags.has_routing},
                                                       {"--replay-depths", !flags.replay_depths.empty()},
+                                                      {"--record-depths", !flags.record_depths.empty()},
                                                       {"--compute-budget", flags.compute_budget > 0},
                                                       {"--target-latency-ms", flags.target_latency_ms > 0}};
   for (const auto& [flag, given] : routed_only) {
@@ -160,6 +162,7 @@ Result<int> run(const CLI::App& app, Flags flags) {
   FATHOM_TRY(take_recommended_length(app, model.generation_config, flags.max_tokens));
   const int most = most_passes(model.plan);
   FATHOM_ASSIGN(const DepthRule rule, depth_rule(flags, model.plan));
+  if (!flags.record_depths.empty()) FATHOM_TRY(check_output_folder(flags.record_depths));
 
   const auto prompt_rows = static_cast<int64_t>(ids.size());
   FATHOM_ASSIGN(const int64_t context, context_for(flags, model.plan, prompt_rows));
@@ -274,6 +277,10 @@ Result<int> run(const CLI::App& app, Flags flags) {
   } else {
     std::cout << "\n";
   }
+  if (!flags.record_depths.empty()) {
+    const nlohmann::json depths = std::vector<int>(result.depths.begin(), result.depths.end());
+    FATHOM_TRY(write_file_atomic(flags.record_depths, depths.dump() + "\n"));
+  }
   return interrupted.load() ? kExitInterrupted : kExitOk;
 }
 
@@ -317,8 +324,11 @@ Action declare_generate(CLI::App& app) {
   app.add_option("--target-latency-ms", flags->target_latency_ms,
                  "time a token: routing is shifted to meet it")
       ->check(above(0));
-  app.add_option("--replay-depths", flags->replay_depths,
-                 "passes of each token of prompt and text: what --json printed, or a list of numbers")
+  app.add_option(
+         "--replay-depths", flags->replay_depths,
+         "passes of each token of prompt and text: what --record-depths wrote, --json printed, or a list")
+      ->check(not_empty());
+  app.add_option("--record-depths", flags->record_depths, "file to write the same to, as a list of numbers")
       ->check(not_empty());
   app.add_flag("--return-depths", flags->return_depths, "show each token's recursion depth (causal routing)");
   CLI::Option* color = app.add_option("--color", flags->color, "of depths")

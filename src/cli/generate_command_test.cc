@@ -104,6 +104,22 @@ TEST_F(GenerateCommand, ReplayedDepthsGiveTheSameText) {
   }
 }
 
+// What was decided by the clock is decided again by the file, beside text that is shown as it comes.
+TEST_F(GenerateCommand, ARunByTheClockIsRecordedAndReplayed) {
+  for (const char* model : {"@mor", "@token"}) {
+    const std::string words =
+        std::string(model) + " --prompt 'a prompt of some length' --ignore-eos --seed 3 -n 80";
+    // Shifted by the clock or not, nobody can tell from the text: a time that cannot be met shifts for sure.
+    const Outcome text = generate(words + " --target-latency-ms 0.000001 --record-depths @depths.json");
+    ASSERT_EQ(text.code, 0) << text.text;
+    EXPECT_NE(generate(words).text, text.text) << model;
+    EXPECT_EQ(generate(words + " --replay-depths @depths.json").text, text.text) << model;
+  }
+  const Outcome nowhere = generate("@mor --prompt a --record-depths @none/depths.json", "2>&1 >/dev/null");
+  EXPECT_EQ(nowhere.code, 1);
+  EXPECT_NE(nowhere.text.find("/none"), std::string::npos) << nowhere.text;
+}
+
 TEST_F(GenerateCommand, PublishedRoutingTakesEveryPassForATokenAlone) {
   const json text = json_of("@mor -n 10 --routing topk --return-depths");
   EXPECT_EQ(text["mean_depth"], 3);
@@ -130,6 +146,7 @@ TEST_F(GenerateCommand, RefusesInOneSentence) {
       {"@llama --routing topk", "--routing: this model has no routed recursion"},
       {"@llama --routing threshold", "--routing: this model has no routed recursion"},
       {"@llama --replay-depths @few.json", "--replay-depths: this model has no routed recursion"},
+      {"@llama --record-depths @few.json", "--record-depths: this model has no routed recursion"},
       {"@llama --target-latency-ms 5", "--target-latency-ms: this model has no routed recursion"},
       {"@mor --compute-budget 0.5 --target-latency-ms 5",
        "--compute-budget and --target-latency-ms exclude each other", 2},
@@ -309,7 +326,7 @@ TEST_F(GenerateCommand, CheckTensorsRefusesWeightsThatAreNoNumbers) {
 }
 
 TEST_F(GenerateCommand, EmptyTextsOfFlagsAreRefused) {
-  for (const std::string flag : {"--stop", "--file", "--replay-depths"}) {
+  for (const std::string flag : {"--stop", "--file", "--replay-depths", "--record-depths"}) {
     const Outcome outcome = generate("@mor -n 1 " + flag + " ''");
     EXPECT_EQ(outcome.code, 2) << flag;
     EXPECT_EQ(outcome.text,

@@ -65,10 +65,16 @@ TEST(TrainProgress, MemoryThatIsNotThereIsToldAtTheStart) {
 
 // By the kind of routing, in a line that has room on most terminals.
 TEST(TrainProgress, SaysHowRoutersDo) {
-  const train::StepReport expert{
-      .sampling_accuracy = 0.9749, .sampling_overlap = 0.931, .kept = {1, 0.667, 0.333}},
-      token{.violation = 0.2, .entropy = 1.05, .kept = {1, 0.6, 0.25}},
-      deepest{.violation = 2, .kept = {1, 1, 1}}, shallow{.violation = 2, .kept = {1}};
+  train::StepReport expert, token, deepest, shallow;
+  expert.sampling_accuracy = 0.9749;
+  expert.sampling_overlap = 0.931;
+  expert.kept = {1, 0.667, 0.333};
+  token.violation = 0.2;
+  token.entropy = 1.05;
+  token.kept = {1, 0.6, 0.25};
+  deepest.violation = shallow.violation = 2;
+  deepest.kept = {1, 1, 1};
+  shallow.kept = {1};
   const struct {
     std::string model;
     train::StepReport report;
@@ -108,7 +114,10 @@ TEST(TrainProgress, EvaluationsSayWhichPlacesAreDead) {
 // Rows that nobody held out are named as such.
 TEST(TrainProgress, SaysOnWhichRowsThresholdsAreCalibrated) {
   train::RunConfig config;
-  train::RunSummary summary{.config = &config, .train_rows = 90, .valid_rows = 20, .calibration_rows = 16};
+  train::RunSummary summary;
+  summary.config = &config;
+  summary.valid_rows = 20;
+  summary.calibration_rows = 16;
   FakeClock clock;
   const auto text = [&] {
     const std::unique_ptr<train::TrainObserver> progress = make_progress_observer(/*quiet=*/false, clock);

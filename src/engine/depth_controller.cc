@@ -11,6 +11,7 @@ namespace {
 
 constexpr double kPerPass = 0.5;     // steps a pass too many is worth
 constexpr double kPerTime = 0.5;     // steps for a token that took twice its time
+constexpr double kBeyond = 4;        // steps from where the time of tokens may still depend on the shift
 constexpr double kMostDebt = 6;      // passes that decoded tokens may be off the target, all together
 constexpr size_t kRowsOfPrompt = 8;  // tokens that the rows of a longer call count as
 
@@ -48,6 +49,14 @@ void DepthController::move(double steps) {
   shift_ = std::clamp(shift_ + unit_ * steps, -kMostShiftSteps * unit_, kMostShiftSteps * unit_);
 }
 
+// A shift that went on while tokens cannot be any faster, or slower, would have to come all the way back.
+void DepthController::move_by_time(int depth, double steps) {
+  if (depth > 1) highest_ = std::max(highest_, shift_);
+  if (depth < most_) lowest_ = std::min(lowest_, shift_);
+  move(steps);
+  shift_ = std::clamp(shift_, lowest_ - kBeyond * unit_, highest_ + kBeyond * unit_);
+}
+
 void DepthController::note(std::span<const uint8_t> depths, double seconds) {
   const auto routed = static_cast<size_t>(std::ranges::count_if(depths, [](uint8_t d) { return d > 0; }));
   if (routed == 0) return;
@@ -64,7 +73,7 @@ void DepthController::note(std::span<const uint8_t> depths, double seconds) {
     move(kPerPass * over * static_cast<double>(std::min(routed, kRowsOfPrompt)));
     if (std::fabs(debt_) > kMostDebt) force(debt_ > 0 ? 1 : -1);
   } else if (target_seconds_ > 0 && decoded) {
-    move(kPerTime * std::clamp(seconds / target_seconds_ - 1, -1.0, 1.0));
+    move_by_time(depths[0], kPerTime * std::clamp(seconds / target_seconds_ - 1, -1.0, 1.0));
   }
 }
 

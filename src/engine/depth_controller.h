@@ -1,10 +1,18 @@
 // Real-time control of how much a routed model computes: the router's decisions are shifted so that the mean
-// depth of tokens, or the time that a token takes, meets a target.
+// depth of tokens, or the mean time that a token takes, meets a target.
 //
-// The shift integrates: after each token it moves by a constant times (what was spent - the target). For a
-// budget of passes, tokens that are off it by more than a few passes together are followed by some that make
-// the least, or the most, until the debt is paid. So over T decoded tokens the mean is off by a few passes /
-// T at the most, whatever the router's scores look like.
+// The shift integrates: after each token it moves by a constant times (what was spent - the target).
+//
+// For a time, it moves by half a step times (time / target - 1), that being 1 at the most, and no more than
+// four steps beyond where it still decided something: the highest shift at which a token made more than the
+// least passes, the lowest at which one made less than the most. So the mean of T tokens is off the target by
+// no more than a share of 2 / T for each step that the shift went, if the target can be met and no token took
+// twice that time. However many tokens were too slow, or too fast, whatever passes they made, the way back is
+// no longer than their scores span and four steps.
+//
+// For a budget of passes, tokens that are off it by more than a few passes together are followed by some that
+// make the least, or the most, until the debt is paid. So over T decoded tokens the mean is off by a few
+// passes / T at the most, whatever the router's scores look like.
 #pragma once
 
 #include <cstdint>
@@ -43,6 +51,7 @@ class DepthController {
 
  private:
   void move(double steps);
+  void move_by_time(int depth, double steps);
   // The least (1) or the most (-1) from now on, until the debt is half paid.
   void force(int direction);
 
@@ -50,6 +59,9 @@ class DepthController {
   double unit_ = 1;  // one step of the shift, in what scores are measured in
   double target_depth_ = 0, target_seconds_ = 0;
   double shift_ = 0;
+  // Shifts between which decisions differ, as far as has been seen: the highest at which a decoded token made
+  // more than the least passes, the lowest at which one made less than the most.
+  double highest_ = 0, lowest_ = 0;
   double debt_ = 0;  // passes of decoded tokens beyond the target
   int forced_ = 0, last_forced_ = 0;
   double stride_ = 1;
