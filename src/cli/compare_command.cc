@@ -107,7 +107,7 @@ Result<std::vector<int32_t>> prompt_of(const LoadedModel& model, const Flags& fl
 }
 
 // A text from the model; tokens of routed models in the colour of their depth.
-std::string sample_text(const Compared& compared, const Flags& flags, bool color, Parallel& pool) {
+Result<std::string> sample_text(const Compared& compared, const Flags& flags, bool color, Parallel& pool) {
   const LoadedModel& model = compared.model;
   std::vector<int32_t> ids = compared.prompt;
   const auto rows = static_cast<int64_t>(ids.size());
@@ -122,7 +122,8 @@ std::string sample_text(const Compared& compared, const Flags& flags, bool color
   request.sampling = {.temperature = 0.7F, .top_k = 40, .top_p = 0.95F, .seed = flags.seed};
   request.stop_tokens = model.end_ids;
   request.want_depths = most > 0;
-  const GenerateResult result = generator.run(state, request, [](const GeneratedToken&) { return true; });
+  FATHOM_ASSIGN(const GenerateResult result,
+                generator.run(state, request, [](const GeneratedToken&) { return true; }));
   for (const GeneratedToken& token : result.tokens) ids.push_back(token.token);
   TextCodec::Stream stream(model.codec);
   std::string text;
@@ -164,8 +165,11 @@ Result<int> run(const Flags& flags) {
   if (flags.tokens == 0) return kExitOk;
   const bool color = flags.color == "always" || (flags.color == "auto" && ::isatty(STDOUT_FILENO) != 0);
   ThreadPool pool(threads_or_all(flags.threads));
-  for (const Compared& compared : all)
-    std::cout << "\n--- " << compared.name << "\n" << sample_text(compared, flags, color, pool) << "\n";
+  for (const Compared& compared : all) {
+    Result<std::string> text = sample_text(compared, flags, color, pool);
+    if (!text.ok()) return at(compared.name, std::move(text).error());
+    std::cout << "\n--- " << compared.name << "\n" << *text << "\n";
+  }
   return kExitOk;
 }
 
