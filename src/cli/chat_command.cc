@@ -55,6 +55,9 @@ class Screen {
     if (part.reasoning != reasoning_ || !begun_) turn_to(part.reasoning);
     std::cout << part.text << std::flush;
   }
+  void end_if_begun() {
+    if (begun_) end();
+  }
   void end() {
     if (reasoning_ && color_) std::cout << "\x1b[0m";
     std::cout << "\n" << std::flush;
@@ -82,7 +85,10 @@ class Conversation {
     const auto before = std::signal(SIGINT, [](int) { interrupted.store(true); });
     const Result<Turn> turn = session_.ask(message, [&](const AnswerPart& part) { screen_.show(part); });
     std::signal(SIGINT, before);
-    if (!turn.ok()) return turn.error();
+    if (!turn.ok()) {
+      screen_.end_if_begun();
+      return turn.error();
+    }
     screen_.end();
     switch (turn->end) {
       case Turn::End::kMessage:

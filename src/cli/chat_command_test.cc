@@ -394,6 +394,18 @@ TEST_F(ChatCommand, CheckTensorsRefusesWeightsThatAreNoNumbers) {
   EXPECT_EQ(refused.text, "fathom: " + refusal);
 }
 
+TEST_F(ChatCommand, GoesOnBehindAnAnswerOfLogitsThatAreNoNumbers) {
+  std::string refusal;
+  testing::write_spoiled_model(path_ + "/spoiled", testing_plan::tiny(), refusal);
+  std::ofstream(path_ + "/lines") << "a" << '\0' << "\nhello\n/save " << path_ << "/kept\n";
+  const testing::Outcome outcome = run("@spoiled --chat-template phi -n 3 < " + path_ + "/lines");
+  EXPECT_EQ(outcome.code, 1);  // something failed
+  EXPECT_THAT(outcome.text, HasSubstr("is NaN or infinite; --check-tensors of fathom generate finds"));
+  EXPECT_EQ(outcome.text.find("is NaN"), outcome.text.rfind("is NaN"));  // the second message has an answer
+  EXPECT_THAT(outcome.text, HasSubstr("[saved "));
+  EXPECT_TRUE(fs::exists(path_ + "/kept"));
+}
+
 TEST_F(ChatCommand, HelpShowsDefaults) {
   const testing::Outcome help = run("--help");
   EXPECT_EQ(help.code, 0);

@@ -6,6 +6,7 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/parallel.h"
 #include "cli/commands.h"
@@ -24,9 +25,9 @@ namespace {
 
 struct RunFigures {
   std::string name;
-  int64_t steps = 0;
-  double first_loss = 0, last_loss = 0, tokens_per_second = 0;
-  double valid = 0, valid_causal = 0, mean_depth = 0;
+  double tokens_per_second = 0;
+  // Nothing where no such line is, or has null for what is no number.
+  std::optional<double> first_loss, valid_loss, mean_depth;
 };
 
 // From run.json and metrics.jsonl; tokens per second is the median over steps.
@@ -39,17 +40,16 @@ Result<RunFigures> read_figures(const std::string& directory) {
   FATHOM_TRY(read_metrics(directory, [&](const MetricsEntry& entry) -> Status {
     const auto number = [&](const char* key) {
       const auto found = entry.values.find(key);
-      return found != entry.values.end() && found->is_number() ? found->get<double>() : 0;
+      return found != entry.values.end() && found->is_number() ? std::optional(found->get<double>())
+                                                               : std::nullopt;
     };
     if (entry.kind == "step") {
-      if (figures.steps == 0) figures.first_loss = number("loss");
-      ++figures.steps;
-      figures.last_loss = number("loss");
-      rates.push_back((number("tokens") - tokens) / std::max(1e-9, number("seconds")));
-      tokens = number("tokens");
+      if (rates.empty()) figures.first_loss = number("loss");
+      const double read = number("tokens").value_or(0);
+      rates.push_back((read - tokens) / std::max(1e-9, number("seconds").value_or(0)));
+      tokens = read;
     } else if (entry.kind == "evaluation") {
-      figures.valid = number("nll");
-      figures.valid_causal = number("nll_threshold");
+      figures.valid_loss = number("nll_threshold");
       figures.mean_depth = number("mean_depth");
     }
     return {};
@@ -60,10 +60,16 @@ Result<RunFigures> read_figures(const std::string& directory) {
   return figures;
 }
 
-std::string format(const char* pattern, double value) {
+// What is not known is a dash.
+std::string format(const char* pattern, std::optional<double> value) {
+  if (!value) return "-";
   char text[64];
-  std::snprintf(text, sizeof text, pattern, value);
+  std::snprintf(text, sizeof text, pattern, *value);
   return text;
+}
+
+std::optional<double> percent(std::optional<double> part, std::optional<double> whole) {
+  return part && whole && *whole > 0 ? std::optional(100 * *part / *whole) : std::nullopt;
 }
 
 void print_table(const std::vector<std::vector<std::string>>& rows) {
@@ -107,7 +113,7 @@ Result<std::vector<int32_t>> prompt_of(const LoadedModel& model, const Flags& fl
 }
 
 // A text from the model; tokens of routed models in the colour of their depth.
-std::string sample_text(const Compared& compared, const Flags& flags, bool color, Parallel& pool) {
+Result<std::string> sample_text(const Compared& compared, const Flags& flags, bool color, Parallel& pool) {
   const LoadedModel& model = compared.model;
   std::vector<int32_t> ids = compared.prompt;
   const auto rows = static_cast<int64_t>(ids.size());
@@ -122,7 +128,8 @@ std::string sample_text(const Compared& compared, const Flags& flags, bool color
   request.sampling = {.temperature = 0.7F, .top_k = 40, .top_p = 0.95F, .seed = flags.seed};
   request.stop_tokens = model.end_ids;
   request.want_depths = most > 0;
-  const GenerateResult result = generator.run(state, request, [](const GeneratedToken&) { return true; });
+  FATHOM_ASSIGN(const GenerateResult result,
+                generator.run(state, request, [](const GeneratedToken&) { return true; }));
   for (const GeneratedToken& token : result.tokens) ids.push_back(token.token);
   TextCodec::Stream stream(model.codec);
   std::string text;
@@ -153,9 +160,9 @@ Result<int> run(const Flags& flags) {
                      format("%.2f M", count_flops(model.plan, flags.context).total() / 1e6),
                      std::to_string(state.per_token), std::to_string(state.per_sequence),
                      format("%.0f", figures.tokens_per_second), format("%.3f", figures.first_loss),
-                     format("%.3f", figures.valid_causal),
-                     format("%.0f %%", 100 * figures.valid_causal / figures.first_loss),
-                     figures.mean_depth > 0 ? format("%.2f", figures.mean_depth) : "-"});
+                     format("%.3f", figures.valid_loss),
+                     format("%.0f %%", percent(figures.valid_loss, figures.first_loss)),
+                     figures.mean_depth > 0.0 ? format("%.2f", figures.mean_depth) : "-"});
     all.push_back({figures.name, std::move(model), std::move(prompt).value()});
   }
   print_table(table);
@@ -164,8 +171,11 @@ Result<int> run(const Flags& flags) {
   if (flags.tokens == 0) return kExitOk;
   const bool color = flags.color == "always" || (flags.color == "auto" && ::isatty(STDOUT_FILENO) != 0);
   ThreadPool pool(threads_or_all(flags.threads));
-  for (const Compared& compared : all)
-    std::cout << "\n--- " << compared.name << "\n" << sample_text(compared, flags, color, pool) << "\n";
+  for (const Compared& compared : all) {
+    Result<std::string> text = sample_text(compared, flags, color, pool);
+    if (!text.ok()) return at(compared.name, std::move(text).error());
+    std::cout << "\n--- " << compared.name << "\n" << *text << "\n";
+  }
   return kExitOk;
 }
 

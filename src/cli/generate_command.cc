@@ -210,12 +210,17 @@ Result<int> run(const CLI::App& app, Flags flags) {
   const bool streaming = !flags.json && !flags.return_depths;
   if (streaming) std::cout << prompt << std::flush;
   Generator generator(executor, model.plan, rows);
-  const GenerateResult result = generator.run(state, request, [&](const GeneratedToken& token) {
+  const Result<GenerateResult> generated = generator.run(state, request, [&](const GeneratedToken& token) {
     const std::string ready = stops.push(stream.push(token.token));
     text += ready;
     if (streaming) std::cout << ready << std::flush;
     return !stops.stopped() && !interrupted.load();
   });
+  if (!generated.ok()) {
+    if (streaming) std::cout << "\n" << std::flush;
+    return generated.error();
+  }
+  const GenerateResult& result = *generated;
   if (!stops.stopped()) {
     std::string rest = stops.push(stream.finish());
     if (!stops.stopped()) rest += stops.finish();

@@ -1,5 +1,5 @@
 // fathom generate as a user runs it: depths of routed models, what controls them, and what is refused.
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -323,6 +323,19 @@ TEST_F(GenerateCommand, CheckTensorsRefusesWeightsThatAreNoNumbers) {
   const Outcome refused = generate("@spoiled --prompt hello -n 1 --check-tensors");
   EXPECT_EQ(refused.code, 1);
   EXPECT_EQ(refused.text, "fathom: " + refusal);
+}
+
+TEST_F(GenerateCommand, LogitsThatAreNoNumbersEndInOneSentence) {
+  std::string refusal;
+  cli::testing::write_spoiled_model(path_ + "/spoiled", testing_plan::tiny(), refusal);
+  std::ofstream(path_ + "/prompt") << "ab" << '\0';
+  for (const std::string form : {"", " --json"}) {
+    const Outcome outcome = generate("@spoiled --file @prompt -n 3" + form, "2>&1 >/dev/null");
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_THAT(outcome.text, ::testing::MatchesRegex(
+                                  "fathom: after [0-9]+ tokens: the logit of token 0 is NaN or infinite; "
+                                  "--check-tensors of fathom generate finds weights that are\n"));
+  }
 }
 
 TEST_F(GenerateCommand, EmptyTextsOfFlagsAreRefused) {

@@ -35,9 +35,14 @@ class Samples final : public train::TrainObserver {
     request.sampling.top_k = 50;
     request.sampling.seed = config_.train.seed;
     if (codec_.end_of_text() >= 0) request.stop_tokens = {codec_.end_of_text()};
-    const GenerateResult result = generator.run(state, request, [](const GeneratedToken&) { return true; });
+    const Result<GenerateResult> result =
+        generator.run(state, request, [](const GeneratedToken&) { return true; });
+    if (!result.ok()) {
+      std::cerr << "\nafter " << step << " steps: no text: " << result.error().message << "\n";
+      return;
+    }
     std::vector<int32_t> ids;
-    for (const GeneratedToken& token : result.tokens) ids.push_back(token.token);
+    for (const GeneratedToken& token : result->tokens) ids.push_back(token.token);
     std::cerr << "\nafter " << step << " steps: " << config_.train.sample_prompt << codec_.decode(ids)
               << "\n";
   }

@@ -32,8 +32,8 @@ ForwardResult Generator::feed(SequenceState& state, std::span<const int32_t> tok
   return forward;
 }
 
-GenerateResult Generator::run(SequenceState& state, const GenerateRequest& request,
-                              const std::function<bool(const GeneratedToken&)>& on_token) {
+Result<GenerateResult> Generator::run(SequenceState& state, const GenerateRequest& request,
+                                      const std::function<bool(const GeneratedToken&)>& on_token) {
   FATHOM_CHECK(!request.prompt.empty(), "an empty prompt");
   SteadyClock clock;
   GenerateResult result;
@@ -56,18 +56,24 @@ GenerateResult Generator::run(SequenceState& state, const GenerateRequest& reque
   result.prefill_seconds = prefilled - start;
 
   while (static_cast<int64_t>(result.tokens.size()) < request.max_tokens) {
-    const kernels::Sampled drawn = kernels::sample_cpu({.logits = forward.logits,
-                                                        .vocab = plan_.dims.vocab_size,
-                                                        .params = request.sampling,
-                                                        .position = static_cast<uint64_t>(state.position()),
-                                                        .workspace = sampling_workspace_.as()},
-                                                       executor_.pool());
-    if (std::find(request.stop_tokens.begin(), request.stop_tokens.end(), drawn.token) !=
+    const Result<kernels::Sampled> drawn =
+        kernels::sample_cpu({.logits = forward.logits,
+                             .vocab = plan_.dims.vocab_size,
+                             .params = request.sampling,
+                             .position = static_cast<uint64_t>(state.position()),
+                             .workspace = sampling_workspace_.as()},
+                            executor_.pool());
+    if (!drawn.ok()) {
+      return at(
+          "after " + std::to_string(state.position()) + " tokens",
+          invalid(drawn.error().message + "; --check-tensors of fathom generate finds weights that are"));
+    }
+    if (std::find(request.stop_tokens.begin(), request.stop_tokens.end(), drawn->token) !=
         request.stop_tokens.end()) {
       result.finish = FinishReason::kStop;
       break;
     }
-    result.tokens.push_back({drawn.token, drawn.log_probability});
+    result.tokens.push_back({drawn->token, drawn->log_probability});
     const bool go_on = on_token(result.tokens.back());
     const bool last = static_cast<int64_t>(result.tokens.size()) == request.max_tokens;
     if ((go_on && !last) || request.want_depths) {

@@ -44,11 +44,12 @@ struct GenerateResult {
 
 // Continues `state` (usually fresh). `on_token` sees each token as it is drawn; false stops. The random
 // numbers are keyed by (seed, position), so the text is a function of the prompt and the request alone.
+// Error: logits that are not finite, as weights that are not make them; the state is of no use any more.
 class Generator {
  public:
   Generator(Executor& executor, const ModelPlan& plan, int64_t max_rows);
-  GenerateResult run(SequenceState& state, const GenerateRequest& request,
-                     const std::function<bool(const GeneratedToken&)>& on_token);
+  Result<GenerateResult> run(SequenceState& state, const GenerateRequest& request,
+                             const std::function<bool(const GeneratedToken&)>& on_token);
 
  private:
   ForwardResult feed(SequenceState& state, std::span<const int32_t> tokens, const GenerateRequest& request,

@@ -35,7 +35,7 @@ TEST(LongGeneration, OfThirtyTwoThousandTokensKeepsItsMemory) {
   request.prompt = prompt;
   request.max_tokens = kTokens;
   int64_t made = 0, early = 0;
-  const GenerateResult result = generator.run(state, request, [&](const GeneratedToken&) {
+  const GenerateResult result = *generator.run(state, request, [&](const GeneratedToken&) {
     if (++made == 1000) early = resident_bytes();
     return true;
   });

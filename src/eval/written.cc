@@ -44,9 +44,9 @@ void Writer::read(std::span<const int32_t> prompt) {
   }
 }
 
-Writer::Answer Writer::write(const kernels::SamplingParams& sampling, int64_t max_tokens,
-                             std::span<const int32_t> end_ids, const std::function<bool(int32_t)>& go_on,
-                             bool last) {
+Result<Writer::Answer> Writer::write(const kernels::SamplingParams& sampling, int64_t max_tokens,
+                                     std::span<const int32_t> end_ids,
+                                     const std::function<bool(int32_t)>& go_on, bool last) {
   FATHOM_CHECK(last || branch_, "several answers to a prompt");
   if (!last) branch_->copy_from(trunk_);
   SequenceState& state = last ? trunk_ : *branch_;
@@ -56,8 +56,9 @@ Writer::Answer Writer::write(const kernels::SamplingParams& sampling, int64_t ma
   request.sampling = sampling;
   request.stop_tokens.assign(end_ids.begin(), end_ids.end());
   const int64_t begin = state.position();
-  const GenerateResult result =
-      generator_.run(state, request, [&](const GeneratedToken& token) { return go_on(token.token); });
+  FATHOM_ASSIGN(const GenerateResult result, generator_.run(state, request, [&](const GeneratedToken& token) {
+    return go_on(token.token);
+  }));
   const int64_t rows = state.position() - begin;
   spent_.add(begin, rows, true, result.depths);
   Answer answer{.finished = result.finish != FinishReason::kLength};
@@ -98,9 +99,11 @@ Result<TaskReport> evaluate_written(const TaskItems& items, const Writing& writi
     for (int64_t s = 0; s < writing.samples; ++s) {
       kernels::SamplingParams sampling = writing.sampling;
       sampling.seed = seed_of(sampling.seed, static_cast<int64_t>(verdicts.size()), s);
-      const Writer::Answer answer =
+      Result<Writer::Answer> written =
           writer.write(sampling, std::min(writing.max_tokens, writing.context - prompt_tokens), codec.end_ids,
                        go_on, s + 1 == writing.samples);
+      if (!written.ok()) return at(place_of(items, item), std::move(written).error());
+      const Writer::Answer& answer = *written;
       ++facts.answers;
       facts.answer_tokens += static_cast<int64_t>(answer.tokens.size());
       facts.unfinished += answer.finished ? 0 : 1;

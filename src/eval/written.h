@@ -50,9 +50,10 @@ class Writer {
     bool finished = false;  // ended by itself or by `go_on`, not by the limit of tokens
   };
   // `last`: no other answer to this prompt will follow. `go_on` sees each token; false ends the answer behind
-  // it.
-  Answer write(const kernels::SamplingParams& sampling, int64_t max_tokens, std::span<const int32_t> end_ids,
-               const std::function<bool(int32_t token)>& go_on, bool last);
+  // it. Error: logits that are not finite.
+  Result<Answer> write(const kernels::SamplingParams& sampling, int64_t max_tokens,
+                       std::span<const int32_t> end_ids, const std::function<bool(int32_t token)>& go_on,
+                       bool last);
 
   const WorkSpent& spent() const { return spent_; }
   int64_t state_bytes() const { return trunk_.bytes() * (branch_ ? 2 : 1); }

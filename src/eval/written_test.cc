@@ -76,16 +76,18 @@ TEST(Writer, WritesWhatAGeneratorWrites) {
     request.max_tokens = 9;
     request.sampling = sampling;
     Ids expected;
-    Generator(executor, model.plan, kContext).run(state, request, [&](const GeneratedToken& token) {
-      expected.push_back(token.token);
-      return true;
-    });
+    const auto generated =
+        Generator(executor, model.plan, kContext).run(state, request, [&](const GeneratedToken& token) {
+          expected.push_back(token.token);
+          return true;
+        });
+    ASSERT_TRUE(generated.ok());
     for (const int64_t chunk : {1, 7, 100}) {
       Writer writer = model.writer(chunk);
       for (int read = 0; read < 2; ++read) {
         writer.read(prompt);
         for (const bool last : {false, false, true}) {
-          const Writer::Answer answer = writer.write(
+          const Writer::Answer answer = *writer.write(
               sampling, 9, {}, [](int32_t) { return true; }, last);
           EXPECT_EQ(answer.tokens, expected) << chunk;
           EXPECT_FALSE(answer.finished);
@@ -104,7 +106,7 @@ TEST(Writer, AnswersEndAtEndTokensAndWhereTheCallerSays) {
   writer.read(prompt);
   const auto greedy = [&](std::span<const int32_t> ends, const std::function<bool(int32_t)>& go_on) {
     writer.read(prompt);
-    return writer.write({.temperature = 0}, 9, ends, go_on, true);
+    return *writer.write({.temperature = 0}, 9, ends, go_on, true);
   };
   const Ids all = greedy({}, [](int32_t) { return true; }).tokens;
   ASSERT_EQ(all.size(), 9U);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/json.h"
 #include "cli/stop_strings.h"
@@ -47,8 +48,8 @@ void Session::clear() {
   append(chat_.beginning(options_.system), tokens_);
 }
 
-bool Session::generate(int64_t limit, const std::function<bool(const GeneratedToken&)>& on_token,
-                       Turn& turn) {
+Result<bool> Session::generate(int64_t limit, const std::function<bool(const GeneratedToken&)>& on_token,
+                               Turn& turn) {
   GenerateRequest request;
   const std::vector<int32_t> unread(tokens_.begin() + state_.position(), tokens_.end());
   request.prompt = unread;
@@ -56,14 +57,15 @@ bool Session::generate(int64_t limit, const std::function<bool(const GeneratedTo
   request.sampling = options_.sampling;
   request.stop_tokens = model_.end_ids;
   if (end_token_ >= 0) request.stop_tokens.push_back(end_token_);
-  const GenerateResult result = generator_.run(state_, request, [&](const GeneratedToken& token) {
+  const Result<GenerateResult> result = generator_.run(state_, request, [&](const GeneratedToken& token) {
     tokens_.push_back(token.token);
     ++turn.generated_tokens;
     return on_token(token) && !interrupted_.load();
   });
-  turn.prefill_seconds += result.prefill_seconds;
-  turn.decode_seconds += result.decode_seconds;
-  return result.finish == FinishReason::kStop;
+  if (!result.ok()) return result.error();
+  turn.prefill_seconds += result->prefill_seconds;
+  turn.decode_seconds += result->decode_seconds;
+  return result->finish == FinishReason::kStop;
 }
 
 Result<Turn> Session::ask(const std::string& message, const std::function<void(const AnswerPart&)>& show) {
@@ -79,9 +81,19 @@ Result<Turn> Session::ask(const std::string& message, const std::function<void(c
   }
   Turn turn;
   turn.prompt_tokens = static_cast<int64_t>(asked.size()) - state_.position();
-  tokens_ = std::move(asked);
-  open_ = true;
+  const bool open = std::exchange(open_, true);
+  std::swap(tokens_, asked);
+  Result<Turn> answered = answer(show, turn);
+  if (!answered.ok()) {
+    // What the state has read cannot be taken back: the conversation before the message is read again.
+    state_.reset();
+    tokens_ = std::move(asked);
+    open_ = open;
+  }
+  return answered;
+}
 
+Result<Turn> Session::answer(const std::function<void(const AnswerPart&)>& show, Turn turn) {
   TextCodec::Stream stream(model_.codec);
   StopStrings marker(has_markers() ? std::vector<std::string>{}
                                    : std::vector<std::string>{chat_.end_marker()});
@@ -107,14 +119,16 @@ Result<Turn> Session::ask(const std::string& message, const std::function<void(c
             reasoned >= options_.reasoning_budget;
     return !marker.stopped() && !spent;
   };
-  bool ended = generate(room(), on_token, turn);
+  FATHOM_ASSIGN(bool ended, generate(room(), on_token, turn));
   if (spent && !interrupted_.load()) {
     const size_t before = tokens_.size();
     append({{kEndOfReasoning, false}}, tokens_);
     turn.generated_tokens += static_cast<int64_t>(tokens_.size() - before);
     give(splitter.push(held_back() + kEndOfReasoning));
     spent = false;
-    if (room() > 0) ended = generate(room(), on_token, turn);
+    if (room() > 0) {
+      FATHOM_ASSIGN(ended, generate(room(), on_token, turn));
+    }
   }
   if (!marker.stopped()) give(splitter.push(held_back()));
   give(splitter.finish());

@@ -43,8 +43,8 @@ class Session {
   bool has_markers() const { return end_token_ >= 0; }
 
   // Reads the user's message and generates the answer; `show` sees it part by part. Stops between tokens when
-  // `interrupted` becomes true and keeps what is there: the next message follows it. Error: the message does
-  // not fit the context; the conversation is as it was.
+  // `interrupted` becomes true and keeps what is there: the next message follows it. Errors: the message does
+  // not fit the context; logits that are not finite. The conversation is as it was.
   Result<Turn> ask(const std::string& message, const std::function<void(const AnswerPart&)>& show);
 
   // To the start, behind what the template writes before the first message.
@@ -62,9 +62,10 @@ class Session {
   int64_t state_bytes() const { return state_.bytes(); }
 
  private:
+  Result<Turn> answer(const std::function<void(const AnswerPart&)>& show, Turn turn);
   void append(const std::vector<text::PromptPiece>& pieces, std::vector<int32_t>& to) const;
   // Generates at most `limit` tokens; true if the answer ended by itself.
-  bool generate(int64_t limit, const std::function<bool(const GeneratedToken&)>& on_token, Turn& turn);
+  Result<bool> generate(int64_t limit, const std::function<bool(const GeneratedToken&)>& on_token, Turn& turn);
 
   const LoadedModel& model_;
   const text::ChatTemplate chat_;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <limits>
 
 #include "plan/testing.h"
 #include "weights/random_weights.h"
@@ -75,10 +76,11 @@ TEST_F(SessionTest, TurnsAreOneSequence) {
   request.max_tokens = 30;
   request.sampling = options().sampling;
   std::vector<int32_t> answer;
-  generator.run(state, request, [&](const GeneratedToken& token) {
+  const auto generated = generator.run(state, request, [&](const GeneratedToken& token) {
     answer.push_back(token.token);
     return true;
   });
+  ASSERT_TRUE(generated.ok());
   EXPECT_EQ(answer, std::vector<int32_t>(whole.end() - 30, whole.end()));
 }
 
@@ -105,6 +107,28 @@ TEST_F(SessionTest, ASavedConversationGoesOnAsIfNothingHadHappened) {
   ask(second, "Something else.");
   ASSERT_TRUE(second.load(path).ok());
   EXPECT_EQ(ask(second, "Who am I?"), expected);
+}
+
+TEST_F(SessionTest, WhatGivesNoNumbersIsRefusedAndNothingIsLost) {
+  const std::string spoiled = "#";  // its embedding is not a number, and the head has weights of its own
+  ModelSpec spec = model_.plan.spec;
+  spec.tie_word_embeddings = false;
+  model_.plan = *build_plan(spec);
+  Weights weights = random_weights(model_.plan, 5, DType::kF32, serial_);
+  const int32_t embedding = model_.plan.embedding.at(0);
+  auto* const table = static_cast<float*>(const_cast<void*>(weights.at(embedding).data));
+  table[spoiled[0] * model_.plan.dims.hidden_size] = std::numeric_limits<float>::quiet_NaN();
+  model_.weights = std::make_unique<const Weights>(std::move(weights));
+  Session spared = session(options()), hit = session(options());
+  for (Session* session : {&spared, &hit}) ask(*session, "My name is Ada.");
+  const std::vector<int32_t> before = hit.sequence();
+  const Result<Turn> turn = hit.ask(spoiled, [](const AnswerPart&) {});
+  ASSERT_FALSE(turn.ok());
+  EXPECT_NE(turn.error().message.find("is NaN or infinite; --check-tensors"), std::string::npos)
+      << turn.error().message;
+  EXPECT_EQ(hit.sequence(), before);
+  EXPECT_EQ(ask(hit, "Who am I?"), ask(spared, "Who am I?"));
+  EXPECT_EQ(hit.sequence(), spared.sequence());
 }
 
 TEST_F(SessionTest, WhatDoesNotFitIsRefusedAndNothingIsLost) {

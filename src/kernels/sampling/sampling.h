@@ -5,13 +5,15 @@
 // depend on what else is in the batch. For one instruction-set level they do not depend on the threads
 // either; levels may differ where the number lies within 1e-6 of a boundary.
 //
-// A logit of minus infinity is a token that must not come: it is never drawn. NaN, plus infinity, a row
-// without a finite logit and a negative or infinite temperature are refused (FATHOM_CHECK).
+// A logit of minus infinity is a token that must not come: it is never drawn. NaN, plus infinity and a row
+// without a finite logit are errors, for weights from outside lead there; a negative or infinite temperature
+// is a FATHOM_CHECK.
 #pragma once
 
 #include <cstdint>
 
 #include "base/parallel.h"
+#include "base/result.h"
 
 namespace fathom::kernels {
 
@@ -37,8 +39,8 @@ struct Sampled {
   float log_probability = 0;  // under the unmodified softmax of the logits
 };
 
-Sampled sample_ref(const Sample& args);
-Sampled sample_cpu(const Sample& args, Parallel& parallel);
+Result<Sampled> sample_ref(const Sample& args);
+Result<Sampled> sample_cpu(const Sample& args, Parallel& parallel);
 int64_t sampling_workspace(int64_t vocab);
 
 }  // namespace fathom::kernels

@@ -114,7 +114,7 @@ bool needs_all_weights(const Sample& args) {
   return p.temperature > 0 && !has_top_k(args) && (p.top_p < 1 || !(p.min_p > 0));
 }
 
-Row read_row(const Sample& args, const Workspace& workspace, Parallel& parallel) {
+Result<Row> read_row(const Sample& args, const Workspace& workspace, Parallel& parallel) {
   FATHOM_CHECK(args.vocab > 0, "a row of logits has at least one token");
   // At temperature 1 the weights are those of the softmax.
   const float divisor = needs_all_weights(args) ? args.params.temperature : 1;
@@ -138,11 +138,11 @@ Row read_row(const Sample& args, const Workspace& workspace, Parallel& parallel)
   }
   if (!std::isfinite(row.softmax)) {
     for (int64_t v = 0; v < args.vocab; ++v) {
-      FATHOM_CHECK(args.logits[v] < kInfinity,
-                   "the logit of token " + std::to_string(v) + " is NaN or infinite");
+      if (!(args.logits[v] < kInfinity))
+        return invalid("the logit of token " + std::to_string(v) + " is NaN or infinite");
     }
   }
-  FATHOM_CHECK(row.largest > -kInfinity, "no logit is finite");
+  if (!(row.largest > -kInfinity)) return invalid("no logit is finite");
   const int64_t groups = ceil_div(args.vocab, kSamplingGroup);
   row.best = kSamplingGroup *
              (std::find(workspace.largest, workspace.largest + groups, row.largest) - workspace.largest);
@@ -201,12 +201,12 @@ int64_t sampling_workspace(int64_t vocab) {
          2 * static_cast<int64_t>(sizeof(float)) * ceil_div(vocab, kSamplingGroup);
 }
 
-Sampled sample_cpu(const Sample& args, Parallel& parallel) {
+Result<Sampled> sample_cpu(const Sample& args, Parallel& parallel) {
   const SamplingParams& p = args.params;
   FATHOM_CHECK(p.temperature >= 0 && std::isfinite(p.temperature),
                "temperature " + std::to_string(p.temperature) + ", expected 0 or more");
   const Workspace workspace(args.workspace, args.vocab);
-  const Row row = read_row(args, workspace, parallel);
+  FATHOM_ASSIGN(const Row row, read_row(args, workspace, parallel));
   const auto result = [&](int64_t token) {
     return Sampled{static_cast<int32_t>(token),
                    static_cast<float>(double{args.logits[token]} - row.largest - std::log(row.softmax))};

@@ -23,18 +23,19 @@ double log_probability(const float* logits, int64_t vocab, int32_t token) {
 
 }  // namespace
 
-Sampled sample_ref(const Sample& args) {
+Result<Sampled> sample_ref(const Sample& args) {
   const float* logits = args.logits;
   for (int64_t v = 0; v < args.vocab; ++v) {
-    FATHOM_CHECK(!std::isnan(logits[v]) && logits[v] < std::numeric_limits<float>::infinity(),
-                 "the logit of token " + std::to_string(v) + " is NaN or infinite");
+    if (std::isnan(logits[v]) || logits[v] == std::numeric_limits<float>::infinity())
+      return invalid("the logit of token " + std::to_string(v) + " is NaN or infinite");
   }
   FATHOM_CHECK(args.params.temperature >= 0 && std::isfinite(args.params.temperature),
                "temperature " + std::to_string(args.params.temperature) + ", expected 0 or more");
   std::vector<int32_t> order(static_cast<size_t>(args.vocab));
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
-  FATHOM_CHECK(args.vocab > 0 && std::isfinite(logits[order.front()]), "no logit is finite");
+  FATHOM_CHECK(args.vocab > 0, "a row of logits has at least one token");
+  if (!std::isfinite(logits[order.front()])) return invalid("no logit is finite");
   const SamplingParams& p = args.params;
   const auto result = [&](int32_t token) {
     return Sampled{token, static_cast<float>(log_probability(logits, args.vocab, token))};

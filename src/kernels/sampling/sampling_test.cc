@@ -35,7 +35,16 @@ struct Row {
 
 Sampled drawn(const Sample& args) {
   SerialParallel serial;
-  return sample_cpu(args, serial);
+  return *sample_cpu(args, serial);
+}
+
+// What either form says of logits that are no distribution.
+std::string refusal(const Sample& args) {
+  SerialParallel serial;
+  const Result<Sampled> cpu = sample_cpu(args, serial), ref = sample_ref(args);
+  if (cpu.ok() || ref.ok()) return "nothing";
+  EXPECT_EQ(cpu.error().message, ref.error().message);
+  return cpu.error().message;
 }
 
 // How far the uniform number of a draw lies outside the token's share of the weight that is drawn from:
@@ -114,7 +123,7 @@ TEST(Sampling, CpuEqualsRef) {
         for (const SamplingParams& params : settings) {
           for (uint64_t position = 0; position < (vocab > 500 ? 10 : 50); ++position) {
             const Sample args = row.args(params, position);
-            const Sampled ref = sample_ref(args), cpu = drawn(args);
+            const Sampled ref = *sample_ref(args), cpu = drawn(args);
             ASSERT_LE(distance_from_share(args, cpu.token), 1e-6) << vocab << ", " << position;
             if (cpu.token == ref.token) {
               ASSERT_NEAR(cpu.log_probability, ref.log_probability, 2e-6);
@@ -161,7 +170,7 @@ TEST(Sampling, TheBitsAreTheSameForAnyNumberOfThreads) {
         for (uint64_t position = 0; position < 20; ++position) {
           const Sampled one = drawn(row.args(params, position));
           for (Parallel* pool : {&two, &five}) {
-            const Sampled many = sample_cpu(row.args(params, position), *pool);
+            const Sampled many = *sample_cpu(row.args(params, position), *pool);
             ASSERT_EQ(many.token, one.token);
             ASSERT_EQ(many.log_probability, one.log_probability);
           }
@@ -279,7 +288,7 @@ TEST(Sampling, AMaskedTokenNeverComes) {
       const Sampled cpu = drawn(row.args(params, position));
       ASSERT_EQ(cpu.token % 100, 7);
       ASSERT_NEAR(cpu.log_probability, -std::log(2.0F), 1e-6);
-      ASSERT_EQ(sample_ref(row.args(params, position)).token, cpu.token);
+      ASSERT_EQ(sample_ref(row.args(params, position))->token, cpu.token);
     }
   }
 }
@@ -290,15 +299,7 @@ TEST(Sampling, RefusesNaNAndInfinityWhereverTheyAreByTheirToken) {
       for (int64_t at : {0, 7, 63, 64, 2047, 2048, 4095, 4098, 4099}) {
         Row row(4100);
         row.logits[at] = bad;
-        try {
-          drawn(row.args({}));
-          ADD_FAILURE() << bad << " at " << at;
-        } catch (const CheckFailure& failure) {
-          EXPECT_NE(std::string(failure.what())
-                        .find("the logit of token " + std::to_string(at) + " is NaN or infinite"),
-                    std::string::npos)
-              << failure.what();
-        }
+        EXPECT_EQ(refusal(row.args({})), "the logit of token " + std::to_string(at) + " is NaN or infinite");
       }
     }
   });
@@ -311,14 +312,13 @@ TEST(Sampling, RefusesWhatIsNoDistribution) {
       for (int64_t at : {0, 1, 2}) {  // among good ones
         Row row(3);
         row.logits[at] = bad;
-        EXPECT_THROW(drawn(row.args({.temperature = temperature})), CheckFailure);
-        EXPECT_THROW(sample_ref(row.args({.temperature = temperature})), CheckFailure);
+        EXPECT_EQ(refusal(row.args({.temperature = temperature})),
+                  "the logit of token " + std::to_string(at) + " is NaN or infinite");
       }
     }
     Row row(3);
     for (int64_t v = 0; v < 3; ++v) row.logits[v] = -kInfinity;
-    EXPECT_THROW(drawn(row.args({.temperature = temperature})), CheckFailure);
-    EXPECT_THROW(sample_ref(row.args({.temperature = temperature})), CheckFailure);
+    EXPECT_EQ(refusal(row.args({.temperature = temperature})), "no logit is finite");
   }
   Row row(3);
   for (float temperature : {-1.0F, kInfinity, std::numeric_limits<float>::quiet_NaN()}) {
