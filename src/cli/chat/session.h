@@ -65,7 +65,8 @@ class Session {
   Result<Turn> answer(const std::function<void(const AnswerPart&)>& show, Turn turn);
   void append(const std::vector<text::PromptPiece>& pieces, std::vector<int32_t>& to) const;
   // Generates at most `limit` tokens; true if the answer ended by itself.
-  Result<bool> generate(int64_t limit, const std::function<bool(const GeneratedToken&)>& on_token, Turn& turn);
+  Result<bool> generate(int64_t limit, const std::function<bool(const GeneratedToken&)>& on_token,
+                        Turn& turn);
 
   const LoadedModel& model_;
   const text::ChatTemplate chat_;
