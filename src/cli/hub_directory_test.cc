@@ -96,7 +96,8 @@ TEST_F(HubDirectory, WhatPhi4MiniFlashSaysOfItsEndIsAskedOfItsTokenizerFirst) {
   EXPECT_EQ(ends(), (std::vector<int32_t>{300}));  // <|end|>
   write("generation_config.json", R"({"eos_token_id": [7, 300]})");
   EXPECT_EQ(ends(), (std::vector<int32_t>{7, 300}));
-  write("generation_config.json", "{}");
+  write("generation_config.json", R"({"eos_token_id": null})");
+  EXPECT_EQ(ends(), (std::vector<int32_t>{300}));
   json tokenizer = text::testing::small_json();
   tokenizer["added_tokens"][0]["content"] = "<|other|>";
   write("tokenizer.json", tokenizer.dump());

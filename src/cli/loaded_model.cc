@@ -86,8 +86,9 @@ namespace {
 // What config.json of Phi-4-mini-flash says of its end is its class's default, an ordinary token (9.1, 9.3 of
 // Decoder-Hybrid-Decoder): its tokenizer's tokens of that name come first.
 Result<std::vector<int32_t>> end_ids_of(const ModelDirectory& directory, const LoadedModel& model) {
-  if (model.plan.spec.architecture == "phi4flash" &&
-      !directory.generation_config().contains("eos_token_id")) {
+  const nlohmann::json& generation = directory.generation_config();
+  const bool said = generation.contains("eos_token_id") && !generation["eos_token_id"].is_null();
+  if (model.plan.spec.architecture == "phi4flash" && !said) {
     std::vector<int32_t> ids;
     for (const char* name : {"<|end|>", "<|endoftext|>"}) {
       if (const int32_t id = model.codec.token_of(name); id >= 0) ids.push_back(id);
