@@ -42,7 +42,7 @@ constexpr char kHelp[] =
     "/load FILE  go on with one that was kept\n"
     "/clear      start anew\n"
     "/stats      say after each answer how long it took\n"
-    "/exit       leave, as Ctrl-D does\n"
+    "/exit       leave, as Ctrl-D and /quit do\n"
     "Ctrl-C ends an answer and keeps what is there. A line that ends in \\ goes on in the next one.\n";
 
 // Shows an answer as it comes, its reasoning apart.
@@ -114,7 +114,8 @@ class Conversation {
       const size_t space = line.find(' ');
       const std::string name = line.substr(0, space);
       const size_t first = space == std::string::npos ? space : line.find_first_not_of(' ', space);
-      const std::string argument = first == std::string::npos ? "" : line.substr(first);
+      const std::string argument =
+          first == std::string::npos ? "" : line.substr(first, line.find_last_not_of(' ') + 1 - first);
       if (name == "/exit" || name == "/quit") return false;
       status = run(name, argument);
     } else {
@@ -171,9 +172,7 @@ Result<int> run(const CLI::App& app, Flags flags) {
                 load_model(flags.model, flags.numeric.matrices(), flags.check_tensors, &pool));
   FATHOM_TRY(take_recommended_sampling(app, model.generation_config, flags.sampling));
   FATHOM_TRY(take_recommended_length(app, model.generation_config, flags.max_tokens));
-  FATHOM_ASSIGN(text::ChatTemplate form, flags.chat_template.empty()
-                                             ? text::ChatTemplate::of_model(model.path)
-                                             : text::ChatTemplate::named(flags.chat_template));
+  FATHOM_ASSIGN(const text::ChatTemplate form, chat_template_of(model, flags.chat_template));
   const bool terminal = ::isatty(STDOUT_FILENO) != 0;
   const bool color = flags.color == "always" || (flags.color == "auto" && terminal);
   FATHOM_ASSIGN(const Numerics numerics, flags.numeric.numerics(model.plan, model.matrix_type));

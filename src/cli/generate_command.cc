@@ -199,6 +199,7 @@ Result<int> run(const CLI::App& app, Flags flags) {
   if (flags.compute_budget > 0) controller.aim_at_budget(flags.compute_budget);
   if (flags.target_latency_ms > 0) controller.aim_at_latency(flags.target_latency_ms / 1000);
   if (controller.active()) request.controller = &controller;
+  request.cancelled = &interrupted;
 
   TextCodec::Stream stream(model.codec);
   StopStrings stops(flags.stop);
@@ -214,7 +215,7 @@ Result<int> run(const CLI::App& app, Flags flags) {
     const std::string ready = stops.push(stream.push(token.token));
     text += ready;
     if (streaming) std::cout << ready << std::flush;
-    return !stops.stopped() && !interrupted.load();
+    return !stops.stopped();
   });
   if (!generated.ok()) {
     if (streaming) std::cout << "\n" << std::flush;

@@ -117,4 +117,12 @@ Result<LoadedModel> load_model(const std::string& path, const MatrixChoice& matr
   return model;
 }
 
+Result<text::ChatTemplate> chat_template_of(const LoadedModel& model, const std::string& named) {
+  if (!named.empty()) return text::ChatTemplate::named(named);
+  Result<text::ChatTemplate> own = text::ChatTemplate::of_model(model.path);
+  const bool none = !own.ok() && own.error().kind == ErrorKind::kNotFound;
+  if (none && model.plan.spec.architecture == "phi4flash") return text::ChatTemplate::named("phi");
+  return own;
+}
+
 }  // namespace fathom::cli

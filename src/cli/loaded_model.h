@@ -13,6 +13,7 @@
 #include "cli/numeric_flags.h"
 #include "cli/text_codec.h"
 #include "plan/model_plan.h"
+#include "text/chat_template.h"
 #include "weights/checkpoint.h"
 #include "weights/weights.h"
 
@@ -44,6 +45,10 @@ Result<LoadedWeights> load_weights_of(const std::string& path, const MatrixChoic
                                       bool check_tensors = false, Parallel* parallel = nullptr);
 Result<LoadedModel> load_model(const std::string& path, const MatrixChoice& matrices,
                                bool check_tensors = false, Parallel* parallel = nullptr);
+
+// The format of a conversation's messages: the one that is named, else the one that the model's template
+// writes. Phi-4-mini-flash without a template has the published one, "phi". Errors: those of ChatTemplate.
+Result<text::ChatTemplate> chat_template_of(const LoadedModel& model, const std::string& named);
 
 // Error: loading the weights with matrices of `matrix_type` takes more memory, beside the mapped files, than
 // is `available`. `model` is its name in the sentence, which says what to do: the type that takes the least.

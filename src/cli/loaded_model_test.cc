@@ -92,5 +92,19 @@ TEST_F(LoadedModelTest, WeightsWithoutRoomAreRefusedWithTheTypeThatNeedsTheLeast
   EXPECT_EQ(refusal(DType::kBF16, DType::kBF16, true), "accepted");
 }
 
+TEST(ChatTemplateOf, PhiFlashWithoutATemplateHasThePublishedOne) {
+  LoadedModel model;
+  model.path = (fs::temp_directory_path() / "there-is-none").string();
+  model.plan.spec.architecture = "sambay";
+  const Result<text::ChatTemplate> none = chat_template_of(model, "");
+  ASSERT_FALSE(none.ok());
+  EXPECT_EQ(none.error().message,
+            model.path + " has no chat template; --chat-template names one of phi, chatml");
+  EXPECT_EQ(chat_template_of(model, "chatml")->name(), "chatml");
+  model.plan.spec.architecture = "phi4flash";
+  EXPECT_EQ(chat_template_of(model, "")->name(), "phi");
+  EXPECT_EQ(chat_template_of(model, "chatml")->name(), "chatml");
+}
+
 }  // namespace
 }  // namespace fathom::cli

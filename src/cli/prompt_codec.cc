@@ -9,8 +9,7 @@ namespace fathom::cli {
 Result<eval::PromptCodec> prompt_codec_of(const LoadedModel& model, bool chat, const std::string& named) {
   std::optional<text::ChatTemplate> form;
   if (chat && named != "none") {
-    FATHOM_ASSIGN(
-        form, named.empty() ? text::ChatTemplate::of_model(model.path) : text::ChatTemplate::named(named));
+    FATHOM_ASSIGN(form, chat_template_of(model, named));
   }
   eval::PromptCodec prompts;
   prompts.end_ids = model.end_ids;

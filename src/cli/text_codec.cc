@@ -1,5 +1,7 @@
 #include "cli/text_codec.h"
 
+#include <utility>
+
 #include "data/text_documents.h"
 #include "text/utf8.h"
 
@@ -76,8 +78,11 @@ std::string TextCodec::decode(std::span<const int32_t> ids, bool skip_special) c
                     : decode(std::vector<int32_t>(ids.begin(), ids.end()));
 }
 
-TextCodec::Stream::Stream(const TextCodec& codec) {
-  if (codec.tokenizer_) decoder_ = std::make_unique<text::IncrementalDecoder>(*codec.tokenizer_, true);
+TextCodec::Stream::Stream(const TextCodec& codec, const std::vector<std::string_view>& kept) {
+  if (!codec.tokenizer_) return;
+  std::vector<int32_t> ids;
+  for (const std::string_view special : kept) ids.push_back(codec.token_of(special));
+  decoder_ = std::make_unique<text::IncrementalDecoder>(*codec.tokenizer_, true, std::move(ids));
 }
 
 std::string TextCodec::Stream::push(int32_t id) {

@@ -41,10 +41,11 @@ class TextCodec {
   // The special token that is written like this, -1 if there is none.
   int32_t token_of(std::string_view special) const;
 
-  // Text of ids one at a time, whole characters only.
+  // Text of ids one at a time, whole characters only; of special tokens only what is written like one of
+  // `kept`.
   class Stream {
    public:
-    explicit Stream(const TextCodec& codec);
+    explicit Stream(const TextCodec& codec, const std::vector<std::string_view>& kept = {});
     std::string push(int32_t id);
     std::string finish();
 

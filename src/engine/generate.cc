@@ -43,6 +43,7 @@ Result<GenerateResult> Generator::run(SequenceState& state, const GenerateReques
   result.depths.reserve(total);
   result.scores.reserve(total);
 
+  const auto is_cancelled = [&] { return request.cancelled != nullptr && request.cancelled->load(); };
   const double start = clock.seconds();
   ForwardResult forward;
   for (size_t at = 0; at < request.prompt.size();) {
@@ -51,6 +52,11 @@ Result<GenerateResult> Generator::run(SequenceState& state, const GenerateReques
     forward =
         feed(state, request.prompt.subspan(at, rows), request, last ? Logits::kLast : Logits::kNone, result);
     at += rows;
+    if (is_cancelled()) {
+      result.finish = FinishReason::kCancelled;
+      result.prefill_seconds = clock.seconds() - start;
+      return result;
+    }
   }
   const double prefilled = clock.seconds();
   result.prefill_seconds = prefilled - start;
@@ -74,7 +80,7 @@ Result<GenerateResult> Generator::run(SequenceState& state, const GenerateReques
       break;
     }
     result.tokens.push_back({drawn->token, drawn->log_probability});
-    const bool go_on = on_token(result.tokens.back());
+    const bool go_on = on_token(result.tokens.back()) && !is_cancelled();
     const bool last = static_cast<int64_t>(result.tokens.size()) == request.max_tokens;
     if ((go_on && !last) || request.want_depths) {
       if (state.position() == state.context()) break;

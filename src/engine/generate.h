@@ -1,6 +1,7 @@
 // Prompt in, tokens out, for one sequence: prefill in chunks, then one token a call.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -24,6 +25,9 @@ struct GenerateRequest {
   std::span<const uint8_t> replay_depths;
   DepthController* controller = nullptr;  // shifts decisions call by call; null or inactive: nobody does
   bool want_depths = false;               // runs the last token too, so that every token has a depth
+  // Once it is true (a signal, another thread) the call ends: behind a chunk of the prompt, of which the
+  // state has then read the first position() tokens, or behind a token. Null: nothing ends it.
+  const std::atomic<bool>* cancelled = nullptr;
 };
 
 enum class FinishReason : uint8_t { kLength, kStop, kCancelled };

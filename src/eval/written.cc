@@ -27,7 +27,7 @@ Writer::Writer(const ModelPlan& plan, const Weights& weights, const WriterSettin
   if (settings.several) branch_.emplace(executor_.make_state(settings.kv_type));
 }
 
-void Writer::read(std::span<const int32_t> prompt) {
+bool Writer::read(std::span<const int32_t> prompt, const std::function<bool()>& go_on) {
   FATHOM_CHECK(!prompt.empty() && static_cast<int64_t>(prompt.size()) < settings_.context,
                "a prompt of " + std::to_string(prompt.size()) + " tokens");
   trunk_.reset();
@@ -41,7 +41,9 @@ void Writer::read(std::span<const int32_t> prompt) {
     const ForwardResult result = executor_.forward(
         trunk_, prompt.subspan(static_cast<size_t>(begin), static_cast<size_t>(rows)), options);
     spent_.add(begin, rows, false, result.depths);
+    if (trunk_.position() < end && !go_on()) return false;
   }
+  return true;
 }
 
 Result<Writer::Answer> Writer::write(const kernels::SamplingParams& sampling, int64_t max_tokens,
@@ -93,10 +95,10 @@ Result<TaskReport> evaluate_written(const TaskItems& items, const Writing& writi
   for (const Item& item : items.items) {
     const std::vector<int32_t> prompt = codec.encode(item.context(0), writing.chat);
     const auto prompt_tokens = static_cast<int64_t>(prompt.size());
-    writer.read(prompt);
     std::vector<std::string> answers;
     double right = 0;
-    for (int64_t s = 0; s < writing.samples; ++s) {
+    const bool read = writer.read(prompt, callbacks.go_on);
+    for (int64_t s = 0; read && s < writing.samples; ++s) {
       kernels::SamplingParams sampling = writing.sampling;
       sampling.seed = seed_of(sampling.seed, static_cast<int64_t>(verdicts.size()), s);
       Result<Writer::Answer> written =
@@ -111,8 +113,8 @@ Result<TaskReport> evaluate_written(const TaskItems& items, const Writing& writi
       right += is_right(writing.rule, answers.back(), item.continuation(0)) ? 1 : 0;
       if (!callbacks.go_on()) break;
     }
-    verdicts.push_back(
-        {.of_metrics = {right / static_cast<double>(answers.size())}, .prompt_tokens = prompt_tokens});
+    verdicts.push_back({.of_metrics = {right / static_cast<double>(std::max<size_t>(1, answers.size()))},
+                        .prompt_tokens = prompt_tokens});
     FATHOM_TRY(callbacks.on_item({.task = *items.task,
                                   .item = item,
                                   .scores = {},

@@ -42,8 +42,10 @@ class Writer {
   // Plan, weights and pool are the caller's and outlive the writer.
   Writer(const ModelPlan& plan, const Weights& weights, const WriterSettings& settings, Parallel& parallel);
 
-  // Reads a prompt of 1 to context - 1 tokens; answers continue the last one that was read.
-  void read(std::span<const int32_t> prompt);
+  // Reads a prompt of 1 to context - 1 tokens; answers continue the last one that was read. `go_on` is asked
+  // behind each chunk but the last; false ends the reading, after which there is nothing to continue. Returns
+  // whether all was read.
+  bool read(std::span<const int32_t> prompt, const std::function<bool()>& go_on);
 
   struct Answer {
     std::vector<int32_t> tokens = {};
@@ -76,7 +78,8 @@ Result<int64_t> longest_written(const TaskItems& items, const Writing& writing, 
 
 struct WritingCallbacks {
   std::function<Status(const ScoredItem&)> on_item;  // its error ends the evaluation
-  // Asked after every token and every answer; false ends what is being written, and the item with it.
+  // Asked after every chunk of a prompt, every token and every answer; false ends what is being read or
+  // written, and the item with it.
   std::function<bool()> go_on;
 };
 // Sample s of item i draws with a seed of its own, made of (seed, i, s).

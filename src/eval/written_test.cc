@@ -61,6 +61,8 @@ Writing drawn(int64_t samples, int64_t max_tokens) {
           .sampling = {.temperature = 1, .seed = 7}};
 }
 
+const std::function<bool()> always = [] { return true; };
+
 std::vector<ModelSpec> specs() { return {tiny(), tiny_mor(Sharing::kMiddleCycle, 3), hybrid("sambay", 8)}; }
 
 TEST(Writer, WritesWhatAGeneratorWrites) {
@@ -85,7 +87,7 @@ TEST(Writer, WritesWhatAGeneratorWrites) {
     for (const int64_t chunk : {1, 7, 100}) {
       Writer writer = model.writer(chunk);
       for (int read = 0; read < 2; ++read) {
-        writer.read(prompt);
+        ASSERT_TRUE(writer.read(prompt, always));
         for (const bool last : {false, false, true}) {
           const Writer::Answer answer = *writer.write(
               sampling, 9, {}, [](int32_t) { return true; }, last);
@@ -99,13 +101,22 @@ TEST(Writer, WritesWhatAGeneratorWrites) {
   }
 }
 
+TEST(Writer, TheReadingOfAPromptEndsWhereTheCallerSays) {
+  Model model(tiny());
+  Writer writer = model.writer(4);
+  const Ids prompt = prompt_of("a prompt of some chunks", false);
+  int asked = 0;
+  EXPECT_FALSE(writer.read(prompt, [&] { return ++asked < 3; }));
+  EXPECT_EQ(asked, 3);
+  EXPECT_EQ(writer.spent().rows(), 12);
+}
+
 TEST(Writer, AnswersEndAtEndTokensAndWhereTheCallerSays) {
   Model model(tiny());
   Writer writer = model.writer(7, /*several=*/false);
   const Ids prompt = prompt_of("a prompt", false);
-  writer.read(prompt);
   const auto greedy = [&](std::span<const int32_t> ends, const std::function<bool(int32_t)>& go_on) {
-    writer.read(prompt);
+    EXPECT_TRUE(writer.read(prompt, always));
     return *writer.write({.temperature = 0}, 9, ends, go_on, true);
   };
   const Ids all = greedy({}, [](int32_t) { return true; }).tokens;

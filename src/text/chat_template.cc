@@ -42,6 +42,12 @@ bool writes(const Pieces& pieces, std::string_view text) {
                              [&](const std::string& piece) { return piece.find(text) != std::string::npos; });
 }
 
+std::string text_of(const std::vector<PromptPiece>& prompt) {
+  std::string text;
+  for (const PromptPiece& piece : prompt) text += piece.text;
+  return text;
+}
+
 bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
 
 // Whether line breaks touch markers: `|>` may be the end of one whose name is a variable.
@@ -50,6 +56,23 @@ bool breaks_lines_at_markers(const Pieces& pieces) {
          std::ranges::any_of(pieces, [](const std::string& piece) {
            return is_blank(piece) && piece.find('\n') != std::string::npos;
          });
+}
+
+// Whether blanks stand between a marker and a message.
+bool pads_messages(const Pieces& pieces) { return writes(pieces, "|> ") || writes(pieces, " <|"); }
+
+// Whether an answer begins with more than `opening`: behind it in one piece, or with a tag of reasoning in
+// the next one that is not closed there. A template that writes an empty reasoning does so where there is to
+// be none.
+bool begins_answers(const Pieces& pieces, std::string_view opening) {
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const size_t at = pieces[i].find(opening);
+    if (at == std::string::npos) continue;
+    if (at + opening.size() < pieces[i].size()) return true;
+    const std::string_view next = i + 1 < pieces.size() ? std::string_view(pieces[i + 1]) : "";
+    if (next.starts_with("<think>") && next.find("</think>") == std::string_view::npos) return true;
+  }
+  return false;
 }
 
 // Whether each end of a message is followed by a line break, in the same piece or in the next one.
@@ -139,8 +162,8 @@ Result<ChatTemplate> ChatTemplate::of_model(const std::string& directory) {
 }
 
 Result<ChatTemplate> ChatTemplate::of_jinja(std::string_view jinja, const std::string& bos) {
-  const JinjaText text = read_jinja_text(jinja);
-  const Pieces& pieces = text.pieces;
+  const JinjaText read = read_jinja_text(jinja);
+  const Pieces& pieces = read.pieces;
   const auto another = [](const std::string& what) {
     return not_supported("writes " + what + "another format than " + list_of(names()) +
                          "; --chat-template names one of them");
@@ -149,15 +172,16 @@ Result<ChatTemplate> ChatTemplate::of_jinja(std::string_view jinja, const std::s
   const bool chatml = writes(pieces, "<|im_start|>") && writes(pieces, "<|im_end|>");
   // The markers of roles may be put together from their names.
   if (!chatml && !(writes(pieces, "<|end|>") && writes(pieces, "<|assistant|>"))) return another("");
-  if (text.names_bos_elsewhere) return another("bos_token in other places than the start, ");
+  if (read.names_bos_elsewhere) return another("bos_token in other places than the start, ");
   if (chatml && !ends_lines(pieces, "<|im_end|>"))
     return another("<|im_end|> without a line break behind it, ");
   if (!chatml && breaks_lines_at_markers(pieces)) return another("line breaks at its markers, ");
+  if (!chatml && pads_messages(pieces)) return another("blanks at its markers, ");
   FATHOM_ASSIGN(ChatTemplate chat, named(chatml ? "chatml" : "phi"));
-  if (text.begins_with_bos) chat.bos_ = bos;
-  std::string opening;
-  for (const PromptPiece& piece : chat.opening(Role::kSystem)) opening += piece.text;
-  const Sentence sentence = system_sentence(pieces, opening, chat.end_);
+  if (begins_answers(pieces, text_of(chat.opening(Role::kAssistant))))
+    return another("more than a marker before an answer, ");
+  if (read.begins_with_bos) chat.bos_ = bos;
+  const Sentence sentence = system_sentence(pieces, text_of(chat.opening(Role::kSystem)), chat.end_);
   // What goes on behind it in chatml describes tools, which nobody has here.
   if (sentence.ended || !chatml) chat.sentence_ = sentence.text;
   chat.sentence_stays_ = !chat.sentence_.empty() && !sentence.ended;

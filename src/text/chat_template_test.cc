@@ -111,6 +111,15 @@ TEST(ChatTemplateOfJinja, FormatsThatDifferALittleAreRefused) {
       {"{{ '<|' + m.role + '|>' + '\\n' + m.content + '<|end|>' + '\\n' + '<|assistant|>' }}",
        "line breaks at its markers, "},
       {"<|user|>\n{{ m.content }}<|end|>\n<|assistant|>\n", "line breaks at its markers, "},
+      {"{{ '<|' + m.role + '|> ' + m.content + '<|end|>' }}{{ '<|assistant|>' }}", "blanks at its markers, "},
+      {"{{ '<|' + m.role + '|>' + m.content + ' <|end|>' }}{{ '<|assistant|>' }}", "blanks at its markers, "},
+      {"{{ '<|' + m.role + '|>' + m.content + '<|end|>' }}{{ '<|assistant|><think>' }}",
+       "more than a marker before an answer, "},
+      {"{{ '<|' + m.role + '|>' + m.content + '<|end|>' }}{{ '<|assistant|>' }}{{ '<think>' }}",
+       "more than a marker before an answer, "},
+      {"{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>' + '\\n' }}"
+       "{{ '<|im_start|>assistant\\n<think>\\n' }}",
+       "more than a marker before an answer, "},
       {"{# <|im_start|> <|im_end|> #}[INST]", ""},
   };
   for (const auto& [jinja, what] : rows) {
@@ -119,6 +128,13 @@ TEST(ChatTemplateOfJinja, FormatsThatDifferALittleAreRefused) {
     EXPECT_EQ(chat.error().message, "writes " + std::string(what) +
                                         "another format than phi, chatml; --chat-template names one of them");
   }
+  // A reasoning that is closed at once stands there where none is wanted.
+  EXPECT_EQ(ChatTemplate::of_jinja("{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>' + '\\n' }}"
+                                   "{{ '<|im_start|>assistant\\n' }}{% if not thinking %}"
+                                   "{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}",
+                                   "")
+                ->name(),
+            "chatml");
   // Line breaks of the file that are not written.
   EXPECT_EQ(ChatTemplate::of_jinja("{% for m in messages %}\n  {{- '<|user|>' + m.content + '<|end|>' -}}\n"
                                    "{% endfor %}\n{{- '<|assistant|>' -}}\n",

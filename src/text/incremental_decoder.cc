@@ -1,20 +1,25 @@
 #include "text/incremental_decoder.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "text/token_bytes.h"
 #include "text/utf8.h"
 
 namespace fathom::text {
 
-IncrementalDecoder::IncrementalDecoder(const Tokenizer& tokenizer, bool skip_special)
+IncrementalDecoder::IncrementalDecoder(const Tokenizer& tokenizer, bool skip_special,
+                                       std::vector<int32_t> kept)
     : tokenizer_(&tokenizer),
       bytes_(&tokenizer.token_bytes()),
       skip_special_(skip_special),
+      kept_(std::move(kept)),
       strip_left_(bytes_->spec().strip_count) {}
 
 std::string IncrementalDecoder::push(int32_t id) {
-  if (!tokenizer_->id_to_token(id) || (skip_special_ && tokenizer_->is_special(id))) return {};
+  const bool skipped =
+      skip_special_ && tokenizer_->is_special(id) && std::ranges::find(kept_, id) == kept_.end();
+  if (!tokenizer_->id_to_token(id) || skipped) return {};
   const size_t before = pending_.size();
   pending_ += bytes_->of(id);
   if (at_first_token_ && bytes_->spec().first_token_without_spaces) {

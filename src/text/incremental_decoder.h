@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "text/tokenizer.h"
 
@@ -11,8 +12,9 @@ namespace fathom::text {
 // The pieces returned by push() and finish(), joined, are what Tokenizer::decode() says of all the ids.
 class IncrementalDecoder {
  public:
-  // `tokenizer` must outlive this.
-  explicit IncrementalDecoder(const Tokenizer& tokenizer, bool skip_special = false);
+  // `tokenizer` must outlive this. Special tokens that are skipped but for `kept` are no text.
+  explicit IncrementalDecoder(const Tokenizer& tokenizer, bool skip_special = false,
+                              std::vector<int32_t> kept = {});
 
   // The text that became complete: possibly empty, always valid UTF-8. Bytes that can no longer become a
   // character are U+FFFD.
@@ -31,6 +33,7 @@ class IncrementalDecoder {
   const Tokenizer* tokenizer_;
   const TokenBytes* bytes_;
   bool skip_special_;
+  std::vector<int32_t> kept_;
   std::string pending_;  // bytes not yet handed out
   bool at_first_token_ = true;
   int32_t strip_left_ = 0;  // how many characters may still be stripped

@@ -370,6 +370,19 @@ TEST(IncrementalDecoder, JoinsToTheWholeForEverySplit) {
   }
 }
 
+TEST(IncrementalDecoder, KeepsTheSpecialTokensThatItIsTold) {
+  Json json = small_json();
+  json["added_tokens"].push_back({{"id", 301}, {"content", "<think>"}, {"special", true}});
+  const Tokenizer tokenizer = make(json);
+  const auto text_of = [&](std::vector<int32_t> kept) {
+    IncrementalDecoder decoder(tokenizer, /*skip_special=*/true, std::move(kept));
+    return decoder.push('a') + decoder.push(301) + decoder.push(300) + decoder.push('b') + decoder.finish();
+  };
+  EXPECT_EQ(text_of({}), "ab");
+  EXPECT_EQ(text_of({301}), "a<think>b");
+  EXPECT_EQ(text_of({301, -1, 300}), "a<think><|end|>b");
+}
+
 TEST(IncrementalDecoder, HoldsBackAnUnfinishedCharacter) {
   const Tokenizer tokenizer = make(small_json());
   IncrementalDecoder decoder(tokenizer);

@@ -16,7 +16,8 @@ namespace {
 using text::PromptPiece;
 using text::Role;
 
-// What ends the reasoning of an answer that has none to go on with.
+// What ends the reasoning of an answer that has none to go on with. The tags are special tokens of some
+// tokenizers and text to others.
 const char* const kEndOfReasoning = "\n</think>\n\n";
 const char* const kNoReasoning = "<think>\n\n</think>\n\n";
 
@@ -32,7 +33,8 @@ Session::Session(const LoadedModel& model, text::ChatTemplate chat, const Sessio
       executor_(model.plan, *model.weights, options.chunk, options.context, parallel, options.numerics),
       state_(executor_.make_state(options.kv_type)),
       generator_(executor_, model.plan, options.chunk),
-      interrupted_(interrupted) {
+      interrupted_(interrupted),
+      system_(options.system) {
   clear();
 }
 
@@ -45,7 +47,7 @@ void Session::clear() {
   state_.reset();
   tokens_.clear();
   open_ = false;
-  append(chat_.beginning(options_.system), tokens_);
+  append(chat_.beginning(system_), tokens_);
 }
 
 Result<bool> Session::generate(int64_t limit, const std::function<bool(const GeneratedToken&)>& on_token,
@@ -57,10 +59,11 @@ Result<bool> Session::generate(int64_t limit, const std::function<bool(const Gen
   request.sampling = options_.sampling;
   request.stop_tokens = model_.end_ids;
   if (end_token_ >= 0) request.stop_tokens.push_back(end_token_);
+  request.cancelled = &interrupted_;
   const Result<GenerateResult> result = generator_.run(state_, request, [&](const GeneratedToken& token) {
     tokens_.push_back(token.token);
     ++turn.generated_tokens;
-    return on_token(token) && !interrupted_.load();
+    return on_token(token);
   });
   if (!result.ok()) return result.error();
   turn.prefill_seconds += result->prefill_seconds;
@@ -73,7 +76,7 @@ Result<Turn> Session::ask(const std::string& message, const std::function<void(c
   if (open_) append(chat_.closing(), asked);
   append(chat_.message(Role::kUser, message), asked);
   append(chat_.opening(Role::kAssistant), asked);
-  if (options_.reasoning_budget == 0) append({{kNoReasoning, false}}, asked);
+  if (options_.reasoning_budget == 0) model_.codec.encode_to(kNoReasoning, {}, asked);
   if (static_cast<int64_t>(asked.size()) >= options_.context) {
     return invalid("the conversation would have " + std::to_string(asked.size()) +
                    " tokens with this message, as many as the context of " +
@@ -94,7 +97,7 @@ Result<Turn> Session::ask(const std::string& message, const std::function<void(c
 }
 
 Result<Turn> Session::answer(const std::function<void(const AnswerPart&)>& show, Turn turn) {
-  TextCodec::Stream stream(model_.codec);
+  TextCodec::Stream stream(model_.codec, {ReasoningSplitter::kOpen, ReasoningSplitter::kClose});
   StopStrings marker(has_markers() ? std::vector<std::string>{}
                                    : std::vector<std::string>{chat_.end_marker()});
   ReasoningSplitter splitter;
@@ -122,7 +125,7 @@ Result<Turn> Session::answer(const std::function<void(const AnswerPart&)>& show,
   FATHOM_ASSIGN(bool ended, generate(room(), on_token, turn));
   if (spent && !interrupted_.load()) {
     const size_t before = tokens_.size();
-    append({{kEndOfReasoning, false}}, tokens_);
+    model_.codec.encode_to(kEndOfReasoning, {}, tokens_);
     turn.generated_tokens += static_cast<int64_t>(tokens_.size() - before);
     give(splitter.push(held_back() + kEndOfReasoning));
     spent = false;
@@ -145,15 +148,19 @@ Result<Turn> Session::answer(const std::function<void(const AnswerPart&)>& show,
 }
 
 Status Session::save(const std::string& path) const {
-  const nlohmann::json note = {{"chat_template", chat_.name()}, {"open", open_}};
+  const nlohmann::json note = {{"chat_template", chat_.name()}, {"open", open_}, {"system", system_}};
   return write_state(path, model_.plan, state_, {tokens_, fingerprint_, note.dump()});
 }
 
 Status Session::load(const std::string& path) {
   bool open = false;
+  std::string system;
   const auto accept = [&](const StateFileContent& content) -> Status {
     const Result<nlohmann::json> note = parse_json(content.note);
-    const bool conversation = note.ok() && note->is_object() &&
+    // A file of an earlier version does not say it.
+    const nlohmann::json stated =
+        note.ok() && note->is_object() ? note->value("system", nlohmann::json("")) : "";
+    const bool conversation = note.ok() && note->is_object() && stated.is_string() &&
                               note->value("chat_template", nlohmann::json()) == chat_.name() &&
                               note->value("open", nlohmann::json()).is_boolean();
     if (!conversation) return invalid(path + ": it is no conversation in the chat template " + chat_.name());
@@ -162,11 +169,13 @@ Status Session::load(const std::string& path) {
                      " tokens, more than the context of " + std::to_string(options_.context));
     }
     open = (*note)["open"].get<bool>();
+    system = stated.get<std::string>();
     return {};
   };
   FATHOM_ASSIGN(StateFileContent content, read_state(path, model_.plan, fingerprint_, state_, accept));
   tokens_ = std::move(content.tokens);
   open_ = open;
+  system_ = std::move(system);
   return {};
 }
 

@@ -42,12 +42,14 @@ class Session {
   // models that were not trained for conversations have in any case.
   bool has_markers() const { return end_token_ >= 0; }
 
-  // Reads the user's message and generates the answer; `show` sees it part by part. Stops between tokens when
-  // `interrupted` becomes true and keeps what is there: the next message follows it. Errors: the message does
+  // Reads the user's message and generates the answer; `show` sees it part by part. Stops between tokens, and
+  // between chunks of the message, when `interrupted` becomes true, and keeps what is there: the next message
+  // follows it. Errors: the message does
   // not fit the context; logits that are not finite. The conversation is as it was.
   Result<Turn> ask(const std::string& message, const std::function<void(const AnswerPart&)>& show);
 
-  // To the start, behind what the template writes before the first message.
+  // To the start, behind what the template writes before the first message, with the system message that the
+  // conversation began with.
   void clear();
 
   Status save(const std::string& path) const;
@@ -77,6 +79,7 @@ class Session {
   SequenceState state_;
   Generator generator_;
   const std::atomic<bool>& interrupted_;
+  std::string system_;           // the system message of this conversation
   std::vector<int32_t> tokens_;  // the first state_.position() of them have been read
   bool open_ = false;            // the last message has no end yet
 };

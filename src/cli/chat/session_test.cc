@@ -5,10 +5,13 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <limits>
 
+#include "base/file.h"
 #include "plan/testing.h"
+#include "text/testing.h"
 #include "weights/random_weights.h"
 
 namespace fathom::cli::chat {
@@ -202,6 +205,66 @@ TEST_F(SessionTest, AnInterruptedAnswerStays) {
   Turn next;
   ask(session, "Go on.", &next);
   EXPECT_EQ(next.end, Turn::End::kLength);
+}
+
+TEST_F(SessionTest, AMessageWhoseReadingIsInterruptedIsReadOn) {
+  const std::string message(100, 'm');
+  Session cut = session(options()), whole = session(options());
+  for (Session* each : {&cut, &whole}) ask(*each, "Hi.");
+  interrupted_ = true;
+  Turn turn;
+  EXPECT_EQ(ask(cut, message, &turn), "");
+  interrupted_ = false;
+  EXPECT_EQ(turn.end, Turn::End::kInterrupted);
+  EXPECT_EQ(turn.generated_tokens, 0);
+  // One chunk has been read; the rest of the message is read with the next one.
+  Turn next;
+  const int64_t before = cut.tokens();
+  ask(cut, "Go on.", &next);
+  EXPECT_EQ(next.end, Turn::End::kLength);
+  EXPECT_EQ(next.prompt_tokens, turn.prompt_tokens - options().chunk + cut.tokens() - 30 - before);
+}
+
+TEST_F(SessionTest, ALoadedConversationStartsAnewBehindItsOwnSystemMessage) {
+  SessionOptions named = options();
+  named.system = "You are terse.";
+  const std::string path = folder_ + "/kept";
+  Session kept = session(named);
+  const std::vector<int32_t> beginning = kept.sequence();
+  ask(kept, "Hi.");
+  ASSERT_TRUE(kept.save(path).ok());
+  Session plain = session(options());
+  EXPECT_TRUE(plain.sequence().empty());
+  ASSERT_TRUE(plain.load(path).ok());
+  plain.clear();
+  EXPECT_EQ(plain.sequence(), beginning);
+}
+
+TEST_F(SessionTest, TagsOfReasoningAreTokensWhereTheTokenizerHasThem) {
+  SessionOptions silent = options();
+  silent.reasoning_budget = 0;
+  const auto count = [&](const std::vector<int32_t>& ids, int32_t id) { return std::ranges::count(ids, id); };
+  nlohmann::json json = text::testing::small_json();
+  for (const bool special : {false, true}) {
+    if (special) {
+      json["added_tokens"].push_back({{"id", 301}, {"content", "<think>"}, {"special", true}});
+      json["added_tokens"].push_back({{"id", 302}, {"content", "</think>"}, {"special", true}});
+    }
+    const std::string file = folder_ + "/tokenizer.json";
+    ASSERT_TRUE(write_file_atomic(file, json.dump()).ok());
+    ModelSpec spec = testing_plan::hybrid("sambayda", 8);
+    spec.vocab_size = 303;
+    model_.plan = *build_plan(spec);
+    model_.weights = std::make_unique<const Weights>(random_weights(model_.plan, 5, DType::kBF16, serial_));
+    model_.codec = *TextCodec::open(file);
+    Session session = this->session(silent);
+    ask(session, "<think>");  // of a user: letters
+    const std::vector<int32_t> asked(session.sequence().begin(), session.sequence().end() - 30);
+    EXPECT_EQ(count(asked, 301), special ? 1 : 0);
+    EXPECT_EQ(count(asked, 302), special ? 1 : 0);
+    // The user's, those of two markers of messages, which this tokenizer does not have, and the tags.
+    EXPECT_EQ(count(asked, '<'), special ? 3 : 5);
+  }
 }
 
 TEST_F(SessionTest, AConversationOfAnotherTemplateIsRefused) {
