@@ -10,7 +10,7 @@ namespace fathom {
 
 namespace {
 
-constexpr int64_t kNoWindow = -1, kWidestWindow = int64_t{1} << 30;
+constexpr int64_t kStatedNoWindow = -1;
 constexpr int64_t kBaseHeadDim = 128;
 
 // "sambay_d16" -> "sambay".
@@ -91,7 +91,7 @@ Status read_sizes(FieldReader& reader, ModelSpec& spec) {
 Status check_full_layers(FieldReader& reader, const Architecture& a, const ModelSpec& spec) {
   int64_t period = 0;
   FATHOM_TRY(reader.integer("full_per_layer", period));
-  if (!reader.has("full_per_layer") || spec.sliding_window == kWidestWindow) return {};
+  if (!reader.has("full_per_layer") || spec.sliding_window == kNoWindow) return {};
   if (period < 1) return invalid("full_per_layer: found " + std::to_string(period) + ", expected at least 1");
   constexpr int64_t kMostLayers = 4096;  // check_spec() refuses more in its words
   for (int64_t layer = 0; layer < std::min(spec.num_hidden_layers, kMostLayers); ++layer) {
@@ -213,15 +213,15 @@ Result<ModelSpec> read_archscale_config(const nlohmann::json& object) {
   if (!reader.raw("head_dim").is_null()) FATHOM_TRY(reader.integer("head_dim", spec.head_dim));
   FATHOM_TRY(reader.integer("block_size", spec.max_position_embeddings));
   FATHOM_TRY(reader.number("norm_eps", spec.norm_eps));
-  int64_t window = kNoWindow;
+  int64_t window = kStatedNoWindow;
   FATHOM_TRY(reader.integer("local_window", window));
-  if (architecture.window > 0 || (architecture.may_be_windowed() && window != kNoWindow)) {
-    if (window < 1 && window != kNoWindow) {
+  if (architecture.window > 0 || (architecture.may_be_windowed() && window != kStatedNoWindow)) {
+    if (window < 1 && window != kStatedNoWindow) {
       return invalid("local_window: found " + std::to_string(window) + ", expected at least 1, or -1, for " +
                      spec.architecture);
     }
     // Without a window these layers see everything, as they do through one that no context fills.
-    spec.sliding_window = window == kNoWindow ? kWidestWindow : window;
+    spec.sliding_window = window == kStatedNoWindow ? kNoWindow : window;
   }
   double theta = 10000;
   FATHOM_TRY(reader.number("rope_base", theta));

@@ -28,7 +28,9 @@ Result<ModelSpec> read_mor_case_config(const nlohmann::json& object);
 // Its "relaxation"; nothing where that is off.
 Result<std::optional<RelaxationSpec>> read_case_relaxation(const nlohmann::json& object);
 
-// The configuration of the training code of SambaY (n_layer, n_embd, ...).
+// The configuration of the training code of SambaY (n_layer, n_embd, ...). Its local_window of -1 becomes
+// kNoWindow, a window that no context fills.
+inline constexpr int64_t kNoWindow = int64_t{1} << 30;
 Result<ModelSpec> read_archscale_config(const nlohmann::json& object);
 
 // Phi4FlashForCausalLM (Decoder-Hybrid-Decoder, section 9.1). What it cannot say is not written.

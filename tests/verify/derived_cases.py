@@ -250,6 +250,40 @@ def hybrid_records(cases: Cases) -> None:
         expect(f"a record with {what} wrong", code == (0 if what == "nothing" else 1), findings)
 
 
+def documents_in_rows(cases: Cases) -> None:
+    """Rows are cut where the model's configuration says so, whether a record lists the pieces or not."""
+    case = cases.copy("varlen_transformer", "varlen_unlisted")
+    change_json(case / "case.json", lambda record: record.pop("segments"))
+    code, findings, _ = cases.verify(case)
+    expect("a row of documents", code == 0 and findings["logits"]["ok"], findings)
+    change_json(case / "config.json", lambda config: config.update(use_cu_seqlen=False))
+    code, findings, _ = cases.verify(case)
+    expect("a row that is not cut", code == 1 and not findings["logits"]["ok"], findings)
+
+
+def no_window(cases: Cases) -> None:
+    """A local_window of -1 is none: what is recorded of short rows with a window is not what is computed."""
+    case = cases.copy("variant_samba", "variant_without_window")
+    change_json(case / "config.json", lambda config: config.update(local_window=-1))
+    change_json(case / "case.json", lambda record: record.update(layers=["mamba", "attention"] * 2))
+    _, findings, _ = cases.verify(case)
+    expect("kinds of layers", findings["case.json: kinds of layers (4 compared)"]["ok"], findings)
+    expect("logits without a window", not findings["logits"]["ok"], findings)
+
+
+def documents_in_steps(cases: Cases) -> None:
+    """Rows of optimizer steps are cut likewise: the first losses differ from those of whole rows."""
+    case = cases.copy("optimizer_mup_original", "optimizer_of_documents")
+    change_json(case / "config.json", lambda config: config.update(use_cu_seqlen=True, eos_token_id=10**6))
+    _, findings, _ = cases.verify(case)
+    expect("rows without an end", findings["losses of step 0"]["ok"], findings)
+    (_, shape, ids) = read_safetensors(case / "io.safetensors")["input_ids"]
+    inside = ids[shape[2] // 2]
+    change_json(case / "config.json", lambda config: config.update(eos_token_id=inside))
+    _, findings, _ = cases.verify(case)
+    expect("rows of documents", not findings["losses of step 0"]["ok"], findings)
+
+
 def labels_of_steps(cases: Cases) -> None:
     """Labels that a training case records are those that count."""
     for ignored in (False, True):
@@ -355,12 +389,15 @@ def main() -> int:
             hybrids,
             mixed_up_batch,
             hybrid_records,
+            documents_in_rows,
+            no_window,
             mask_in_float,
             decoding_alone,
             checkpoint_of_copies,
         ):
             check(cases)
-        for check in (labels_of_steps, one_group, first_call_with_gradients) if half == "both" else ():
+        training = (labels_of_steps, one_group, first_call_with_gradients, documents_in_steps)
+        for check in training if half == "both" else ():
             check(cases)
     return 0
 

@@ -21,17 +21,28 @@ void take_suggestion(const nlohmann::json& suggested, const std::string& word, d
   }
 }
 
-// Ten times what float arithmetic cost the recording itself, where that is more than the limit: another float
-// program cannot be expected nearer.
-void allow_for_float(const nlohmann::json& record, const char* group, const char* measured, double& limit) {
+// Ten times what float arithmetic cost the recording itself: another float program cannot be expected nearer.
+// 0 where it is not said.
+double float_cost(const nlohmann::json& record, const char* group, const char* measured) {
   const auto found = record.find(group);
-  if (found == record.end() || !found->is_object()) return;
-  if (const auto error = found->find(measured); error != found->end() && error->is_number())
-    limit = std::max(limit, std::min(10 * error->get<double>(), 10 * limit));
+  if (found == record.end() || !found->is_object()) return 0;
+  const auto error = found->find(measured);
+  return error != found->end() && error->is_number() ? 10 * error->get<double>() : 0;
+}
+
+// For a whole model the limit grows tenfold at the most.
+void allow_for_float(const nlohmann::json& record, const char* group, const char* measured, double& limit) {
+  limit = std::max(limit, std::min(float_cost(record, group, measured), 10 * limit));
 }
 
 Limits limits_of(Family family, const nlohmann::json& record) {
   Limits limits;
+  if (family == Family::kRecursions) {
+    for (double* limit : {&limits.logits, &limits.states})
+      allow_for_float(record, "tolerance", "fp64_logits_max_abs", *limit);
+    allow_for_float(record, "tolerance", "fp64_grad_max_rel_l2", limits.gradients);
+    limits.of_largest = 1e-6;
+  }
   if (family == Family::kHybrid) {
     limits.logits = 1e-4;
     limits.losses = 1e-4;
@@ -41,6 +52,7 @@ Limits limits_of(Family family, const nlohmann::json& record) {
     allow_for_float(record, "fp32_vs_fp64", "max_abs_logits", limits.logits);
     allow_for_float(record, "fp32_vs_fp64", "max_abs_hidden_or_memory", limits.states);
     allow_for_float(record, "fp32_vs_fp64", "max_grad_error_relative_to_tensor_max", limits.gradients);
+    limits.gradients_in_float = float_cost(record, "fp32_vs_fp64", "max_grad_error_relative_to_tensor_max");
     for (double* limit : {&limits.logits, &limits.states})
       allow_for_float(record, "max_abs_difference", "logits_fp32_vs_fp64", *limit);
     // Where nothing is said of gradients, what holds of logits.
@@ -111,26 +123,31 @@ struct RowPiece {
   int64_t row = 0, begin = 0, end = 0;
 };
 
-// Whole rows; of a case with segments, one row cut behind each end of a document. The record may list an
-// empty last one.
+// Whole rows; of a model that cuts them (use_cu_seqlen) and of a case with segments, rows cut behind each end
+// of a document. The record may list an empty last one.
 Result<std::vector<RowPiece>> pieces_of(const ModelCase& c, const RecordedTensor& ids) {
   std::vector<RowPiece> pieces;
   const int64_t length = ids.extent(1);
-  if (!c.record.contains("segments")) {
+  FATHOM_ASSIGN(const nlohmann::json config, read_json_file(c.path + "/config.json"));
+  const bool listed = c.record.contains("segments");
+  const auto cuts = config.find("use_cu_seqlen");
+  if (!listed && (cuts == config.end() || *cuts != true)) {
     for (int64_t row = 0; row < ids.extent(0); ++row) pieces.push_back({row, 0, length});
     return pieces;
   }
-  FATHOM_ASSIGN(const nlohmann::json config, read_json_file(c.path + "/config.json"));
-  const auto end_of_document = c.record.value("eos_token_id", config.value("eos_token_id", int64_t{-1}));
-  if (ids.extent(0) != 1 || end_of_document < 0)
+  const nlohmann::json end = c.record.value("eos_token_id", config.value("eos_token_id", nlohmann::json()));
+  if (!end.is_number_integer() || (listed && ids.extent(0) != 1))
     return invalid(c.path + "/case.json: segments without eos_token_id, or of several rows");
   nlohmann::json cut = nlohmann::json::array();
-  for (int64_t t = 0, begin = 0; t < length; ++t) {
-    if (ids.ids[static_cast<size_t>(t)] != end_of_document && t + 1 < length) continue;
-    pieces.push_back({0, begin, t + 1});
-    cut.push_back({begin, t + 1});
-    begin = t + 1;
+  for (int64_t row = 0; row < ids.extent(0); ++row) {
+    for (int64_t t = 0, begin = 0; t < length; ++t) {
+      if (ids.ids[static_cast<size_t>(row * length + t)] != end && t + 1 < length) continue;
+      pieces.push_back({row, begin, t + 1});
+      cut.push_back({begin, t + 1});
+      begin = t + 1;
+    }
   }
+  if (!listed) return pieces;
   nlohmann::json recorded = c.record["segments"];
   if (!recorded.empty() && recorded.back() == nlohmann::json({length, length}))
     recorded.erase(recorded.size() - 1);
@@ -191,9 +208,13 @@ Result<std::vector<CaseSequence>> sequences_of(ModelCase& c, const std::string& 
       }
       sequence.labels.push_back(static_cast<int32_t>(label));
     }
+    const bool token_choice = c.plan.spec.router && c.plan.spec.router->kind == RouterKind::kTokenChoice;
+    sequence.compared_rows =
+        token_choice && ids->extent(0) > 1 ? sequence.key_rows : static_cast<int64_t>(sequence.places.size());
+    // A row of padding alone has nothing that is looked at.
+    if (sequence.places.empty()) continue;
     // The published positions of this family count the padding before a row.
-    if (c.family == Family::kRecursions && !sequence.places.empty())
-      sequence.first_position = sequence.places.front();
+    if (c.family == Family::kRecursions) sequence.first_position = sequence.places.front();
     sequences.push_back(std::move(sequence));
   }
   return sequences;

@@ -54,6 +54,9 @@ struct CaseSequence {
   std::vector<int32_t> tokens;  // [rows]
   std::vector<int32_t> labels;  // [rows] the next token's label, -100 where ignored or behind the end
   int64_t key_rows = 0;         // rows that write keys, from the first: all, or those before right padding
+  // Rows whose values are compared, from the first. What the padding of a batch under token choice becomes is
+  // up to the published attention kernel, which nothing else depends on.
+  int64_t compared_rows = 0;
 };
 
 // A number that was recorded of the whole case: tensor `name` ("scalar.loss_lm"), or the record's of that
@@ -92,9 +95,9 @@ class RowComparison {
   std::vector<float> got_, expected_;
 };
 
-// Cases of states: a prompt of the recorded length (prefill.*), then single tokens (decode.{t}.logits), the
-// states after both, those after a prompt shorter than a convolution (short_prompt.*), and rows with padding
-// on their left (leftpad.*).
+// What a case has of states: a prompt of the recorded length (prefill.*), then single tokens
+// (decode.{t}.logits), the states after both, those after a prompt shorter than a convolution
+// (short_prompt.*), and rows with padding on their left (leftpad.*).
 Status verify_states(ModelCase& c, Report& report, Executor& executor,
                      const std::vector<CaseSequence>& sequences);
 

@@ -5,6 +5,7 @@
 
 #include "cli/verify/case_kinds.h"
 #include "cli/verify/model_case.h"
+#include "plan/config_dialects.h"
 
 namespace fathom::cli::verify {
 
@@ -81,7 +82,8 @@ std::string words_of(const Layer& layer) {
   }
   const auto& attention = std::get<Attention>(layer.mixer);
   std::string words = attention.cross ? "cross attention" : "attention";
-  if (attention.window > 0) words += " window=" + std::to_string(attention.window);
+  if (attention.window > 0 && attention.window != kNoWindow)
+    words += " window=" + std::to_string(attention.window);
   return words + (attention.differential ? " differential" : "");
 }
 

@@ -34,8 +34,9 @@ class StateTensors {
     const std::span<const float> part = case_.io.at(name).part(batch);
     for (int64_t i = 0; i < slot.inner * slot.state; ++i) add(name, ssm[i], part[static_cast<size_t>(i)]);
   }
-  // Recorded [batch, kv heads, entries, head_dim], the oldest first: the last entries of the list. In front
-  // of a prompt shorter than a window there may be zeros.
+  // Recorded [batch, kv heads, entries, head_dim], the oldest first: the last entries of the list. With a
+  // prompt shorter than a window there are zeros, in front or behind, where the published cache has not
+  // written yet.
   void add_keys(const std::string& prefix, int64_t batch, const Slot& slot, const KvState& kv) {
     for (const bool value : {false, true}) {
       const std::string name = prefix + (value ? "_v" : "_k");
@@ -44,12 +45,14 @@ class StateTensors {
       const int64_t entries = recorded.extent(2), dim = slot.head_dim;
       const std::span<const float> part = recorded.part(batch);
       std::vector<float> k(static_cast<size_t>(slot.num_kv_heads * dim)), v(k.size());
+      const bool behind = entries > kv.length() && kv.length() > 0 && part[0] != 0;
       for (int64_t e = 0; e < entries; ++e) {
-        const int64_t entry = kv.length() - entries + e;
-        if (entry >= 0) kv.read(entry, k.data(), v.data());
+        const int64_t entry = behind ? e : kv.length() - entries + e;
+        const bool written = entry >= 0 && entry < kv.length();
+        if (written) kv.read(entry, k.data(), v.data());
         for (int64_t h = 0; h < slot.num_kv_heads; ++h) {
           for (int64_t d = 0; d < dim; ++d)
-            add(name, entry < 0 ? 0.0F : (value ? v : k)[static_cast<size_t>(h * dim + d)],
+            add(name, !written ? 0.0F : (value ? v : k)[static_cast<size_t>(h * dim + d)],
                 part[static_cast<size_t>((h * entries + e) * dim + d)]);
         }
       }
@@ -132,10 +135,9 @@ Status verify_short_prompt(ModelCase& c, Report& report, Executor& executor,
   return {};
 }
 
-}  // namespace
-
-Status verify_states(ModelCase& c, Report& report, Executor& executor,
-                     const std::vector<CaseSequence>& sequences) {
+Status verify_prefill(ModelCase& c, Report& report, Executor& executor,
+                      const std::vector<CaseSequence>& sequences) {
+  if (!c.io.has("prefill.logits")) return {};
   const RecordedTensor& prefill = c.io.at("prefill.logits");
   const int64_t prompt = prefill.extent(1), vocab = c.plan.dims.vocab_size;
   StateTensors states(c, report), logits(c, report);
@@ -161,6 +163,14 @@ Status verify_states(ModelCase& c, Report& report, Executor& executor,
   }
   logits.report(Kind::kLogits);
   states.report(Kind::kStates);
+  return {};
+}
+
+}  // namespace
+
+Status verify_states(ModelCase& c, Report& report, Executor& executor,
+                     const std::vector<CaseSequence>& sequences) {
+  FATHOM_TRY(verify_prefill(c, report, executor, sequences));
   FATHOM_TRY(verify_short_prompt(c, report, executor, sequences));
   return verify_left_padding(c, report, executor);
 }

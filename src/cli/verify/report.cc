@@ -116,7 +116,9 @@ Status apply_tolerance(const std::vector<std::string>& flags, Limits& limits) {
     set("logits", limits.logits);
     set("losses", limits.losses);
     set("gradients", limits.gradients);
+    if (name.empty() || name == "gradients") limits.gradients_in_float = 0;
     set("states", limits.states);
+    limits.of_largest = 0;
     set("modules", limits.modules);
     set("parameters", limits.parameters);
     set("gates", limits.gates);
@@ -129,17 +131,23 @@ Status apply_tolerance(const std::vector<std::string>& flags, Limits& limits) {
 }
 
 void Report::compare(const std::string& executor, const std::string& tensor, Kind kind,
-                     std::span<const float> got, std::span<const float> expected) {
+                     std::span<const float> got, std::span<const float> expected, double allowed) {
   Measure measure = Measure::kAbsolute;
   if (kind == Kind::kGradients || kind == Kind::kGates) measure = limits_.gradient_measure;
   if (kind == Kind::kModules) measure = Measure::kOfLargest;
   if (kind == Kind::kSelections) measure = Measure::kExact;
-  add({executor, tensor, measure, error_of(measure, got, expected), limits_.of(kind)});
+  if (limits_.of_largest > 0 && measure == Measure::kAbsolute && kind != Kind::kParameters) {
+    for (const float value : expected)
+      allowed = std::max(allowed, limits_.of_largest * std::fabs(double{value}));
+  }
+  add({executor, tensor, measure, error_of(measure, got, expected), std::max(limits_.of(kind), allowed)});
 }
 
 void Report::compare(const std::string& executor, const std::string& tensor, Kind kind, double got,
                      double expected) {
-  add({executor, tensor, Measure::kAbsolute, worse_of(0, std::fabs(got - expected)), limits_.of(kind)});
+  const double allowed = kind == Kind::kParameters ? 0 : limits_.of_largest * std::fabs(expected);
+  add({executor, tensor, Measure::kAbsolute, worse_of(0, std::fabs(got - expected)),
+       std::max(limits_.of(kind), allowed)});
 }
 
 bool Report::ok() const {

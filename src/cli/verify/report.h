@@ -37,6 +37,11 @@ const char* name_of(Kind kind);
 struct Limits {
   double logits = 2e-5, losses = 5e-6, gradients = 1e-5, states = 2e-5, modules = 1e-5, parameters = 2e-6,
          gates = 1e-4;
+  // Of the largest value of logits, states or losses: floats of that size are no nearer.
+  double of_largest = 0;
+  // What arithmetic in float may cost gradients that nearly cancel, in the measure of gradients; 0: the case
+  // does not say that it costs more than the limit.
+  double gradients_in_float = 0;
   Measure gradient_measure = Measure::kRelativeL2;
   double of(Kind kind) const;
 };
@@ -57,9 +62,10 @@ class Report {
  public:
   Report(std::string name, Limits limits) : case_name_(std::move(name)), limits_(limits) {}
 
-  // Compares and records. Arrays of different lengths are an error of infinity.
+  // Compares and records. Arrays of different lengths are an error of infinity. The limit is that of the
+  // kind, or `allowed` where that is more.
   void compare(const std::string& executor, const std::string& tensor, Kind kind, std::span<const float> got,
-               std::span<const float> expected);
+               std::span<const float> expected, double allowed = 0);
   void compare(const std::string& executor, const std::string& tensor, Kind kind, double got,
                double expected);
   void add(Finding finding) { findings_.push_back(std::move(finding)); }

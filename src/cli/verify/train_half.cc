@@ -65,12 +65,26 @@ void compare_gradients(ModelCase& c, const train::Parameters& parameters, Report
     return none;
   };
   const std::vector<TensorView> views = checkpoint_views(c.plan, c.scheme, DType::kF32, gradient, storage);
+  const auto largest_of = [](std::span<const float> values) {
+    double largest = 0;
+    for (const float value : values) largest = std::max(largest, std::fabs(double{value}));
+    return largest;
+  };
+  double largest = 0;
+  for (const TensorView& view : views) {
+    if (const std::string name = "grad." + view.spec.name; c.io.has(name))
+      largest = std::max(largest, largest_of(c.io.at(name).values));
+  }
   for (const TensorView& view : views) {
     const std::string name = "grad." + view.spec.name;
     if (!c.io.has(name)) continue;
     const std::span got(reinterpret_cast<const float*>(view.bytes.data()), view.bytes.size() / sizeof(float));
     const Kind kind = name.ends_with(".adaption_gate") ? Kind::kGates : Kind::kGradients;
-    report.compare("train", name, kind, got, c.io.at(name).values);
+    // What is left where terms as large as others' gradients cancel is as exact as they are.
+    const double own = largest_of(c.io.at(name).values);
+    const double cancelled = own > 0 ? 1e-6 * largest / own : 0;
+    report.compare("train", name, kind, got, c.io.at(name).values,
+                   kind == Kind::kGradients ? std::min(c.limits.gradients_in_float, cancelled) : 0);
   }
   compare_gradient_norms(c, views, report);
   compare_unmoved(c, views, report);
@@ -82,7 +96,8 @@ void compare_scalar(ModelCase& c, Report& report, const std::string& name, doubl
 }
 
 // B A of every adapter, computed from the model that the case started from. Singular vectors have no sign, so
-// A and B are not compared.
+// A and B are not compared. The published decomposition is in float, which misses the exact product where
+// singular values are close: the limit is that of logits, not of parameters.
 Status compare_svd_start(ModelCase& c, const train::Parameters& recorded, Report& report) {
   FATHOM_ASSIGN(const ModelPlan vanilla, build_plan(vanilla_spec(c.plan.spec, /*tied=*/true)));
   FATHOM_ASSIGN(const WeightFiles files, WeightFiles::open(c.path + "/source.safetensors"));
@@ -108,8 +123,7 @@ Status compare_svd_start(ModelCase& c, const train::Parameters& recorded, Report
       report.compare(
           "train",
           "layer." + std::to_string(unrolled) + "." + std::string(word_of(matrix.projection)) + " B A",
-          Kind::kParameters, product(started, *matrix.adapter, depth),
-          product(recorded, *matrix.adapter, depth));
+          Kind::kLogits, product(started, *matrix.adapter, depth), product(recorded, *matrix.adapter, depth));
     }
     ++unrolled;
   });
@@ -132,12 +146,13 @@ Status verify_in_trainer(ModelCase& c, Report& report) {
   train::set_warmups(c.plan, /*call=*/1, options);
   const std::vector<float> biases = router_biases(c.plan, parameters);
   train::LoadBalancer(c.plan, parameters).begin_call(options);
-  for (const CaseSequence& sequence : sequences) {
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    const CaseSequence& sequence = sequences[s];
     // [depth, rows of all sequences]
     const std::vector<float> draws = router_draws(c, sequence);
     const size_t length = sequence.tokens.size();
     const auto rows = static_cast<size_t>(batch.rows());
-    const auto first = static_cast<size_t>(batch.sequences[static_cast<size_t>(sequence.batch)].begin);
+    const auto first = static_cast<size_t>(batch.sequences[s].begin);
     options.router_draws.resize(draws.size() / length * rows);
     for (size_t i = 0; i < draws.size(); ++i)
       options.router_draws[i / length * rows + first + i % length] = draws[i];
@@ -151,7 +166,7 @@ Status verify_in_trainer(ModelCase& c, Report& report) {
   if (c.io.has("logits")) {
     for (size_t s = 0; s < sequences.size(); ++s) {
       logits.add(sequences[s], result.logits.const_data_ptr<float>() + batch.sequences[s].begin * vocab,
-                 static_cast<int64_t>(sequences[s].tokens.size()), vocab, c.io.at("logits"));
+                 sequences[s].compared_rows, vocab, c.io.at("logits"));
     }
     logits.report(report, "train", "logits", Kind::kLogits);
   }
