@@ -7,6 +7,10 @@ namespace fathom {
 
 namespace {
 
+bool is_windowed(size_t layer, const ModelSpec& spec) {
+  return layer % 2 == 1 && static_cast<int64_t>(layer) < spec.num_hidden_layers / 2;
+}
+
 // An integer, or a list with one entry per layer: the window of windowed layers, null elsewhere.
 Status read_window(const nlohmann::json& value, ModelSpec& spec) {
   if (value.is_number_integer()) {
@@ -19,7 +23,7 @@ Status read_window(const nlohmann::json& value, ModelSpec& spec) {
                    std::to_string(spec.num_hidden_layers) + " entries");
   }
   for (size_t l = 0; l < value.size(); ++l) {
-    const bool windowed = l % 2 == 1 && static_cast<int64_t>(l) < spec.num_hidden_layers / 2;
+    const bool windowed = is_windowed(l, spec);
     const bool fits =
         windowed ? value[l].is_number_integer() && value[l].get<int64_t>() >= 1 : value[l].is_null();
     const bool first = spec.sliding_window == 0;
@@ -28,6 +32,24 @@ Status read_window(const nlohmann::json& value, ModelSpec& spec) {
                      (windowed ? "the window of all windowed layers" : "null"));
     }
     if (windowed) spec.sliding_window = value[l].get<int64_t>();
+  }
+  return {};
+}
+
+// Which layers there are follows from their number. The names of attention, where a list is there, must not
+// say otherwise; others are not known.
+Status check_layer_types(const nlohmann::json& types, const ModelSpec& spec) {
+  if (types.is_null()) return {};
+  if (!types.is_array() || static_cast<int64_t>(types.size()) != spec.num_hidden_layers)
+    return invalid("layer_types: expected a list of " + std::to_string(spec.num_hidden_layers) + " entries");
+  for (size_t l = 0; l < types.size(); ++l) {
+    const bool fits =
+        types[l].is_string() && types[l] != (is_windowed(l, spec) ? "full_attention" : "sliding_attention");
+    if (!fits) {
+      return invalid("layer_types: entry " + std::to_string(l) + " is " + types[l].dump() +
+                     ", expected the name of " +
+                     (is_windowed(l, spec) ? "a windowed layer" : "one without a window"));
+    }
   }
   return {};
 }
@@ -76,9 +98,7 @@ Result<ModelSpec> read_phi4flash_config(const nlohmann::json& object) {
   const bool sane = spec.hidden_size > 0 && spec.hidden_size <= kMost;  // check_spec() says so in its words
   if (sane && !rank.is_null() && rank != "auto" && rank != ceil_div(spec.hidden_size, 16))
     return not_supported("not supported yet: mamba_dt_rank = " + rank.dump());
-  const nlohmann::json& types = reader.raw("layer_types");
-  if (!types.is_null() && (!types.is_array() || static_cast<int64_t>(types.size()) != spec.num_hidden_layers))
-    return invalid("layer_types: expected a list of " + std::to_string(spec.num_hidden_layers) + " entries");
+  FATHOM_TRY(check_layer_types(reader.raw("layer_types"), spec));
   FATHOM_TRY(check_fixed(reader));
   return spec;
 }

@@ -215,6 +215,17 @@ TEST(SpecIo, ReadsPhi4FlashWithAWindowPerLayer) {
       parse_config_json(head + "[null, 5, null, 5, null, 5, null, null]}", "config.json").error().message,
       "config.json: sliding_window: entry 5 is 5, expected null");
   EXPECT_TRUE(build_plan(*whole).ok());
+  // Names of layers are passed over unless they contradict.
+  const std::string types = head + R"(5, "layer_types": ["mamba", "sliding_attention", "mamba", )";
+  EXPECT_TRUE(*parse_config_json(types + R"("x", "mamba", "full_attention", "", "y"]})", "c") == *whole);
+  EXPECT_EQ(parse_config_json(types + R"("full_attention", "mamba", "full_attention", "", "y"]})", "c")
+                .error()
+                .message,
+            "c: layer_types: entry 3 is \"full_attention\", expected the name of a windowed layer");
+  EXPECT_EQ(parse_config_json(types + R"("x", "mamba", "sliding_attention", "", "y"]})", "c").error().message,
+            "c: layer_types: entry 5 is \"sliding_attention\", expected the name of one without a window");
+  EXPECT_EQ(parse_config_json(types + R"("x", "mamba", 7, "", "y"]})", "c").error().message,
+            "c: layer_types: entry 5 is 7, expected the name of one without a window");
 }
 
 TEST(SpecIo, ScalesOfTheReferenceCasesFollowFromTheirConfig) {

@@ -43,9 +43,10 @@ struct Outcome {
 
 // Feeds the tokens in calls of `next()` rows.
 Outcome feed(const TinyModel& model, const Weights& weights, DType kv_type,
-             const std::vector<int32_t>& tokens, Parallel& parallel, const std::function<int64_t()>& next) {
+             const std::vector<int32_t>& tokens, Parallel& parallel, const std::function<int64_t()>& next,
+             int64_t max_rows = 0) {
   const auto count = static_cast<int64_t>(tokens.size());
-  Executor executor(model.plan, weights, count, count, parallel);
+  Executor executor(model.plan, weights, max_rows > 0 ? max_rows : count, count, parallel);
   SequenceState state = executor.make_state(kv_type);
   Outcome outcome;
   for (int64_t at = 0; at < count;) {
@@ -112,6 +113,24 @@ TEST(EngineParity, BitsDoNotDependOnChunksOrThreads) {
             << "random chunks";
       }
     });
+  });
+}
+
+// An executor of few rows has rings of few blocks, which wrap; more keys than a split of attention has are
+// summed in several.
+TEST(EngineParity, BitsDoNotDependOnWrappedRingsOrSplitsOfKeys) {
+  static constexpr int64_t kTokens = 300, kFewRows = 20;
+  ThreadPool pool(2);
+  testing::for_each_tiny_model([&](const TinyModel& model) {
+    const Weights weights = weights_of(model, DType::kBF16);
+    const std::vector<int32_t> tokens = testing::random_tokens(kTokens, model.plan.dims.vocab_size, 7);
+    const Outcome whole = feed(model, weights, DType::kBF16, tokens, pool, [] { return kTokens; });
+    EXPECT_TRUE(feed(
+                    model, weights, DType::kBF16, tokens, pool, [] { return int64_t{1}; }, 1) == whole)
+        << "token by token";
+    uint64_t draw = 0;
+    const auto some = [&] { return 1 + static_cast<int64_t>(philox(3, 5, draw++)[0] % kFewRows); };
+    EXPECT_TRUE(feed(model, weights, DType::kBF16, tokens, pool, some, kFewRows) == whole) << "random chunks";
   });
 }
 
