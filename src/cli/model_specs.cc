@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <utility>
 
 #include "plan/spec_io.h"
 
@@ -45,10 +46,13 @@ std::vector<std::string> built_in_spec_names() {
 Result<ModelSpec> find_spec(const std::string& path_or_name) {
   std::error_code ignored;
   if (fs::exists(path_or_name, ignored)) return load_spec(path_or_name);
-  std::string known;
+  std::string known, folder;
   for (const std::string& name : built_in_spec_names()) {
     if (name == path_or_name) return load_spec((spec_folder() / (name + ".toml")).string());
-    known += (known.empty() ? "" : ", ") + name;
+    const size_t slash = name.find('/');
+    const std::string shown = slash == std::string::npos ? name : name.substr(0, slash + 1) + "...";
+    if (slash != std::string::npos && std::exchange(folder, shown) == shown) continue;
+    known += (known.empty() ? "" : ", ") + shown;
   }
   return not_found(path_or_name + ": no such file or directory, and no built-in model of that name" +
                    (known.empty() ? std::string() : " (built in: " + known + ")"));

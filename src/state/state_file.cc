@@ -62,7 +62,8 @@ class Reader {
     if (version != kVersion)
       return wrong("fathom_state is \"" + version + "\", this program reads " + kVersion);
     FATHOM_ASSIGN(content.model, metadata("model"));
-    if (content.model != model) return wrong("it belongs to another model");
+    if (content.model != model)
+      return wrong("it belongs to another model, or to this one with matrices of another type");
     content.note = file_.metadata().contains("note") ? file_.metadata().at("note") : "";
     FATHOM_ASSIGN(const std::string position, metadata("position"));
     position_ = count_in(position);
