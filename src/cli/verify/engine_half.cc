@@ -135,6 +135,18 @@ std::vector<CachedKeys> cached_keys(const ModelPlan& plan) {
   return all;
 }
 
+// The numbers that a case gives its caches, ascending: not those of the layers that are left where some were
+// dropped.
+std::vector<std::string> recorded_caches(const ModelCase& c) {
+  constexpr std::string_view kPrefix = "cache.key.";
+  std::vector<std::string> numbers;
+  for (const auto& [name, tensor] : c.io.all()) {
+    if (name.starts_with(kPrefix)) numbers.push_back(name.substr(kPrefix.size()));
+  }
+  std::ranges::sort(numbers, {}, [](const std::string& n) { return std::pair(n.size(), n); });
+  return numbers;
+}
+
 // Whether a sequence has as many entries as its batch: none of its row is padding, and token choice, which
 // may send more rows of another sequence to a depth, has no other.
 bool fills_batch(const ModelCase& c, const CaseSequence& sequence, int64_t batch, int64_t length) {
@@ -148,7 +160,11 @@ bool fills_batch(const ModelCase& c, const CaseSequence& sequence, int64_t batch
 Status compare_caches(ModelCase& c, const std::vector<std::unique_ptr<SequenceState>>& states,
                       const std::vector<CaseSequence>& sequences, Report& report) {
   const int64_t batch = c.io.at("input_ids").extent(0), length = c.io.at("input_ids").extent(1);
-  for (const CachedKeys& keys : cached_keys(c.plan)) {
+  std::vector<CachedKeys> caches = cached_keys(c.plan);
+  if (const std::vector<std::string> numbers = recorded_caches(c); numbers.size() == caches.size()) {
+    for (size_t i = 0; i < caches.size(); ++i) caches[i].number = numbers[i];
+  }
+  for (const CachedKeys& keys : caches) {
     const std::string key_name = "cache.key." + keys.number, value_name = "cache.value." + keys.number;
     if (!c.io.has(key_name)) continue;
     FATHOM_TRY(c.io.expect(key_name, {batch, keys.heads, -1, keys.dim}));
