@@ -326,11 +326,11 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
   for (const CaseSequence& sequence : sequences) {
     const auto rows = static_cast<int64_t>(sequence.tokens.size());
     longest = std::max(longest, sequence.first_position + rows);
-    left_out -= sequence.compared_rows;
+    left_out -= rows;
   }
   if (left_out > 0) {
     report.note("not compared: " + std::to_string(left_out) +
-                " places of padding, which a ragged row does not have or nothing depends on");
+                " places of padding, which a ragged row does not have");
   }
   Executor executor(c.plan, weights, longest, longest, parallel);
   if (c.io.has("decode.logits")) return verify_decoding(c, report, executor, sequences);
@@ -367,9 +367,8 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
     const ForwardResult forward = executor.forward(*states.back(), sequence.tokens, options);
     const std::vector<uint8_t> depths(forward.depths.begin(), forward.depths.end());
     const auto rows = static_cast<int64_t>(sequence.tokens.size());
-    const int64_t compared = sequence.compared_rows;
-    whole.add(logits_name, Kind::kLogits, sequence, forward.logits, compared, vocab);
-    whole.add("per_sample.logits", Kind::kLogits, sequence, forward.logits, compared, vocab);
+    whole.add(logits_name, Kind::kLogits, sequence, forward.logits, rows, vocab);
+    whole.add("per_sample.logits", Kind::kLogits, sequence, forward.logits, rows, vocab);
     for (int64_t r = 0; r < static_cast<int64_t>(sequence.labels.size()); ++r) {
       const int32_t label = sequence.labels[static_cast<size_t>(r)];
       if (label < 0) continue;
@@ -381,11 +380,10 @@ Status verify_in_engine(ModelCase& c, Report& report, Parallel& parallel) {
       const std::string name = hidden_name(c, watched, i);
       if (!watched.values.contains(name))
         return invalid(c.path + ": the model has no hidden." + std::to_string(i));
-      whole.add("hidden." + std::to_string(i), Kind::kStates, sequence, watched.values[name].data(), compared,
+      whole.add("hidden." + std::to_string(i), Kind::kStates, sequence, watched.values[name].data(), rows,
                 hidden_size);
     }
-    whole.add("final_norm", Kind::kStates, sequence, watched.values["final_norm"].data(), compared,
-              hidden_size);
+    whole.add("final_norm", Kind::kStates, sequence, watched.values["final_norm"].data(), rows, hidden_size);
     if (watched.values.contains("memory")) {
       const std::vector<float>& memory = watched.values["memory"];
       whole.add("gmu_memory", Kind::kStates, sequence, memory.data(), rows,

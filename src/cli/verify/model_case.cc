@@ -37,12 +37,6 @@ void allow_for_float(const nlohmann::json& record, const char* group, const char
 
 Limits limits_of(Family family, const nlohmann::json& record) {
   Limits limits;
-  if (family == Family::kRecursions) {
-    for (double* limit : {&limits.logits, &limits.states})
-      allow_for_float(record, "tolerance", "fp64_logits_max_abs", *limit);
-    allow_for_float(record, "tolerance", "fp64_grad_max_rel_l2", limits.gradients);
-    limits.of_largest = 1e-6;
-  }
   if (family == Family::kHybrid) {
     limits.logits = 1e-4;
     limits.losses = 1e-4;
@@ -116,6 +110,17 @@ std::optional<double> recorded_scalar(ModelCase& c, const std::string& name) {
   return found->get<double>();
 }
 
+std::vector<std::pair<int64_t, int64_t>> documents_of(std::span<const int64_t> row, int64_t end_of_document) {
+  std::vector<std::pair<int64_t, int64_t>> documents;
+  const auto length = static_cast<int64_t>(row.size());
+  for (int64_t t = 0, begin = 0; t < length; ++t) {
+    if (row[static_cast<size_t>(t)] != end_of_document && t + 1 < length) continue;
+    documents.emplace_back(begin, t + 1);
+    begin = t + 1;
+  }
+  return documents;
+}
+
 namespace {
 
 // Tokens [begin, end) of an entry of the batch.
@@ -140,11 +145,11 @@ Result<std::vector<RowPiece>> pieces_of(const ModelCase& c, const RecordedTensor
     return invalid(c.path + "/case.json: segments without eos_token_id, or of several rows");
   nlohmann::json cut = nlohmann::json::array();
   for (int64_t row = 0; row < ids.extent(0); ++row) {
-    for (int64_t t = 0, begin = 0; t < length; ++t) {
-      if (ids.ids[static_cast<size_t>(row * length + t)] != end && t + 1 < length) continue;
-      pieces.push_back({row, begin, t + 1});
-      cut.push_back({begin, t + 1});
-      begin = t + 1;
+    const auto tokens =
+        std::span(ids.ids).subspan(static_cast<size_t>(row * length), static_cast<size_t>(length));
+    for (const auto& [begin, behind] : documents_of(tokens, end.get<int64_t>())) {
+      pieces.push_back({row, begin, behind});
+      cut.push_back({begin, behind});
     }
   }
   if (!listed) return pieces;
@@ -208,9 +213,6 @@ Result<std::vector<CaseSequence>> sequences_of(ModelCase& c, const std::string& 
       }
       sequence.labels.push_back(static_cast<int32_t>(label));
     }
-    const bool token_choice = c.plan.spec.router && c.plan.spec.router->kind == RouterKind::kTokenChoice;
-    sequence.compared_rows =
-        token_choice && ids->extent(0) > 1 ? sequence.key_rows : static_cast<int64_t>(sequence.places.size());
     // A row of padding alone has nothing that is looked at.
     if (sequence.places.empty()) continue;
     // The published positions of this family count the padding before a row.

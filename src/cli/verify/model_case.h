@@ -4,7 +4,9 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/parallel.h"
@@ -54,10 +56,10 @@ struct CaseSequence {
   std::vector<int32_t> tokens;  // [rows]
   std::vector<int32_t> labels;  // [rows] the next token's label, -100 where ignored or behind the end
   int64_t key_rows = 0;         // rows that write keys, from the first: all, or those before right padding
-  // Rows whose values are compared, from the first. What the padding of a batch under token choice becomes is
-  // up to the published attention kernel, which nothing else depends on.
-  int64_t compared_rows = 0;
 };
+
+// The documents [begin, end) of a row, which is cut behind each `end_of_document`; -1 cuts nothing.
+std::vector<std::pair<int64_t, int64_t>> documents_of(std::span<const int64_t> row, int64_t end_of_document);
 
 // A number that was recorded of the whole case: tensor `name` ("scalar.loss_lm"), or the record's of that
 // name (scalars.loss_lm), which cases of initialisation have alone. Nothing if there is neither.

@@ -164,11 +164,11 @@ Result<train::Batch> batch_of(ModelCase& c, int64_t index, int64_t end_of_docume
     for (int32_t id : tokens) {
       if (id < 0 || id >= c.plan.dims.vocab_size) return invalid(c.path + ": token id " + std::to_string(id));
     }
-    for (int64_t t = 0, begin = 0; t < length; ++t) {
-      if (tokens[static_cast<size_t>(t)] != end_of_document && t + 1 < length) continue;
-      batch.add({tokens.begin() + begin, tokens.begin() + t + 1},
-                {row_labels.begin() + begin, row_labels.begin() + t + 1}, static_cast<int32_t>(begin));
-      begin = t + 1;
+    const auto recorded =
+        std::span(ids->ids).subspan(static_cast<size_t>(first), static_cast<size_t>(length));
+    for (const auto& [begin, end] : documents_of(recorded, end_of_document)) {
+      batch.add({tokens.begin() + begin, tokens.begin() + end},
+                {row_labels.begin() + begin, row_labels.begin() + end}, static_cast<int32_t>(begin));
     }
   }
   return batch;

@@ -118,7 +118,6 @@ Status apply_tolerance(const std::vector<std::string>& flags, Limits& limits) {
     set("gradients", limits.gradients);
     if (name.empty() || name == "gradients") limits.gradients_in_float = 0;
     set("states", limits.states);
-    limits.of_largest = 0;
     set("modules", limits.modules);
     set("parameters", limits.parameters);
     set("gates", limits.gates);
@@ -136,18 +135,12 @@ void Report::compare(const std::string& executor, const std::string& tensor, Kin
   if (kind == Kind::kGradients || kind == Kind::kGates) measure = limits_.gradient_measure;
   if (kind == Kind::kModules) measure = Measure::kOfLargest;
   if (kind == Kind::kSelections) measure = Measure::kExact;
-  if (limits_.of_largest > 0 && measure == Measure::kAbsolute && kind != Kind::kParameters) {
-    for (const float value : expected)
-      allowed = std::max(allowed, limits_.of_largest * std::fabs(double{value}));
-  }
   add({executor, tensor, measure, error_of(measure, got, expected), std::max(limits_.of(kind), allowed)});
 }
 
 void Report::compare(const std::string& executor, const std::string& tensor, Kind kind, double got,
                      double expected) {
-  const double allowed = kind == Kind::kParameters ? 0 : limits_.of_largest * std::fabs(expected);
-  add({executor, tensor, Measure::kAbsolute, worse_of(0, std::fabs(got - expected)),
-       std::max(limits_.of(kind), allowed)});
+  add({executor, tensor, Measure::kAbsolute, worse_of(0, std::fabs(got - expected)), limits_.of(kind)});
 }
 
 bool Report::ok() const {

@@ -37,8 +37,6 @@ const char* name_of(Kind kind);
 struct Limits {
   double logits = 2e-5, losses = 5e-6, gradients = 1e-5, states = 2e-5, modules = 1e-5, parameters = 2e-6,
          gates = 1e-4;
-  // Of the largest value of logits, states or losses: floats of that size are no nearer.
-  double of_largest = 0;
   // What arithmetic in float may cost gradients that nearly cancel, in the measure of gradients; 0: the case
   // does not say that it costs more than the limit.
   double gradients_in_float = 0;

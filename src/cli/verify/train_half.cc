@@ -96,8 +96,7 @@ void compare_scalar(ModelCase& c, Report& report, const std::string& name, doubl
 }
 
 // B A of every adapter, computed from the model that the case started from. Singular vectors have no sign, so
-// A and B are not compared. The published decomposition is in float, which misses the exact product where
-// singular values are close: the limit is that of logits, not of parameters.
+// A and B are not compared.
 Status compare_svd_start(ModelCase& c, const train::Parameters& recorded, Report& report) {
   FATHOM_ASSIGN(const ModelPlan vanilla, build_plan(vanilla_spec(c.plan.spec, /*tied=*/true)));
   FATHOM_ASSIGN(const WeightFiles files, WeightFiles::open(c.path + "/source.safetensors"));
@@ -123,7 +122,8 @@ Status compare_svd_start(ModelCase& c, const train::Parameters& recorded, Report
       report.compare(
           "train",
           "layer." + std::to_string(unrolled) + "." + std::string(word_of(matrix.projection)) + " B A",
-          Kind::kLogits, product(started, *matrix.adapter, depth), product(recorded, *matrix.adapter, depth));
+          Kind::kParameters, product(started, *matrix.adapter, depth),
+          product(recorded, *matrix.adapter, depth));
     }
     ++unrolled;
   });
@@ -166,7 +166,7 @@ Status verify_in_trainer(ModelCase& c, Report& report) {
   if (c.io.has("logits")) {
     for (size_t s = 0; s < sequences.size(); ++s) {
       logits.add(sequences[s], result.logits.const_data_ptr<float>() + batch.sequences[s].begin * vocab,
-                 sequences[s].compared_rows, vocab, c.io.at("logits"));
+                 static_cast<int64_t>(sequences[s].tokens.size()), vocab, c.io.at("logits"));
     }
     logits.report(report, "train", "logits", Kind::kLogits);
   }
