@@ -75,15 +75,16 @@ std::string sentence_of(const std::string& what) {
 // Builds the value from parse events, refusing duplicate keys and anything beyond the limits.
 class Builder {
  public:
-  Builder(std::string_view text, const JsonLimits& limits, const char* const* reached)
-      : text_(text), limits_(limits), reached_(reached) {}
+  Builder(std::string_view text, const JsonLimits& limits, const std::vector<JsonMembers>& members,
+          const char* const* reached)
+      : text_(text), limits_(limits), members_(members), reached_(reached) {}
 
-  bool null() { return put(nullptr) != nullptr; }
-  bool boolean(bool value) { return put(value) != nullptr; }
-  bool number_integer(json::number_integer_t value) { return put(value) != nullptr; }
-  bool number_unsigned(json::number_unsigned_t value) { return put(value) != nullptr; }
-  bool number_float(json::number_float_t value, const std::string&) { return put(value) != nullptr; }
-  bool string(std::string& value) { return put(std::move(value)) != nullptr; }
+  bool null() { return put(nullptr); }
+  bool boolean(bool value) { return put(value); }
+  bool number_integer(json::number_integer_t value) { return put(value); }
+  bool number_unsigned(json::number_unsigned_t value) { return put(value); }
+  bool number_float(json::number_float_t value, const std::string&) { return put(value); }
+  bool string(std::string& value) { return put(std::move(value)); }
   bool binary(json::binary_t&) { return fail("binary values are not JSON"); }
   bool start_object(size_t) { return open(json::object()); }
   bool start_array(size_t) { return open(json::array()); }
@@ -91,10 +92,15 @@ class Builder {
   bool end_array() { return close(); }
 
   bool key(std::string& name) {
-    json& object = *open_.back();
-    const auto [slot, added] = object.get_ref<json::object_t&>().emplace(std::move(name), nullptr);
+    if (open_.back().taken) {
+      key_ = std::move(name);
+      return true;
+    }
+    auto& object = open_.back().value->get_ref<json::object_t&>();
+    const auto [slot, added] = object.emplace(std::move(name), nullptr);
     if (!added) return fail("duplicate key " + in_quotes(slot->first));
     slot_ = &slot->second;
+    slot_name_ = &slot->first;
     return true;
   }
 
@@ -107,36 +113,76 @@ class Builder {
   json take() { return std::move(root_); }
 
  private:
-  json* put(json value) {
+  // An object or array that is being filled; its parent does not grow meanwhile.
+  struct Open {
+    json* value;
+    const JsonMembers* taken;  // where its members go, if they do not stay
+    const std::string* name;   // in an object
+  };
+
+  // Where the value lies; null if it was refused.
+  json* place_of(json value) {
     if (++values_ > limits_.max_values) {
       fail("more than the limit of " + std::to_string(limits_.max_values) + " values");
       return nullptr;
     }
-    if (open_.empty()) {
-      root_ = std::move(value);
-      return &root_;
+    json* place = &root_;
+    if (!open_.empty()) {
+      Open& parent = open_.back();
+      if (parent.taken) {
+        place = &member_;
+      } else if (parent.value->is_array()) {
+        parent.value->push_back(std::move(value));
+        return &parent.value->back();
+      } else {
+        place = slot_;
+      }
     }
-    if (open_.back()->is_array()) {
-      open_.back()->push_back(std::move(value));
-      return &open_.back()->back();
-    }
-    *slot_ = std::move(value);
-    return slot_;
+    *place = std::move(value);
+    return place;
   }
 
-  // A container that is being filled has its address in `open_`; its parent does not grow meanwhile.
+  bool put(json value) {
+    if (place_of(std::move(value)) == nullptr) return false;
+    hand_over();
+    return true;
+  }
+
+  // A member that is complete, to where its parent's go.
+  void hand_over() {
+    if (open_.empty() || !open_.back().taken) return;
+    if (open_.back().value->is_array()) key_.clear();
+    open_.back().taken->take(key_, member_);
+  }
+
   bool open(json empty) {
     if (static_cast<int>(open_.size()) >= limits_.max_depth) {
       return fail("nested deeper than the limit of " + std::to_string(limits_.max_depth));
     }
-    json* container = put(std::move(empty));
+    const bool named = !open_.empty() && !open_.back().taken && open_.back().value->is_object();
+    json* container = place_of(std::move(empty));
     if (container == nullptr) return false;
-    open_.push_back(container);
+    open_.push_back({container, nullptr, named ? slot_name_ : nullptr});
+    open_.back().taken = taken_from_here();
     return true;
+  }
+
+  // What asked for the members of the innermost container.
+  const JsonMembers* taken_from_here() const {
+    for (const JsonMembers& members : members_) {
+      if (members.path.size() + 1 != open_.size()) continue;
+      bool here = true;
+      for (size_t i = 0; i < members.path.size() && here; ++i) {
+        here = open_[i + 1].name != nullptr && *open_[i + 1].name == members.path[i];
+      }
+      if (here) return &members;
+    }
+    return nullptr;
   }
 
   bool close() {
     open_.pop_back();
+    hand_over();
     return true;
   }
 
@@ -148,17 +194,22 @@ class Builder {
 
   std::string_view text_;
   const JsonLimits& limits_;
+  const std::vector<JsonMembers>& members_;
   const char* const* reached_;
   json root_;
-  std::vector<json*> open_;
-  json* slot_ = nullptr;
+  std::vector<Open> open_;
+  json* slot_ = nullptr;  // of the key read last, in an object whose members stay
+  const std::string* slot_name_ = nullptr;
+  std::string key_;  // the same, in one whose members go
+  json member_;
   uint64_t values_ = 0;
   std::optional<std::string> error_;
 };
 
 }  // namespace
 
-Result<json> parse_json(std::string_view text, const JsonLimits& limits) {
+Result<json> parse_json(std::string_view text, const JsonLimits& limits,
+                        const std::vector<JsonMembers>& members) {
   if (text.size() > limits.max_bytes) {
     return invalid("JSON of " + std::to_string(text.size()) + " bytes exceeds the limit of " +
                    std::to_string(limits.max_bytes));
@@ -169,7 +220,7 @@ Result<json> parse_json(std::string_view text, const JsonLimits& limits) {
     return invalid(place(text, zero) + "a zero byte is not JSON");
   }
   const char* reached = text.data();
-  Builder builder(text, limits, &reached);
+  Builder builder(text, limits, members, &reached);
   const TrackingIterator first(text.data(), &reached), last(text.data() + text.size(), &reached);
   if (!json::sax_parse(first, last, &builder)) return invalid(*builder.error());
   return builder.take();

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 
@@ -17,8 +19,18 @@ struct JsonLimits {
   uint64_t max_values = 10'000'000;
 };
 
+// Objects and arrays of hundreds of thousands of members that are to become something else than JSON: their
+// members go to `take` as they are read, and an empty object or array stays where they were. Keys that are
+// given twice are for `take` to find.
+struct JsonMembers {
+  std::vector<std::string> path;  // keys from the root to the object or array
+  // `key` is empty in arrays. Both may be moved from.
+  std::function<void(std::string& key, nlohmann::json& value)> take;
+};
+
 // White space (space, tab, CR, LF) around the value is accepted, as the grammar allows.
-Result<nlohmann::json> parse_json(std::string_view text, const JsonLimits& limits = {});
+Result<nlohmann::json> parse_json(std::string_view text, const JsonLimits& limits = {},
+                                  const std::vector<JsonMembers>& members = {});
 
 // As parse_json, the path in front of the error.
 Result<nlohmann::json> read_json_file(const std::string& path, const JsonLimits& limits = {});

@@ -55,6 +55,30 @@ TEST(Json, RefusesWithTheSentenceAndThePlace) {
   }
 }
 
+TEST(Json, MembersThatAreAskedForGoElsewhere) {
+  std::vector<std::string> taken;
+  const auto note = [&](std::string& key, nlohmann::json& value) {
+    taken.push_back(key + "=" + value.dump());
+  };
+  const std::vector<JsonMembers> members = {{{"a", "b"}, note}, {{"list"}, note}};
+  const auto value = parse_json(
+      R"({"b":{"stays":1},"a":{"x":2,"b":{"k":1,"l":{"b":[3]},"k":null},"y":[{"b":{"z":4}}]},"list":[[5,6],{},7]})",
+      {}, members);
+  ASSERT_TRUE(value.ok()) << value.error().message;
+  EXPECT_EQ(value->dump(), R"({"a":{"b":{},"x":2,"y":[{"b":{"z":4}}]},"b":{"stays":1},"list":[]})");
+  EXPECT_EQ(taken, (std::vector<std::string>{"k=1", "l={\"b\":[3]}", "k=null", "=[5,6]", "={}", "=7"}));
+
+  // Where something else lies there, it stays; limits hold for what goes as for what stays.
+  taken.clear();
+  EXPECT_EQ(parse_json(R"({"a":[{"b":[1]}],"list":2})", {}, members)->dump(),
+            R"({"a":[{"b":[1]}],"list":2})");
+  EXPECT_TRUE(taken.empty());
+  EXPECT_EQ(parse_json(R"({"list":[1,2,3]})", {.max_values = 4}, members).error().message,
+            "line 1, column 15: more than the limit of 4 values");
+  EXPECT_FALSE(parse_json(R"({"list":[[[1]]]})", {.max_depth = 3}, members).ok());
+  EXPECT_FALSE(parse_json(R"({"list":[1,)", {}, members).ok());
+}
+
 TEST(Json, LimitsHold) {
   JsonLimits limits;
   limits.max_bytes = 20;

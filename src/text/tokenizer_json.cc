@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include "text/component_json.h"
 #include "text/json_fields.h"
@@ -24,58 +25,81 @@ Status check_gaps(const std::string& where, int64_t highest, size_t tokens) {
                  " tokens, expected at most " + std::to_string(most));
 }
 
-Result<Vocabulary> read_vocabulary(JsonFields& model) {
+// The members of model.vocab and model.merges, taken while the file is read: they are most of it. What is
+// wrong with them is said when the model is read, behind what says more about the file.
+class ModelMembers {
+ public:
+  std::vector<JsonMembers> takers() {
+    return {{{"model", "vocab"}, [this](std::string& token, Json& id) { take_token(token, id); }},
+            {{"model", "merges"}, [this](std::string&, Json& merge) { take_merge(merge); }}};
+  }
+
+  Result<Vocabulary> vocabulary(JsonFields& model);
+  Result<Pairs> merges(JsonFields& model);
+
+ private:
+  void take_token(std::string& token, const Json& id) {
+    if (wrong_token_) return;
+    if (token.size() > kMaxTokenLength) {
+      wrong_token_ = " has a token of " + std::to_string(token.size()) + " bytes, expected at most " +
+                     std::to_string(kMaxTokenLength);
+    } else if (!id.is_number_unsigned() || id.get<uint64_t>() > uint64_t{kMaxTokenId}) {
+      wrong_token_ = " gives \"" + token + "\" the id " + id.dump() + ", expected an integer from 0 to " +
+                     std::to_string(kMaxTokenId);
+    } else {
+      tokens_.emplace_back(std::move(token), id.get<int64_t>());
+    }
+  }
+
+  // "a b" or ["a", "b"].
+  void take_merge(Json& merge) {
+    if (wrong_merge_) return;
+    if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
+      merges_.emplace_back(std::move(merge[0].get_ref<std::string&>()),
+                           std::move(merge[1].get_ref<std::string&>()));
+      return;
+    }
+    if (merge.is_string()) {
+      const auto& text = merge.get_ref<const std::string&>();
+      const size_t space = text.find(' ');
+      if (space != std::string::npos && text.find(' ', space + 1) == std::string::npos) {
+        merges_.emplace_back(text.substr(0, space), text.substr(space + 1));
+        return;
+      }
+    }
+    wrong_merge_ =
+        std::string("[") + std::to_string(merges_.size()) + "] is not two tokens: \"a b\" or [\"a\", \"b\"]";
+  }
+
+  std::vector<std::pair<std::string, int64_t>> tokens_;
+  Pairs merges_;
+  std::optional<std::string> wrong_token_, wrong_merge_;  // the first of each, behind its path
+};
+
+// Both may be called once.
+Result<Vocabulary> ModelMembers::vocabulary(JsonFields& model) {
   FATHOM_ASSIGN(const Json* vocab, model.need("vocab"));
   const std::string where = model.path("vocab");
   if (!vocab->is_object()) return invalid(where + " is " + kind_of(*vocab) + ", expected an object");
-  if (vocab->empty()) return invalid(where + " is empty");
-  std::vector<std::pair<std::string, int64_t>> entries;
-  entries.reserve(vocab->size());
-  int64_t highest = 0;
-  for (const auto& [token, id] : vocab->items()) {
-    if (token.size() > kMaxTokenLength) {
-      return invalid(where + " has a token of " + std::to_string(token.size()) + " bytes, expected at most " +
-                     std::to_string(kMaxTokenLength));
-    }
-    if (!id.is_number_unsigned() || id.get<uint64_t>() > uint64_t{kMaxTokenId}) {
-      return invalid(where + " gives \"" + token + "\" the id " + id.dump() +
-                     ", expected an integer from 0 to " + std::to_string(kMaxTokenId));
-    }
-    entries.emplace_back(token, id.get<int64_t>());
-    highest = std::max(highest, entries.back().second);
-  }
-  FATHOM_TRY(check_gaps(where, highest, entries.size()));
-  Result<Vocabulary> out = Vocabulary::create(std::move(entries));
+  if (wrong_token_) return invalid(where + *wrong_token_);
+  if (tokens_.empty()) return invalid(where + " is empty");
+  const int64_t highest =
+      std::ranges::max_element(tokens_, {}, [](auto& entry) { return entry.second; })->second;
+  FATHOM_TRY(check_gaps(where, highest, tokens_.size()));
+  Result<Vocabulary> out = Vocabulary::create(std::move(tokens_));
   if (!out.ok()) return at(where, std::move(out).error());
   return out;
 }
 
-// "a b" or ["a", "b"].
-Result<Pairs> read_merges(JsonFields& model) {
+Result<Pairs> ModelMembers::merges(JsonFields& model) {
   FATHOM_ASSIGN(const Json* merges, model.need("merges"));
   const std::string where = model.path("merges");
   if (!merges->is_array()) return invalid(where + " is " + kind_of(*merges) + ", expected an array");
-  Pairs out;
-  out.reserve(merges->size());
-  for (size_t i = 0; i < merges->size(); ++i) {
-    const Json& merge = (*merges)[i];
-    const Error wrong =
-        invalid(where + "[" + std::to_string(i) + "] is not two tokens: \"a b\" or [\"a\", \"b\"]");
-    if (merge.is_array()) {
-      if (merge.size() != 2 || !merge[0].is_string() || !merge[1].is_string()) return wrong;
-      out.emplace_back(merge[0].get<std::string>(), merge[1].get<std::string>());
-      continue;
-    }
-    if (!merge.is_string()) return wrong;
-    const auto& text = merge.get_ref<const std::string&>();
-    const size_t space = text.find(' ');
-    if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) return wrong;
-    out.emplace_back(text.substr(0, space), text.substr(space + 1));
-  }
-  return out;
+  if (wrong_merge_) return invalid(where + *wrong_merge_);
+  return std::move(merges_);
 }
 
-Result<Bpe> read_model(const Json& json) {
+Result<Bpe> read_model(const Json& json, ModelMembers& members) {
   FATHOM_ASSIGN(JsonFields model, JsonFields::of(json, "model"));
   FATHOM_ASSIGN(const std::string type, model.text("type", "BPE"));
   if (type != "BPE") return unknown_type(model, type, "BPE");
@@ -89,8 +113,8 @@ Result<Bpe> read_model(const Json& json) {
   FATHOM_ASSIGN(options.fuse_unk, model.boolean("fuse_unk", false));
   FATHOM_ASSIGN(options.byte_fallback, model.boolean("byte_fallback", false));
   FATHOM_ASSIGN(options.ignore_merges, model.boolean("ignore_merges", false));
-  FATHOM_ASSIGN(Vocabulary vocabulary, read_vocabulary(model));
-  FATHOM_ASSIGN(const Pairs merges, read_merges(model));
+  FATHOM_ASSIGN(Vocabulary vocabulary, members.vocabulary(model));
+  FATHOM_ASSIGN(const Pairs merges, members.merges(model));
   FATHOM_TRY(model.finish());
   Result<Bpe> bpe = Bpe::create(std::move(vocabulary), merges, std::move(options));
   if (!bpe.ok()) return at("model", std::move(bpe).error());
@@ -168,13 +192,14 @@ Status check_template(const TokenizerParts& parts) {
 }  // namespace
 
 Result<TokenizerParts> read_tokenizer_json(std::string_view text) {
-  FATHOM_ASSIGN(const Json json, parse_json(text, kTokenizerLimits));
+  ModelMembers members;
+  FATHOM_ASSIGN(const Json json, parse_json(text, kTokenizerLimits, members.takers()));
   FATHOM_ASSIGN(JsonFields root, JsonFields::of(json, ""));
   FATHOM_ASSIGN(const std::string version, root.text("version", "1.0"));
   if (version != "1.0") return not_supported("version is \"" + version + "\", expected \"1.0\"");
   for (const char* ignored : {"truncation", "padding"}) root.find(ignored);
   FATHOM_ASSIGN(const Json* model, root.need("model"));
-  FATHOM_ASSIGN(Bpe bpe, read_model(*model));
+  FATHOM_ASSIGN(Bpe bpe, read_model(*model, members));
   TokenizerParts parts{.normalizer = {},
                        .pre_tokenizer = {},
                        .bpe = std::move(bpe),

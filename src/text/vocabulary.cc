@@ -30,14 +30,14 @@ Result<Vocabulary> Vocabulary::create(std::vector<std::pair<std::string, int64_t
   for (std::pair<std::string, int64_t>& entry : entries) {
     const int64_t id = entry.second;
     std::optional<std::string>& slot = out.tokens_[static_cast<size_t>(id)];
-    if (slot) {
+    if (slot && *slot != entry.first) {
       return invalid("id " + std::to_string(id) + " is given to both \"" + *slot + "\" and \"" + entry.first +
                      "\"");
     }
+    const uint32_t hash = hash_of(entry.first);
+    Slot& place = out.slots_[out.index_of(entry.first, hash)];
+    if (place.id != -1) return invalid("token \"" + entry.first + "\" is given twice");
     slot = std::move(entry.first);
-    const uint32_t hash = hash_of(*slot);
-    Slot& place = out.slots_[out.index_of(*slot, hash)];
-    if (place.id != -1) return invalid("token \"" + *slot + "\" is given twice");
     place = {hash, static_cast<int32_t>(id)};
   }
   return out;

@@ -56,7 +56,7 @@ std::vector<Fault> faults_of_text() {
        "line 1, column 664: syntax error while parsing object key - invalid string: surrogate U+D800..U+DBFF "
        "must be followed by U+DC00..U+DFFF; expected string literal"},
       {"a token twice", with(good, "\"a\":97", "\"a\":97,\"a\":97"),
-       "line 1, column 666: duplicate key \"a\""},
+       "model.vocab: token \"a\" is given twice"},
       {"two models", with(good, "\"model\":", "\"model\":{},\"model\":"),
        "line 1, column 138: duplicate key \"model\""},
       {"a byte order mark", "\xef\xbb\xbf" + good, "line 1, column 1: a byte order mark is not JSON"},

@@ -43,6 +43,7 @@ class Queue:
         """`data`: the recipe's words for the text of most models, `books`: for that of models of phonebooks."""
         self._trainer, self._study, self._data, self._books, self._out = trainer, study, data, books, out
         self._costs = Costs(out / "costs.jsonl")
+        self._probed = False
 
     def _words(self, run: Run) -> list[str]:
         length = run.length
@@ -59,9 +60,12 @@ class Queue:
         ]
 
     def _probe(self, run: Run) -> None:
-        """Two runs of a few steps in a folder that goes: what they differ by is the cost of steps."""
+        """Two runs of a few steps in a folder that goes: what they differ by is the cost of steps. The first probe of
+        all begins with a run that does not count, because it brings the program and the text into memory."""
         seconds = []
-        for steps in PROBE_STEPS:
+        uncounted = [] if self._probed else PROBE_STEPS[:1]
+        self._probed = True
+        for steps in (*uncounted, *PROBE_STEPS):
             with tempfile.TemporaryDirectory() as folder:
                 words = [f"--train.steps={steps}", "--train.eval_rows=1", "--quiet", "--out", folder]
                 done, taken = self._trainer.train([*self._words(run), *words])
@@ -69,7 +73,7 @@ class Queue:
                 raise Refusal(f"stopped while the cost of {run.model} was being measured")
             seconds.append(taken)
         steps = PROBE_STEPS[1] - PROBE_STEPS[0]
-        self._costs.note(run.model, steps, max(0.0, seconds[1] - seconds[0]))
+        self._costs.note(run.model, steps, max(0.0, seconds[-1] - seconds[-2]))
 
     def hours_left(self, runs: list[Run]) -> list[float]:
         """Estimates of processor hours, run by run."""
