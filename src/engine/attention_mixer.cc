@@ -53,14 +53,14 @@ void LayerRunner::build_lambdas() {
   });
 }
 
-void LayerRunner::rotate(const Attention& attention, float* x, int64_t heads, Rows rows) {
+void LayerRunner::rotate(const Attention& attention, float* x, int64_t heads, const Rows& rows) {
   if (!attention.rope) return;
   const RopeTable& table = rope_table(attention);
   kernels::rope_fwd_cpu({.x = x,
-                         .positions = rows.positions,
-                         .cos = table.cos.data() + first_position_ * attention.head_dim / 2,
-                         .sin = table.sin.data() + first_position_ * attention.head_dim / 2,
-                         .table_positions = context_ - first_position_,
+                         .positions = rows.rotary_positions,
+                         .cos = table.cos.data(),
+                         .sin = table.sin.data(),
+                         .table_positions = context_,
                          .rows = rows.count,
                          .heads = heads,
                          .head_dim = attention.head_dim,
@@ -68,19 +68,47 @@ void LayerRunner::rotate(const Attention& attention, float* x, int64_t heads, Ro
                         running(EngineOp::kRope));
 }
 
-KvState& LayerRunner::store_keys(const Place& place, SlotId slot, Rows rows, SequenceState& state) {
+KvState& LayerRunner::key_list(const Place& place, SlotId slot, const SequenceRows& sequence) const {
   const bool one_list = plan_.slots[static_cast<size_t>(slot)].copies == 1;
-  KvState& keys = state.kv(slot, one_list ? 0 : place.depth);
-  if (place.keys != KeySource::kOwn && place.keys != KeySource::kMerged) return keys;
+  return sequence.state->kv(slot, one_list ? 0 : place.depth);
+}
+
+void LayerRunner::store_keys(const Place& place, SlotId slot, const Rows& rows) {
   const OpScope scope = running(EngineOp::kKvAppend);
-  if (place.keys == KeySource::kOwn) {
-    keys.append(k_, v_, rows.keys);
-  } else {
-    // Depth 0 has an entry for every position by now.
-    keys.append_missing(state.kv(slot, 0));
-    keys.replace(k_, v_, rows.positions, rows.keys);
+  for (const SequenceRows& s : rows.sequences) {
+    KvState& keys = key_list(place, slot, s);
+    const int64_t at = s.rows.begin * keys.entry_elements();
+    if (place.keys == KeySource::kOwn) {
+      keys.append(k_ + at, v_ + at, s.keys);
+    } else {
+      // Depth 0 has an entry for every position by now.
+      keys.append_missing(s.state->kv(slot, 0));
+      keys.replace(k_ + at, v_ + at, rows.positions + s.rows.begin, s.keys);
+    }
   }
-  return keys;
+}
+
+void LayerRunner::find_keys(const Attention& attention, const Place& place, SlotId slot, const Rows& rows,
+                            const Rows& asking) {
+  key_lists_.clear();
+  auto all = rows.sequences.begin();
+  for (const SequenceRows& s : asking.sequences) {
+    while (all->sequence != s.sequence) ++all;
+    const KvState& keys = key_list(place, slot, s);
+    // A list of the layer's own rows ends with them, whichever positions those are; every other one holds all
+    // positions.
+    const bool own = place.keys == KeySource::kOwn;
+    const int64_t first_own = keys.length() - all->keys + all->rows.size() - s.rows.size();
+    for (int64_t r = s.rows.begin; r < s.rows.end; ++r) {
+      const int64_t end =
+          std::min(keys.length(), own ? first_own + r - s.rows.begin + 1 : asking.positions[r] + 1);
+      key_end_[r] = static_cast<int32_t>(end);
+      key_begin_[r] =
+          static_cast<int32_t>(attention.window > 0 ? std::max<int64_t>(0, end - attention.window) : 0);
+      list_of_row_[r] = static_cast<int32_t>(key_lists_.size());
+    }
+    key_lists_.push_back(keys.keys());
+  }
 }
 
 void LayerRunner::subtract_maps(const Attention& attention, int32_t depth, float* y, int64_t rows) {
@@ -98,48 +126,45 @@ void LayerRunner::subtract_maps(const Attention& attention, int32_t depth, float
                                      running(EngineOp::kNorm));
 }
 
-void LayerRunner::mix(const Attention& attention, const Place& place, float* x, Rows rows,
-                      SequenceState& state) {
+void LayerRunner::mix(const Attention& attention, const Place& place, float* x, const Rows& rows,
+                      const Rows& asking) {
   const int64_t hidden = plan_.dims.hidden_size;
   const int64_t q_dim = attention.num_heads * attention.head_dim;
   const int64_t kv_dim = attention.num_kv_heads * attention.head_dim;
   const int32_t depth = place.depth;
-  const Rows asking = rows.last(rows.staying());
-  const float* const of_asking = normed_ + rows.leaving * hidden;
   const Product q{attention.q, attention.q_bias, q_, q_dim, &attention.q_adapter};
   const Product k{attention.k, attention.k_bias, k_, kv_dim, &attention.k_adapter};
   const Product v{attention.v, attention.v_bias, v_, kv_dim, &attention.v_adapter};
   const bool writes = place.keys == KeySource::kOwn || place.keys == KeySource::kMerged;
-  if (writes && rows.leaving == 0) {
+  const bool all_ask = asking.count == rows.count;
+  if (writes && all_ask) {
     linear({q, k, v}, depth, normed_, hidden, hidden, rows.count);
-  } else {
-    if (writes) linear({k, v}, depth, normed_, hidden, hidden, rows.count);
-    if (asking.count > 0) linear({q}, depth, of_asking, hidden, hidden, asking.count);
+  } else if (writes) {
+    linear({k, v}, depth, normed_, hidden, hidden, rows.count);
   }
-  if (writes) rotate(attention, k_, attention.num_kv_heads, rows);
+  if (!all_ask) {
+    keep_last(rows, asking, normed_, hidden);
+    keep_last(rows, asking, x, hidden);
+    keep_last_of_memory(rows, asking);
+  }
+  if (asking.count > 0 && !(writes && all_ask)) linear({q}, depth, normed_, hidden, hidden, asking.count);
   const SlotId slot = attention.cross ? place.layer.reads.front() : place.layer.writes.front();
-  const KvState& keys = store_keys(place, slot, rows, state);
+  if (writes) {
+    rotate(attention, k_, attention.num_kv_heads, rows);
+    store_keys(place, slot, rows);
+  }
   if (asking.count == 0) return;
   rotate(attention, q_, attention.num_heads, asking);
-  // A list of the layer's own rows ends with them, whichever positions those are; every other one holds all
-  // positions.
-  const bool own = place.keys == KeySource::kOwn;
-  const int64_t first_own = keys.length() - rows.keys;
-  for (int64_t r = 0; r < asking.count; ++r) {
-    const int64_t end =
-        std::min(keys.length(), own ? first_own + rows.leaving + r + 1 : asking.positions[r] + 1);
-    key_end_[r] = static_cast<int32_t>(end);
-    key_begin_[r] =
-        static_cast<int32_t>(attention.window > 0 ? std::max<int64_t>(0, end - attention.window) : 0);
-  }
-  const kernels::KeyList list = keys.keys();
+  find_keys(attention, place, slot, rows, asking);
+  const KvState& keys = key_list(place, slot, asking.sequences.front());  // the states of a call are alike
   // The output goes where the gated memory units will read it, if this is the layer that writes their memory.
-  float* const memory = memory_of(place.layer, MemorySource::kMixer, asking.first);
+  float* const memory = memory_of(place.layer, MemorySource::kMixer);
   float* const output = memory != nullptr ? memory : (attention.differential ? q_ : mixed_);
   kernels::attention_fwd_cpu({.q = q_,
+                              .row_sequence = list_of_row_,
                               .key_begin = key_begin_,
                               .key_end = key_end_,
-                              .sequences = &list,
+                              .sequences = key_lists_.data(),
                               .kv_type = keys.type(),
                               .kv_layout = keys.layout(),
                               .out = attention.differential ? mixed_ : output,
@@ -154,8 +179,8 @@ void LayerRunner::mix(const Attention& attention, const Place& place, float* x, 
   round(attention.differential ? mixed_ : output, asking.count * attention.stripes() * q_dim);
   if (attention.differential) subtract_maps(attention, depth, output, asking.count);
   if (attention.prompt) attend_prompt(attention, depth, output, asking.count);
-  project_onto_residual(attention.o, attention.o_bias, &attention.o_adapter, depth, output, q_dim,
-                        x + rows.leaving * hidden, asking.count);
+  project_onto_residual(attention.o, attention.o_bias, &attention.o_adapter, depth, output, q_dim, x,
+                        asking.count);
 }
 
 }  // namespace fathom

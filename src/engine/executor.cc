@@ -21,7 +21,11 @@ struct Executor::Impl {
         last_state(last_state_layer(model)),
         parallel(pool),
         layers(model, values, rows, context_length, pool, numerics),
-        routed(model, values, is_routed(model) ? rows : 0, layers, pool) {
+        routed(model, values, is_routed(model) ? rows : 0, layers, pool),
+        all(rows),
+        staying(rows),
+        wanted(rows) {
+    results.reserve(static_cast<size_t>(rows));
     routed.set_trace(&trace);
     carve();
     scratch.allocate();
@@ -33,7 +37,11 @@ struct Executor::Impl {
     hidden = scratch.take<float>(max_rows * hidden_size);
     logits = scratch.take<float>(max_logit_rows() * plan.dims.vocab_size);
     final_hidden = scratch.take<float>(max_rows * hidden_size);
-    positions = scratch.take<int32_t>(max_rows);
+    ids = scratch.take<int32_t>(max_rows);
+    depths = scratch.take<uint8_t>(max_rows);
+    routed_depths = scratch.take<uint8_t>(max_rows);
+    scores = scratch.take<float>(max_rows);
+    routed_scores = scratch.take<float>(max_rows);
     head_workspace =
         scratch.take<uint8_t>(kernels::linear_fwd_workspace(max_rows, hidden_size, DType::kBF16));
   }
@@ -43,17 +51,70 @@ struct Executor::Impl {
   // All rows of a call may be scored at once.
   int64_t max_logit_rows() const { return max_rows; }
 
-  ForwardResult forward(SequenceState& state, std::span<const int32_t> tokens,
-                        const ForwardOptions& options) {
-    const auto rows = static_cast<int64_t>(tokens.size());
+  std::span<const ForwardResult> forward(std::span<const SequenceCall> calls) {
+    take_rows(calls);
+    Rows going = all.rows();
+    const int64_t rows = going.count;
+    embed(calls, rows);
+    watch("embedding", hidden, rows);
+    std::fill(depths, depths + rows, uint8_t{0});
+    std::fill(scores, scores + rows, 0.0F);
+    // Those that go on behind the last layer with a state.
+    staying.take_last(going, [&](const SequenceRows& s) { return rows_behind_state(s); });
+    int32_t unrolled = 0;
+    for (const Segment& segment : plan.segments) {
+      if (going.count == 0) break;
+      if (segment.router) {
+        run_routed(segment, going);
+        unrolled += segment.repeat * static_cast<int32_t>(segment.layers.size());
+        if (unrolled > last_state) leave(going);
+        continue;
+      }
+      for (int32_t depth = 0; depth < segment.repeat && going.count > 0; ++depth) {
+        for (const Layer& layer : segment.layers) {
+          const Rows next = unrolled++ == last_state ? staying.rows() : going;
+          layers.run(segment, layer, depth, hidden, going, next);
+          going = next;
+          if (going.count == 0) break;
+          watch_layer(layer, segment, depth, going.count);
+        }
+      }
+    }
+    collect(calls, going);
+    return results;
+  }
+
+  // The rows of a call, checked.
+  void take_rows(std::span<const SequenceCall> calls) {
+    int64_t rows = 0;
+    for (const SequenceCall& call : calls) rows += static_cast<int64_t>(call.tokens.size());
     FATHOM_CHECK(rows > 0 && rows <= max_rows,
                  std::to_string(rows) + " rows in one call, expected 1 to " + std::to_string(max_rows));
-    FATHOM_CHECK(state.first_position() + state.position() + rows <= context,
-                 "the sequence is longer than its context of " + std::to_string(context) + " tokens");
-    for (int64_t r = 0; r < rows; ++r) positions[r] = static_cast<int32_t>(state.position() + r);
+    all.clear();
+    for (size_t c = 0; c < calls.size(); ++c) {
+      const SequenceCall& call = calls[c];
+      SequenceState& state = *call.state;
+      const auto count = static_cast<int64_t>(call.tokens.size());
+      FATHOM_CHECK(count > 0, "a sequence without rows");
+      FATHOM_CHECK(state.context() == context, "the state was made for another context length");
+      FATHOM_CHECK(state.first_position() + state.position() + count <= context,
+                   "the sequence is longer than its context of " + std::to_string(context) + " tokens");
+      FATHOM_CHECK(!is_routed(plan) || call.options.routing != RoutingMode::kReplay ||
+                       call.options.replay_depths.size() == call.tokens.size(),
+                   "depths to replay: got " + std::to_string(call.options.replay_depths.size()) +
+                       ", expected one of each of " + std::to_string(count) + " rows");
+      for (size_t other = 0; other < c; ++other)
+        FATHOM_CHECK(calls[other].state != call.state, "a sequence twice in one call");
+      const int64_t key_rows = call.options.key_rows > 0 ? call.options.key_rows : count;
+      all.add(state, call.options, count, key_rows);
+    }
+  }
 
+  void embed(std::span<const SequenceCall> calls, int64_t rows) {
+    int32_t* id = ids;
+    for (const SequenceCall& call : calls) id = std::copy(call.tokens.begin(), call.tokens.end(), id);
     const Weights::Array& table = weights.at(plan.embedding.at(0));
-    kernels::embedding_fwd_cpu({.ids = tokens.data(),
+    kernels::embedding_fwd_cpu({.ids = ids,
                                 .table = table.data,
                                 .table_type = table.type,
                                 .y = hidden,
@@ -62,62 +123,58 @@ struct Executor::Impl {
                                 .vocab = plan.dims.vocab_size,
                                 .table_scale = table.scale},
                                running(EngineOp::kEmbedding));
-    layers.begin_call(state);
-    routed.begin_call(is_routed(plan) ? rows : 0);
-    watch("embedding", hidden, rows);
-    const int64_t key_rows = options.key_rows > 0 ? options.key_rows : rows;
-    const int64_t wanted = rows_wanted(rows, options.logits);
-    // Behind the last layer with a state. A choice among the rows of the call needs all of them.
-    const bool compared = options.routing == RoutingMode::kTopK && routes_behind_state(plan);
-    const int64_t staying = options.prefill_shortcut && !compared ? wanted : rows;
-    Rows going{rows, key_rows, positions};
-    int32_t unrolled = 0;
-    for (const Segment& segment : plan.segments) {
-      if (going.count == 0) break;
-      if (segment.router) {
-        check_routing(rows, options);
-        routed.run(segment, state, hidden + going.first * plan.dims.hidden_size, going, options);
-        unrolled += segment.repeat * static_cast<int32_t>(segment.layers.size());
-        if (unrolled > last_state) going = going.last(std::min(going.count, staying));
-        continue;
-      }
-      for (int32_t depth = 0; depth < segment.repeat && going.count > 0; ++depth) {
-        for (const Layer& layer : segment.layers) {
-          going.leaving = unrolled == last_state ? going.count - staying : 0;
-          layers.run(segment, layer, depth, hidden + going.first * plan.dims.hidden_size, going, state);
-          if (unrolled++ >= last_state) going = going.last(std::min(going.count, staying));
-          if (going.count == 0) break;
-          watch_layer(layer, segment, depth, going);
-        }
-      }
+  }
+
+  static int64_t rows_wanted(const SequenceRows& s) {
+    if (s.options->logits == Logits::kAll) return s.rows.size();
+    return s.options->logits == Logits::kLast ? 1 : 0;
+  }
+
+  // A choice among the rows of the call needs all of them.
+  int64_t rows_behind_state(const SequenceRows& s) const {
+    const bool compared = s.options->routing == RoutingMode::kTopK && routes_behind_state(plan);
+    return s.options->prefill_shortcut && !compared ? rows_wanted(s) : s.rows.size();
+  }
+
+  void leave(Rows& going) {
+    const Rows next = staying.rows();
+    if (going.count == next.count) return;
+    keep_last(going, next, hidden, plan.dims.hidden_size);
+    layers.keep_last_of_memory(going, next);
+    going = next;
+  }
+
+  void run_routed(const Segment& segment, const Rows& going) {
+    routed.run(segment, going, hidden, routed_depths, routed_scores);
+    for (const SequenceRows& s : going.sequences) {
+      const int64_t at = all.rows().sequences[static_cast<size_t>(s.sequence)].rows.begin + s.left_behind;
+      std::copy(routed_depths + s.rows.begin, routed_depths + s.rows.end, depths + at);
+      std::copy(routed_scores + s.rows.begin, routed_scores + s.rows.end, scores + at);
     }
-    state.advance(rows);
+  }
 
-    ForwardResult result;
-    if (wanted > 0) result.logits = head(rows, wanted);
-    if (is_routed(plan)) {
-      result.depths = routed.depths();
-      result.scores = routed.scores();
+  // The results, of what is left in `hidden`.
+  void collect(std::span<const SequenceCall> calls, const Rows& going) {
+    wanted.take_last(going, [](const SequenceRows& s) { return rows_wanted(s); });
+    const Rows with_logits = wanted.rows();
+    keep_last(going, with_logits, hidden, plan.dims.hidden_size);
+    if (with_logits.count > 0) head(with_logits.count);
+    results.assign(calls.size(), {});
+    for (const SequenceRows& s : with_logits.sequences)
+      results[static_cast<size_t>(s.sequence)].logits = logits + s.rows.begin * plan.dims.vocab_size;
+    for (const SequenceRows& s : all.rows().sequences) {
+      s.state->advance(s.rows.size());
+      if (!is_routed(plan)) continue;
+      ForwardResult& result = results[static_cast<size_t>(s.sequence)];
+      result.depths = {depths + s.rows.begin, static_cast<size_t>(s.rows.size())};
+      result.scores = {scores + s.rows.begin, static_cast<size_t>(s.rows.size())};
     }
-    return result;
   }
 
-  static void check_routing(int64_t rows, const ForwardOptions& options) {
-    FATHOM_CHECK(
-        options.routing != RoutingMode::kReplay || options.replay_depths.size() == static_cast<size_t>(rows),
-        "depths to replay: got " + std::to_string(options.replay_depths.size()) +
-            ", expected one of each of " + std::to_string(rows) + " rows");
-  }
-
-  static int64_t rows_wanted(int64_t rows, Logits logits) {
-    if (logits == Logits::kAll) return rows;
-    return logits == Logits::kLast ? 1 : 0;
-  }
-
-  // Of the last `count` rows.
-  const float* head(int64_t rows, int64_t count) {
-    const int64_t dim = plan.dims.hidden_size, first = rows - count;
-    layers.norm(plan.final_norm, 0, hidden + first * dim, final_hidden, count);
+  // Logits of the first `count` rows.
+  void head(int64_t count) {
+    const int64_t dim = plan.dims.hidden_size;
+    layers.norm(plan.final_norm, 0, hidden, final_hidden, count);
     watch("final_norm", final_hidden, count);
     const Weights::Array& matrix = weights.at(plan.head.at(0));
     kernels::linear_fwd_cpu({.x = final_hidden,
@@ -134,18 +191,17 @@ struct Executor::Impl {
                              .workspace = head_workspace},
                             running(EngineOp::kHead));
     layers.round(logits, count * plan.dims.vocab_size);
-    return logits;
   }
 
   void watch(std::string_view name, const float* data, int64_t rows) {
     if (trace) trace(name, data, rows, plan.dims.hidden_size);
   }
 
-  void watch_layer(const Layer& layer, const Segment& segment, int32_t depth, const Rows& rows) {
+  void watch_layer(const Layer& layer, const Segment& segment, int32_t depth, int64_t rows) {
     if (!trace) return;
     layers.watch_memory(layer, rows, trace);
     const auto index = layer.index + depth * static_cast<int32_t>(segment.layers.size());
-    watch("layer." + std::to_string(index), hidden + rows.first * plan.dims.hidden_size, rows.count);
+    watch("layer." + std::to_string(index), hidden, rows);
   }
 
   const ModelPlan& plan;
@@ -158,10 +214,15 @@ struct Executor::Impl {
   RoutedSegment routed;
   Trace trace;
   OpObserver* observer = nullptr;
+  RowSet all, staying, wanted;
+  std::vector<ForwardResult> results;
   Scratch scratch;
 
   float *hidden = nullptr, *logits = nullptr, *final_hidden = nullptr;
-  int32_t* positions = nullptr;
+  int32_t* ids = nullptr;
+  // By row of the call, and by row of those that come to the routed segment.
+  uint8_t *depths = nullptr, *routed_depths = nullptr;
+  float *scores = nullptr, *routed_scores = nullptr;
   uint8_t* head_workspace = nullptr;
 };
 
@@ -176,7 +237,12 @@ SequenceState Executor::make_state(DType kv_type) const {
 
 ForwardResult Executor::forward(SequenceState& state, std::span<const int32_t> tokens,
                                 const ForwardOptions& options) {
-  return impl_->forward(state, tokens, options);
+  const SequenceCall call{&state, tokens, options};
+  return impl_->forward({&call, 1}).front();
+}
+
+std::span<const ForwardResult> Executor::forward(std::span<const SequenceCall> calls) {
+  return impl_->forward(calls);
 }
 
 void Executor::set_trace(Trace trace) { impl_->trace = std::move(trace); }

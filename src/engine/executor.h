@@ -1,7 +1,8 @@
-// Walks a plan over rows of one sequence: read-only weights, explicit state, memory allocated once. The same
-// call is a prompt's prefill, a chunk of one, a decoded token, and the scoring of a whole text; cutting a
-// sequence into calls differently does not change a bit (except under top-k routing, which by definition
-// looks at a whole call, and with states of bfloat16, which are rounded at its end).
+// Walks a plan over rows of one or many sequences: read-only weights, explicit state, memory allocated once.
+// The same call is a prompt's prefill, a chunk of one, a decoded token, the scoring of a whole text, and all
+// of these for different sequences side by side. Neither company nor cutting a sequence into calls
+// differently changes a bit of it (except under top-k routing, which by definition looks at all that a call
+// has of the sequence, and with states of bfloat16, which are rounded at its end).
 #pragma once
 
 #include <cstdint>
@@ -50,8 +51,8 @@ struct ForwardOptions {
   int64_t key_rows = 0;
 };
 
-// What a caller may watch of a forward pass: name, data, rows, columns; behind the last layer that keeps
-// state, rows are those whose logits are wanted. In order of execution: "embedding";
+// What a caller may watch of a forward pass: name, data, rows of all sequences, columns; behind the last
+// layer that keeps state, rows are those whose logits are wanted. In order of execution: "embedding";
 // "layer.{i}", the residual stream after unrolled layer i outside routed segments; "memory", what gated
 // memory units will read; of each pass r of expert choice "router.{r}.logits", "router.{r}.aux_logits" and
 // "router.{r}.weights" of its candidates, "router.{r}.candidates" and "router.{r}.kept" (rows of the call, as
@@ -60,11 +61,20 @@ struct ForwardOptions {
 // residual stream after the last pass; "final_norm".
 using Trace = std::function<void(std::string_view name, const float* data, int64_t rows, int64_t columns)>;
 
+// The next tokens of one sequence. A call has each sequence once.
+struct SequenceCall {
+  SequenceState* state = nullptr;
+  std::span<const int32_t> tokens;  // at least one
+  ForwardOptions options{};
+};
+
+// Of one sequence; valid until the next call.
 struct ForwardResult {
-  const float* logits = nullptr;  // [0, 1 or rows, vocab], valid until the next call
-  std::span<const uint8_t>
-      depths;  // [rows] passes each row made through the routed segment; empty without routing
-  std::span<const float> scores;  // [rows] router weight of the row's last pass; empty without routing
+  const float* logits = nullptr;  // [0, 1 or rows, vocab]
+  // [rows] passes each row made through the routed segment, 0 for rows that a prefill shortcut left behind
+  // before it; empty without routing.
+  std::span<const uint8_t> depths;
+  std::span<const float> scores;  // [rows] router weight of the row's last pass, likewise
 };
 
 class Executor {
@@ -78,8 +88,12 @@ class Executor {
   // A state that fits this executor.
   SequenceState make_state(DType kv_type) const;
 
-  // Runs tokens [rows] at positions state.position() .. and advances the state. Allocates nothing.
-  // Checks: 0 < rows <= max_rows, ids below the vocabulary, the context is not exceeded.
+  // Runs the tokens of each sequence at positions state->position() .. and advances the states. Results are
+  // in the order of the calls. Allocates nothing. Checks: rows of all sequences together in [1, max_rows],
+  // ids below the vocabulary, no context is exceeded, states of this executor with one type of keys, each
+  // once.
+  std::span<const ForwardResult> forward(std::span<const SequenceCall> calls);
+  // Of one sequence.
   ForwardResult forward(SequenceState& state, std::span<const int32_t> tokens, const ForwardOptions& options);
 
   void set_trace(Trace trace);

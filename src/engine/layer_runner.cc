@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <string>
+#include <type_traits>
 
 #include "base/check.h"
 #include "kernels/attention/attention.h"
@@ -99,6 +100,14 @@ void LayerRunner::carve() {
       kernels::gated_delta_fwd_workspace({.key_dim = extents_.delta_keys}, parallel_.num_threads()));
   key_begin_ = scratch_.take<int32_t>(rows);
   key_end_ = scratch_.take<int32_t>(rows);
+  list_of_row_ = scratch_.take<int32_t>(rows);
+  const auto sequences = static_cast<size_t>(rows);
+  key_lists_.reserve(sequences);
+  recurrent_states_.reserve(sequences);
+  conv_sequences_.reserve(sequences);
+  scan_sequences_.reserve(sequences);
+  ssd_sequences_.reserve(sequences);
+  delta_sequences_.reserve(sequences);
   const int64_t widest = std::max({hidden, extents_.q, extents_.mlp, extents_.inner, extents_.bc});
   linear_workspace_ = scratch_.take<uint8_t>(kernels::linear_fwd_workspace(rows, widest, DType::kBF16));
   const kernels::AttentionExtents attention = {rows, extents_.heads, extents_.head_dim, extents_.stripes,
@@ -121,11 +130,6 @@ void LayerRunner::build_ssm_rates() {
   }
 }
 
-void LayerRunner::begin_call(SequenceState& state) {
-  FATHOM_CHECK(state.context() == context_, "the state was made for another context length");
-  first_position_ = state.first_position();
-}
-
 const float* LayerRunner::array(const ParamRef& param, int32_t depth) const {
   return param.present() ? weights_.f32(param.at(depth)) : nullptr;
 }
@@ -135,10 +139,12 @@ void LayerRunner::round(float* x, int64_t count) {
   kernels::round_bf16_cpu({x, count}, running(EngineOp::kRound));
 }
 
-void LayerRunner::round_state(SsmState& state) {
+void LayerRunner::round_recurrent_states() {
   if (numerics_.state_type != DType::kBF16) return;
-  const std::span<float> values = state.values();
-  kernels::round_bf16_cpu({values.data(), static_cast<int64_t>(values.size())}, running(EngineOp::kRound));
+  for (SsmState* state : recurrent_states_) {
+    const std::span<float> values = state->values();
+    kernels::round_bf16_cpu({values.data(), static_cast<int64_t>(values.size())}, running(EngineOp::kRound));
+  }
 }
 
 void LayerRunner::norm(const Norm& norm, int32_t depth, const float* x, float* y, int64_t count) {
@@ -234,54 +240,66 @@ void LayerRunner::project_onto_residual(const ParamRef& weight, const ParamRef& 
          in, in, rows);
 }
 
-void LayerRunner::run(const Segment& segment, const Layer& layer, int32_t depth, float* x, Rows rows,
-                      SequenceState& state) {
+void LayerRunner::run(const Segment& segment, const Layer& layer, int32_t depth, float* x, const Rows& rows,
+                      const Rows& staying) {
   const Place place{layer, depth, key_source(segment, layer, depth)};
   norm(layer.norm1, depth, x, normed_, rows.count);
-  std::visit([&](const auto& mixer) { mix(mixer, place, x, rows, state); }, layer.mixer);
-  if (rows.staying() == 0) return;
-  x += rows.leaving * plan_.dims.hidden_size;
-  rows = rows.last(rows.staying());
-  norm(layer.norm2, depth, x, normed_, rows.count);
-  mlp(layer, depth, x, rows);
+  if (const auto* attention = std::get_if<Attention>(&layer.mixer)) {
+    mix(*attention, place, x, rows, staying);
+  } else {
+    std::visit(
+        [&](const auto& mixer) {
+          if constexpr (!std::is_same_v<std::decay_t<decltype(mixer)>, Attention>) mix(mixer, place, x, rows);
+        },
+        layer.mixer);
+    keep_last(rows, staying, x, plan_.dims.hidden_size);
+    keep_last_of_memory(rows, staying);
+  }
+  if (staying.count == 0) return;
+  norm(layer.norm2, depth, x, normed_, staying.count);
+  mlp(layer, depth, x, staying.count);
   if (!layer.encoding.present()) return;
   kernels::scale_columns_fwd_cpu({.x = x,
                                   .scale = array(layer.encoding, depth),
                                   .y = x,
-                                  .rows = rows.count,
+                                  .rows = staying.count,
                                   .dim = plan_.dims.hidden_size},
                                  running(EngineOp::kScaleColumns));
 }
 
-float* LayerRunner::memory_of(const Layer& layer, MemorySource source, int64_t first) const {
+float* LayerRunner::memory_of(const Layer& layer, MemorySource source) const {
   if (layer.memory != source) return nullptr;
   for (SlotId slot : layer.writes) {
-    const auto s = static_cast<size_t>(slot);
-    if (memory_[s] != nullptr) return memory_[s] + first * plan_.slots[s].inner;
+    if (float* const memory = memory_[static_cast<size_t>(slot)]; memory != nullptr) return memory;
   }
   return nullptr;
 }
 
-void LayerRunner::mlp(const Layer& layer, int32_t depth, float* x, Rows rows) {
+void LayerRunner::keep_last_of_memory(const Rows& from, const Rows& to) {
+  for (size_t s = 0; s < memory_.size(); ++s) {
+    if (memory_[s] != nullptr) keep_last(from, to, memory_[s], plan_.slots[s].inner);
+  }
+}
+
+void LayerRunner::mlp(const Layer& layer, int32_t depth, float* x, int64_t rows) {
   const Mlp& mlp = layer.mlp;
   const int64_t hidden = plan_.dims.hidden_size;
-  float* const memory = memory_of(layer, MemorySource::kMlpUp, rows.first);
+  float* const memory = memory_of(layer, MemorySource::kMlpUp);
   float* const up = memory != nullptr ? memory : up_;
   linear({{mlp.gate, {}, gate_, mlp.inner, &mlp.gate_adapter}, {mlp.up, {}, up, mlp.inner, &mlp.up_adapter}},
-         depth, normed_, hidden, hidden, rows.count);
-  kernels::swiglu_fwd_cpu({.gate = gate_, .up = up, .y = gate_, .count = rows.count * mlp.inner},
+         depth, normed_, hidden, hidden, rows);
+  kernels::swiglu_fwd_cpu({.gate = gate_, .up = up, .y = gate_, .count = rows * mlp.inner},
                           running(EngineOp::kSwiglu));
-  round(gate_, rows.count * mlp.inner);
-  project_onto_residual(mlp.down, {}, &mlp.down_adapter, depth, gate_, mlp.inner, x, rows.count);
+  round(gate_, rows * mlp.inner);
+  project_onto_residual(mlp.down, {}, &mlp.down_adapter, depth, gate_, mlp.inner, x, rows);
 }
 
 void LayerRunner::watch_memory(
-    const Layer& layer, const Rows& rows,
+    const Layer& layer, int64_t rows,
     const std::function<void(std::string_view, const float*, int64_t, int64_t)>& trace) const {
   for (SlotId slot : layer.writes) {
     const auto s = static_cast<size_t>(slot);
-    const int64_t inner = plan_.slots[s].inner;
-    if (memory_[s] != nullptr) trace("memory", memory_[s] + rows.first * inner, rows.count, inner);
+    if (memory_[s] != nullptr) trace("memory", memory_[s], rows, plan_.slots[s].inner);
   }
 }
 

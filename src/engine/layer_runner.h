@@ -11,47 +11,32 @@
 #include "base/parallel.h"
 #include "engine/numerics.h"
 #include "engine/op_observer.h"
+#include "engine/rows.h"
 #include "engine/scratch.h"
+#include "kernels/attention/attention.h"
+#include "kernels/causal_conv1d/causal_conv1d.h"
+#include "kernels/gated_delta/gated_delta.h"
+#include "kernels/selective_scan/selective_scan.h"
+#include "kernels/ssd_scan/ssd_scan.h"
 #include "plan/model_plan.h"
 #include "state/sequence_state.h"
 #include "weights/weights.h"
 
 namespace fathom {
 
-// Rows of one sequence in order of position. The first `keys` of them write keys and values; the first
-// `leaving` of them nobody wants any more once they have left in the layer what later rows see of them.
-struct Rows {
-  int64_t count = 0;
-  int64_t keys = 0;
-  const int32_t* positions = nullptr;  // [count]
-  int64_t first = 0;                   // the first one's number in the call
-  int64_t leaving = 0;
-  // [count] of rows that a router picked: their numbers in the call. Null: from `first` on.
-  const int32_t* numbers = nullptr;
-
-  int64_t staying() const { return count - leaving; }
-  Rows last(int64_t n) const {
-    return {n,
-            std::max<int64_t>(0, keys - (count - n)),
-            positions + (count - n),
-            first + count - n,
-            0,
-            numbers == nullptr ? nullptr : numbers + (count - n)};
-  }
-};
-
 class LayerRunner {
  public:
   LayerRunner(const ModelPlan& plan, const Weights& weights, int64_t max_rows, int64_t context,
               Parallel& parallel, const Numerics& numerics);
 
-  // Prepares for the layers of one call.
-  void begin_call(SequenceState& state);
+  // Adds the two branches of the segment's layer to x, [rows, hidden], appends keys and values, advances SSM
+  // states. `staying` are the last of some of the rows, or all: nobody wants the others any more once the
+  // layer has what later rows see of them, and x is [staying, hidden] in the end.
+  void run(const Segment& segment, const Layer& layer, int32_t depth, float* x, const Rows& rows,
+           const Rows& staying);
 
-  // Adds the two branches of the segment's layer to x, [rows, hidden], of the rows that stay. Appends keys
-  // and values, advances SSM states.
-  void run(const Segment& segment, const Layer& layer, int32_t depth, float* x, Rows rows,
-           SequenceState& state);
+  // Takes the memory of the gated memory units, as x, from `from` to `to` (keep_last()).
+  void keep_last_of_memory(const Rows& from, const Rows& to);
 
   // y = norm(x), [count, hidden] each.
   void norm(const Norm& norm, int32_t depth, const float* x, float* y, int64_t count);
@@ -60,7 +45,7 @@ class LayerRunner {
   void round(float* x, int64_t count);
 
   // Hands the gated memory units' memory to `trace` if `layer` wrote it.
-  void watch_memory(const Layer& layer, const Rows& rows,
+  void watch_memory(const Layer& layer, int64_t rows,
                     const std::function<void(std::string_view, const float*, int64_t, int64_t)>& trace) const;
 
   // Null: nobody watches.
@@ -107,32 +92,38 @@ class LayerRunner {
     int32_t depth;
     KeySource keys;
   };
-  void mix(const Attention& attention, const Place& place, float* x, Rows rows, SequenceState& state);
-  void mix(const Mamba& mamba, const Place& place, float* x, Rows rows, SequenceState& state);
-  void mix(const Mamba2& mamba, const Place& place, float* x, Rows rows, SequenceState& state);
-  void mix(const GatedDelta& delta, const Place& place, float* x, Rows rows, SequenceState& state);
-  void mix(const GatedMemory& gmu, const Place& place, float* x, Rows rows, SequenceState& state);
+  void mix(const Attention& attention, const Place& place, float* x, const Rows& rows, const Rows& asking);
+  void mix(const Mamba& mamba, const Place& place, float* x, const Rows& rows);
+  void mix(const Mamba2& mamba, const Place& place, float* x, const Rows& rows);
+  void mix(const GatedDelta& delta, const Place& place, float* x, const Rows& rows);
+  void mix(const GatedMemory& gmu, const Place& place, float* x, const Rows& rows);
   // What the call's memory has for the rows, [count, inner].
   const float* memory_for(SlotId slot, const Rows& rows);
-  // Rounds a state of the call, for the next one, under state_type kBF16.
-  void round_state(SsmState& state);
-  // What the layer keeps of the sequence at this depth.
-  SsmState& recurrent_state(const Place& place, SequenceState& state) const;
+  // Rounds those, for the next call, under state_type kBF16.
+  void round_recurrent_states();
+  // What the layer keeps of each sequence of the rows at this depth, into recurrent_states_.
+  void find_recurrent_states(const Place& place, const Rows& rows);
   // Where the recurrence's result goes: to those who will read it as memory, if this is the layer that writes
   // it.
   float* recurrent_output(const Place& place) const;
-  // y = convolution and silu of x, [rows, channels] each, whose last inputs are kept in conv_state.
+  // y = convolution and silu of x, [rows, channels] each, whose last inputs each sequence keeps in its
+  // state's convolutions, `at` elements behind their begin.
   void convolve(const ParamRef& weight, const ParamRef& bias, int32_t depth, const float* x, float* y,
-                int64_t channels, int64_t width, float* conv_state, int64_t rows);
+                int64_t channels, int64_t width, int64_t at, const Rows& rows);
   // gate = memory * silu(gate), [rows, dim] each, under a norm where there is one.
   void gate_memory(const float* memory, float* gate, const ParamRef& norm, double eps, int32_t depth,
                    int64_t dim, int64_t rows);
-  // The list that the layer's rows attend, with their own entries in it (k_ and v_, if it writes any).
-  KvState& store_keys(const Place& place, SlotId slot, Rows rows, SequenceState& state);
-  void mlp(const Layer& layer, int32_t depth, float* x, Rows rows);
-  // The memory of this call, from row `first` on, that the layer fills from `source`; null if it does not.
-  float* memory_of(const Layer& layer, MemorySource source, int64_t first) const;
-  void rotate(const Attention& attention, float* x, int64_t heads, Rows rows);
+  // The list that rows of the sequence attend, without what this call adds to it.
+  KvState& key_list(const Place& place, SlotId slot, const SequenceRows& sequence) const;
+  // Adds to the lists what the layer's rows have for them (k_ and v_, if it writes any).
+  void store_keys(const Place& place, SlotId slot, const Rows& rows);
+  // Which keys of which list each of the last rows attends.
+  void find_keys(const Attention& attention, const Place& place, SlotId slot, const Rows& rows,
+                 const Rows& asking);
+  void mlp(const Layer& layer, int32_t depth, float* x, int64_t rows);
+  // The memory of this call that the layer fills from `source`; null if it does not.
+  float* memory_of(const Layer& layer, MemorySource source) const;
+  void rotate(const Attention& attention, float* x, int64_t heads, const Rows& rows);
 
   struct RopeTable {
     Rope rope;
@@ -165,7 +156,6 @@ class LayerRunner {
   OpObserver* observer_ = nullptr;
   Scratch scratch_;
   std::vector<RopeTable> rope_tables_;
-  int64_t first_position_ = 0;                 // of the call's sequence, see SequenceState::begin_at()
   std::vector<std::vector<float>> ssm_rates_;  // -exp(A_log) by parameter number, empty for other parameters
   std::vector<float> lambdas_;                 // of differential attention, by number of lambda_q1
 
@@ -181,7 +171,14 @@ class LayerRunner {
   // the recurrence may go to inner_x_; dt_b_c_ holds what has few columns.
   float *inner_x_ = nullptr, *inner_z_ = nullptr, *conv_ = nullptr, *dt_ = nullptr, *dt_b_c_ = nullptr;
   float* delta_workspace_ = nullptr;
-  int32_t *key_begin_ = nullptr, *key_end_ = nullptr;
+  int32_t *key_begin_ = nullptr, *key_end_ = nullptr, *list_of_row_ = nullptr;
+  // By sequence of the rows that a mixer runs.
+  std::vector<kernels::KeyList> key_lists_;
+  std::vector<SsmState*> recurrent_states_;
+  std::vector<kernels::ConvSequence> conv_sequences_;
+  std::vector<kernels::ScanSequence> scan_sequences_;
+  std::vector<kernels::SsdSequence> ssd_sequences_;
+  std::vector<kernels::DeltaSequence> delta_sequences_;
   uint8_t *linear_workspace_ = nullptr, *attention_workspace_ = nullptr;
   std::vector<float*> memory_;  // by slot id: the memory of this call, null for other slots
 };

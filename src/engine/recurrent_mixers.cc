@@ -12,32 +12,50 @@
 
 namespace fathom {
 
-SsmState& LayerRunner::recurrent_state(const Place& place, SequenceState& state) const {
+void LayerRunner::find_recurrent_states(const Place& place, const Rows& rows) {
   const auto slot = std::ranges::find_if(place.layer.writes, [&](SlotId id) {
     return plan_.slots[static_cast<size_t>(id)].kind == SlotKind::kSsmState;
   });
-  return state.ssm(*slot, plan_.slots[static_cast<size_t>(*slot)].copies > 1 ? place.depth : 0);
+  const int32_t depth = plan_.slots[static_cast<size_t>(*slot)].copies > 1 ? place.depth : 0;
+  recurrent_states_.clear();
+  for (const SequenceRows& s : rows.sequences) recurrent_states_.push_back(&s.state->ssm(*slot, depth));
 }
 
+namespace {
+
+// The rows of each sequence with its recurrence's state, as kernels take them.
+template <class Sequence>
+const Sequence* with_states(const Rows& rows, const std::vector<SsmState*>& states,
+                            std::vector<Sequence>& sequences) {
+  sequences.clear();
+  for (size_t s = 0; s < states.size(); ++s) sequences.push_back({rows.sequences[s].rows, states[s]->ssm()});
+  return sequences.data();
+}
+
+int64_t count_of(const Rows& rows) { return static_cast<int64_t>(rows.sequences.size()); }
+
+}  // namespace
+
 float* LayerRunner::recurrent_output(const Place& place) const {
-  // Every row goes through a layer that keeps a state: the call's first one is the memory's.
-  float* const memory = memory_of(place.layer, MemorySource::kMixer, 0);
+  float* const memory = memory_of(place.layer, MemorySource::kMixer);
   return memory != nullptr ? memory : inner_x_;
 }
 
 void LayerRunner::convolve(const ParamRef& weight, const ParamRef& bias, int32_t depth, const float* x,
-                           float* y, int64_t channels, int64_t width, float* conv_state, int64_t rows) {
-  const kernels::ConvSequence sequence{{0, rows}, conv_state};
+                           float* y, int64_t channels, int64_t width, int64_t at, const Rows& rows) {
+  conv_sequences_.clear();
+  for (size_t s = 0; s < recurrent_states_.size(); ++s)
+    conv_sequences_.push_back({rows.sequences[s].rows, recurrent_states_[s]->conv() + at});
   kernels::causal_conv1d_fwd_cpu({.x = x,
                                   .weight = array(weight, depth),
                                   .bias = array(bias, depth),
                                   .y = y,
-                                  .sequences = &sequence,
-                                  .num_sequences = 1,
+                                  .sequences = conv_sequences_.data(),
+                                  .num_sequences = count_of(rows),
                                   .channels = channels,
                                   .width = width},
                                  running(EngineOp::kCausalConv1d));
-  round(y, rows * channels);
+  round(y, rows.count * channels);
 }
 
 void LayerRunner::gate_memory(const float* memory, float* gate, const ParamRef& norm, double eps,
@@ -53,20 +71,18 @@ void LayerRunner::gate_memory(const float* memory, float* gate, const ParamRef& 
   round(gate, rows * dim);
 }
 
-void LayerRunner::mix(const Mamba& mamba, const Place& place, float* x, Rows rows, SequenceState& state) {
+void LayerRunner::mix(const Mamba& mamba, const Place& place, float* x, const Rows& rows) {
   const int32_t depth = place.depth;
   const int64_t hidden = plan_.dims.hidden_size;
   const int64_t bc_dim = mamba.dt_rank + 2 * mamba.state;
-  SsmState& ssm = recurrent_state(place, state);
+  find_recurrent_states(place, rows);
   linear({{mamba.in_x, {}, inner_x_, mamba.inner}, {mamba.in_z, {}, inner_z_, mamba.inner}}, depth, normed_,
          hidden, hidden, rows.count);
-  convolve(mamba.conv_weight, mamba.conv_bias, depth, inner_x_, conv_, mamba.inner, mamba.conv, ssm.conv(),
-           rows.count);
+  convolve(mamba.conv_weight, mamba.conv_bias, depth, inner_x_, conv_, mamba.inner, mamba.conv, 0, rows);
   linear({{mamba.x_proj, {}, dt_b_c_, bc_dim}}, depth, conv_, mamba.inner, mamba.inner, rows.count);
   linear({{mamba.dt_proj, {}, dt_, mamba.inner}}, depth, dt_b_c_, bc_dim, mamba.dt_rank, rows.count);
 
   float* y = recurrent_output(place);
-  const kernels::ScanSequence scan{{0, rows.count}, ssm.ssm()};
   kernels::selective_scan_fwd_cpu({.x = conv_,
                                    .dt = dt_,
                                    .dt_bias = array(mamba.dt_bias, depth),
@@ -75,33 +91,31 @@ void LayerRunner::mix(const Mamba& mamba, const Place& place, float* x, Rows row
                                    .c = dt_b_c_ + mamba.dt_rank + mamba.state,
                                    .d = array(mamba.d, depth),
                                    .y = y,
-                                   .sequences = &scan,
-                                   .num_sequences = 1,
+                                   .sequences = with_states(rows, recurrent_states_, scan_sequences_),
+                                   .num_sequences = count_of(rows),
                                    .inner = mamba.inner,
                                    .state = mamba.state,
                                    .bc_stride = bc_dim},
                                   running(EngineOp::kSelectiveScan));
-  round_state(ssm);
+  round_recurrent_states();
   // Only what others read is stored; the layer's own gate takes it as it is.
   if (y != inner_x_) round(y, rows.count * mamba.inner);
   gate_memory(y, inner_z_, {}, 0, depth, mamba.inner, rows.count);
   project_onto_residual(mamba.out_proj, {}, nullptr, depth, inner_z_, mamba.inner, x, rows.count);
 }
 
-void LayerRunner::mix(const Mamba2& mamba, const Place& place, float* x, Rows rows, SequenceState& state) {
+void LayerRunner::mix(const Mamba2& mamba, const Place& place, float* x, const Rows& rows) {
   const int32_t depth = place.depth;
   const int64_t hidden = plan_.dims.hidden_size;
   const int64_t inner = mamba.inner(), channels = mamba.channels();
-  SsmState& ssm = recurrent_state(place, state);
+  find_recurrent_states(place, rows);
   linear({{mamba.in_z, {}, inner_z_, inner},
           {mamba.in_xbc, {}, inner_x_, channels},
           {mamba.in_dt, {}, dt_, mamba.heads}},
          depth, normed_, hidden, hidden, rows.count);
-  convolve(mamba.conv_weight, mamba.conv_bias, depth, inner_x_, conv_, channels, mamba.conv, ssm.conv(),
-           rows.count);
+  convolve(mamba.conv_weight, mamba.conv_bias, depth, inner_x_, conv_, channels, mamba.conv, 0, rows);
 
   float* y = recurrent_output(place);
-  const kernels::SsdSequence scan{{0, rows.count}, ssm.ssm()};
   kernels::ssd_scan_fwd_cpu({.x = conv_,
                              .b = conv_ + inner,
                              .c = conv_ + inner + mamba.groups * mamba.state,
@@ -110,8 +124,8 @@ void LayerRunner::mix(const Mamba2& mamba, const Place& place, float* x, Rows ro
                              .a = ssm_rates_[static_cast<size_t>(mamba.a_log.at(depth))].data(),
                              .d = array(mamba.d, depth),
                              .y = y,
-                             .sequences = &scan,
-                             .num_sequences = 1,
+                             .sequences = with_states(rows, recurrent_states_, ssd_sequences_),
+                             .num_sequences = count_of(rows),
                              .rates = dt_b_c_,
                              .shape = {.heads = mamba.heads,
                                        .head_dim = mamba.head_dim,
@@ -119,17 +133,16 @@ void LayerRunner::mix(const Mamba2& mamba, const Place& place, float* x, Rows ro
                                        .groups = mamba.groups,
                                        .x_stride = channels}},
                             running(EngineOp::kSsdScan));
-  round_state(ssm);
+  round_recurrent_states();
   gate_memory(y, inner_z_, mamba.norm, mamba.norm_eps, depth, inner, rows.count);
   project_onto_residual(mamba.out_proj, {}, nullptr, depth, inner_z_, inner, x, rows.count);
 }
 
-void LayerRunner::mix(const GatedDelta& delta, const Place& place, float* x, Rows rows,
-                      SequenceState& state) {
+void LayerRunner::mix(const GatedDelta& delta, const Place& place, float* x, const Rows& rows) {
   const int32_t depth = place.depth;
   const int64_t hidden = plan_.dims.hidden_size;
   const int64_t keys = delta.keys(), values = delta.values();
-  SsmState& ssm = recurrent_state(place, state);
+  find_recurrent_states(place, rows);
   // q, k and v one array after another, before the convolutions and behind them.
   const int64_t k_at = rows.count * keys, v_at = 2 * k_at, past = delta.conv - 1;
   float* const b = dt_ + rows.count * delta.heads;
@@ -139,14 +152,11 @@ void LayerRunner::mix(const GatedDelta& delta, const Place& place, float* x, Row
          depth, normed_, hidden, hidden, rows.count);
   linear({{delta.g, {}, inner_z_, values}, {delta.a, {}, dt_, delta.heads}, {delta.b, {}, b, delta.heads}},
          depth, normed_, hidden, hidden, rows.count);
-  convolve(delta.q_conv, {}, depth, inner_x_, conv_, keys, delta.conv, ssm.conv(), rows.count);
-  convolve(delta.k_conv, {}, depth, inner_x_ + k_at, conv_ + k_at, keys, delta.conv, ssm.conv() + past * keys,
-           rows.count);
-  convolve(delta.v_conv, {}, depth, inner_x_ + v_at, conv_ + v_at, values, delta.conv,
-           ssm.conv() + 2 * past * keys, rows.count);
+  convolve(delta.q_conv, {}, depth, inner_x_, conv_, keys, delta.conv, 0, rows);
+  convolve(delta.k_conv, {}, depth, inner_x_ + k_at, conv_ + k_at, keys, delta.conv, past * keys, rows);
+  convolve(delta.v_conv, {}, depth, inner_x_ + v_at, conv_ + v_at, values, delta.conv, 2 * past * keys, rows);
 
   float* y = recurrent_output(place);
-  const kernels::DeltaSequence sequence{{0, rows.count}, ssm.ssm()};
   kernels::gated_delta_fwd_cpu({.q = conv_,
                                 .k = conv_ + k_at,
                                 .v = conv_ + v_at,
@@ -155,28 +165,27 @@ void LayerRunner::mix(const GatedDelta& delta, const Place& place, float* x, Row
                                 .dt_bias = array(delta.dt_bias, depth),
                                 .a = ssm_rates_[static_cast<size_t>(delta.a_log.at(depth))].data(),
                                 .y = y,
-                                .sequences = &sequence,
-                                .num_sequences = 1,
+                                .sequences = with_states(rows, recurrent_states_, delta_sequences_),
+                                .num_sequences = count_of(rows),
                                 .terms = dt_b_c_,
                                 .workspace = delta_workspace_,
                                 .shape = {delta.heads, delta.key_dim, delta.value_dim}},
                                running(EngineOp::kGatedDelta));
-  round_state(ssm);
+  round_recurrent_states();
   gate_memory(y, inner_z_, delta.norm, delta.norm_eps, depth, values, rows.count);
   project_onto_residual(delta.o, {}, nullptr, depth, inner_z_, values, x, rows.count);
 }
 
 const float* LayerRunner::memory_for(SlotId slot, const Rows& rows) {
   const float* const memory = memory_[static_cast<size_t>(slot)];
+  if (rows.picked == nullptr) return memory;
   const int64_t inner = plan_.slots[static_cast<size_t>(slot)].inner;
-  if (rows.numbers == nullptr) return memory + rows.first * inner;
-  kernels::gather_rows_cpu({memory, rows.numbers, inner_x_, rows.count, inner},
+  kernels::gather_rows_cpu({memory, rows.picked, inner_x_, rows.count, inner},
                            running(EngineOp::kGatherRows));
   return inner_x_;
 }
 
-void LayerRunner::mix(const GatedMemory& gmu, const Place& place, float* x, Rows rows,
-                      SequenceState& /*state*/) {
+void LayerRunner::mix(const GatedMemory& gmu, const Place& place, float* x, const Rows& rows) {
   const int32_t depth = place.depth;
   const int64_t hidden = plan_.dims.hidden_size;
   linear({{gmu.in_proj, {}, inner_z_, gmu.inner}}, depth, normed_, hidden, hidden, rows.count);

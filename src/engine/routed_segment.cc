@@ -39,18 +39,20 @@ kernels::RouterScore score_of(const RouterSpec& spec) {
 struct RoutedSegment::Call {
   const Segment& segment;
   const RouterSpec& spec;
-  SequenceState& state;
+  const Rows& rows;
   float* hidden;
-  Rows rows;
-  const ForwardOptions& options;
-  int32_t passes;   // at the most
-  uint8_t* depths;  // [rows], of these
+  uint8_t* depths;  // [rows]
   float* scores;    // [rows]
 };
 
 RoutedSegment::RoutedSegment(const ModelPlan& plan, const Weights& weights, int64_t max_rows,
                              LayerRunner& layers, Parallel& parallel)
-    : plan_(plan), weights_(weights), max_rows_(max_rows), layers_(layers), parallel_(parallel) {
+    : plan_(plan),
+      weights_(weights),
+      max_rows_(max_rows),
+      layers_(layers),
+      parallel_(parallel),
+      picked_(max_rows) {
   for (const Segment& segment : plan.segments) {
     if (!segment.router) continue;
     if (segment.router->spec.kind == RouterKind::kTokenChoice)
@@ -75,38 +77,36 @@ void RoutedSegment::carve() {
   aux_logits_ = scratch_.take<float>(rows);
   aux_weights_ = scratch_.take<float>(rows);
   kept_weights_ = scratch_.take<float>(rows);
-  scores_ = scratch_.take<float>(rows);
   active_ = scratch_.take<int32_t>(rows);
   kept_ = scratch_.take<int32_t>(rows);
   kept_rows_ = scratch_.take<int32_t>(rows);
   chosen_ = scratch_.take<int32_t>(rows);
-  positions_ = scratch_.take<int32_t>(rows);
-  numbers_ = scratch_.take<int32_t>(rows);
   top_k_workspace_ = scratch_.take<int32_t>(rows);
-  depths_ = scratch_.take<uint8_t>(rows);
   linear_workspace_ = scratch_.take<uint8_t>(
       most_hidden_ > 0 ? kernels::linear_fwd_workspace(rows, hidden_size, DType::kF32) : 0);
 }
 
-void RoutedSegment::begin_call(int64_t rows) {
-  FATHOM_CHECK(rows <= max_rows_, "more rows than the segment has memory for");
-  rows_ = rows;
-  std::fill(depths_, depths_ + rows, uint8_t{0});
-  std::fill(scores_, scores_ + rows, 0.0F);
+int32_t RoutedSegment::most_passes(const Segment& segment, const SequenceRows& sequence) {
+  const int32_t most = sequence.options->max_depth;
+  return most > 0 ? std::min(most, segment.repeat) : segment.repeat;
 }
 
-void RoutedSegment::run(const Segment& segment, SequenceState& state, float* hidden, Rows rows,
-                        const ForwardOptions& options) {
-  const int32_t passes = options.max_depth > 0 ? std::min(options.max_depth, segment.repeat) : segment.repeat;
-  const Call call{segment,
-                  segment.router->spec,
-                  state,
-                  hidden,
-                  rows,
-                  options,
-                  passes,
-                  depths_ + rows.first,
-                  scores_ + rows.first};
+template <class Visit>
+void RoutedSegment::for_each_sequence(const Rows& rows, int64_t num_active, Visit visit) const {
+  int64_t i = 0;
+  for (const SequenceRows& sequence : rows.sequences) {
+    const int64_t begin = i;
+    while (i < num_active && active_[i] < sequence.rows.end) ++i;
+    if (i > begin) visit(sequence, RowRange{begin, i});
+  }
+}
+
+void RoutedSegment::run(const Segment& segment, const Rows& rows, float* hidden, uint8_t* depths,
+                        float* scores) {
+  FATHOM_CHECK(rows.count <= max_rows_, "more rows than the segment has memory for");
+  const Call call{segment, segment.router->spec, rows, hidden, depths, scores};
+  std::fill(depths, depths + rows.count, uint8_t{0});
+  std::fill(scores, scores + rows.count, 0.0F);
   for (int64_t r = 0; r < rows.count; ++r) active_[r] = static_cast<int32_t>(r);
   if (call.spec.kind == RouterKind::kExpertChoice) {
     run_expert_choice(call);
@@ -120,7 +120,7 @@ void RoutedSegment::run_expert_choice(const Call& call) {
   const Router& router = *call.segment.router;
   const int64_t dim = plan_.dims.hidden_size;
   int64_t num_active = call.rows.count;
-  for (int32_t depth = 0; depth < call.passes && num_active > 0; ++depth) {
+  for (int32_t depth = 0; depth < call.segment.repeat && num_active > 0; ++depth) {
     kernels::gather_rows_cpu({call.hidden, active_, candidates_, num_active, dim},
                              running(EngineOp::kGatherRows));
     if (call.spec.random) {
@@ -152,7 +152,7 @@ void RoutedSegment::run_expert_choice(const Call& call) {
     join(call, routed_, kept_rows_, kept_weights_, num_kept);
     if (watched()) watch(("pass." + std::to_string(depth)).c_str(), call.hidden, call.rows.count, dim);
     std::swap(active_, kept_rows_);
-    num_active = num_kept;
+    num_active = drop_capped(call, depth + 1, num_kept);
   }
 }
 
@@ -230,49 +230,68 @@ void RoutedSegment::route(const Segment& segment, const ParamRef& weight, const 
 
 void RoutedSegment::draw(const Call& call, int32_t depth, int64_t num_active, int64_t outputs,
                          int64_t column) {
-  const std::span<const float> given = call.options.router_draws;
-  const int64_t total = call.rows.first + call.rows.count;  // the last row of a call never stays behind
-  FATHOM_CHECK(given.empty() || static_cast<int64_t>(given.size()) == call.segment.repeat * total,
-               "random scores: got " + std::to_string(given.size()) + ", expected one of each row and depth");
-  for (int64_t i = 0; i < num_active; ++i) {
-    const int32_t row = active_[i];
-    const float drawn = given.empty() ? uniform(kDrawSeed, static_cast<uint64_t>(depth),
-                                                static_cast<uint64_t>(call.rows.positions[row]))
-                                      : given[static_cast<size_t>(depth * total + call.rows.first + row)];
-    const int64_t at = i * outputs + column;
-    logits_[at] = static_cast<float>(std::log(double{drawn} / (1.0 - double{drawn})));
-    weights_of_rows_[at] = static_cast<float>(call.spec.alpha) * drawn;
-  }
+  for_each_sequence(call.rows, num_active, [&](const SequenceRows& sequence, RowRange candidates) {
+    const std::span<const float> given = sequence.options->router_draws;
+    // The last row of a sequence in a call never stays behind.
+    const int64_t total = sequence.left_behind + sequence.rows.size();
+    FATHOM_CHECK(
+        given.empty() || static_cast<int64_t>(given.size()) == call.segment.repeat * total,
+        "random scores: got " + std::to_string(given.size()) + ", expected one of each row and depth");
+    for (int64_t i = candidates.begin; i < candidates.end; ++i) {
+      const int32_t row = active_[i];
+      const int64_t number = sequence.left_behind + row - sequence.rows.begin;
+      const float drawn = given.empty() ? uniform(kDrawSeed, static_cast<uint64_t>(depth),
+                                                  static_cast<uint64_t>(call.rows.positions[row]))
+                                        : given[static_cast<size_t>(depth * total + number)];
+      const int64_t at = i * outputs + column;
+      logits_[at] = static_cast<float>(std::log(double{drawn} / (1.0 - double{drawn})));
+      weights_of_rows_[at] = static_cast<float>(call.spec.alpha) * drawn;
+    }
+  });
 }
 
-int32_t RoutedSegment::replayed_depth(const Call& call, int64_t row) {
-  return call.options.replay_depths[static_cast<size_t>(call.rows.first + row)];
+int32_t RoutedSegment::replayed_depth(const SequenceRows& sequence, int64_t row) {
+  return sequence.options
+      ->replay_depths[static_cast<size_t>(sequence.left_behind + row - sequence.rows.begin)];
 }
 
 int64_t RoutedSegment::choose(const Call& call, int32_t depth, int64_t num_active) {
   const auto d = static_cast<size_t>(depth);
-  const ForwardOptions& options = call.options;
-  if (options.routing == RoutingMode::kTopK) {
-    const int64_t keep = kernels::router_capacity(call.spec.capacity[d], call.rows.count, num_active);
-    const RowRange all{0, num_active};
-    kernels::router_top_k_cpu({.weights = weights_of_rows_,
-                               .logits = logits_,
-                               .sequences = &all,
-                               .keep = &keep,
-                               .num_sequences = 1,
-                               .kept = kept_,
-                               .workspace = top_k_workspace_},
-                              running(EngineOp::kRouter));
-    return keep;
-  }
-  const float threshold = static_cast<float>(call.spec.threshold[d]) + options.depth_shift;
   const float* const logits = call.segment.router->aux_weight.present() ? aux_logits_ : logits_;
   int64_t count = 0;
-  for (int64_t i = 0; i < num_active; ++i) {
-    const bool goes_on = options.routing == RoutingMode::kReplay ? replayed_depth(call, active_[i]) > depth
-                                                                 : depth == 0 || logits[i] >= threshold;
-    if (goes_on) kept_[count++] = static_cast<int32_t>(i);
-  }
+  for_each_sequence(call.rows, num_active, [&](const SequenceRows& sequence, RowRange candidates) {
+    const ForwardOptions& options = *sequence.options;
+    if (options.routing == RoutingMode::kTopK) {
+      const int64_t keep =
+          kernels::router_capacity(call.spec.capacity[d], sequence.rows.size(), candidates.size());
+      kernels::router_top_k_cpu({.weights = weights_of_rows_,
+                                 .logits = logits_,
+                                 .sequences = &candidates,
+                                 .keep = &keep,
+                                 .num_sequences = 1,
+                                 .kept = kept_ + count,
+                                 .workspace = top_k_workspace_},
+                                running(EngineOp::kRouter));
+      count += keep;
+      return;
+    }
+    const float threshold = static_cast<float>(call.spec.threshold[d]) + options.depth_shift;
+    for (int64_t i = candidates.begin; i < candidates.end; ++i) {
+      const bool goes_on = options.routing == RoutingMode::kReplay
+                               ? replayed_depth(sequence, active_[i]) > depth
+                               : depth == 0 || logits[i] >= threshold;
+      if (goes_on) kept_[count++] = static_cast<int32_t>(i);
+    }
+  });
+  return count;
+}
+
+int64_t RoutedSegment::drop_capped(const Call& call, int32_t depth, int64_t num_active) {
+  int64_t count = 0;
+  for_each_sequence(call.rows, num_active, [&](const SequenceRows& sequence, RowRange candidates) {
+    if (most_passes(call.segment, sequence) <= depth) return;
+    for (int64_t i = candidates.begin; i < candidates.end; ++i) active_[count++] = active_[i];
+  });
   return count;
 }
 
@@ -285,23 +304,28 @@ void RoutedSegment::choose_depths(const Call& call) {
     route(call.segment, router.weight, router.hidden, call.spec.temperature, 0, call.hidden, rows, logits_,
           weights_of_rows_);
   }
-  for (int64_t i = 0; i < outputs; ++i) {
-    biases_[i] = router.bias.present() ? weights_.f32(router.bias.at(0))[i] : 0.0F;
-    biases_[i] -= call.options.depth_shift * static_cast<float>(i);
-  }
-  kernels::router_choose_ref({weights_of_rows_, biases_, chosen_, rows, outputs});
-  for (int64_t r = 0; r < rows; ++r) {
-    if (call.options.routing == RoutingMode::kReplay) chosen_[r] = replayed_depth(call, r) - 1;
-    // A row that is stopped early leaves as one that chose to.
-    chosen_[r] = std::clamp(chosen_[r], 0, call.passes - 1);
-    call.depths[r] = static_cast<uint8_t>(chosen_[r] + 1);
-    call.scores[r] = weights_of_rows_[r * outputs + chosen_[r]];
+  std::vector<float> deciding;  // with biases, for those who watch
+  for (const SequenceRows& sequence : call.rows.sequences) {
+    for (int64_t i = 0; i < outputs; ++i) {
+      biases_[i] = router.bias.present() ? weights_.f32(router.bias.at(0))[i] : 0.0F;
+      biases_[i] -= sequence.options->depth_shift * static_cast<float>(i);
+    }
+    const RowRange own = sequence.rows;
+    kernels::router_choose_ref(
+        {weights_of_rows_ + own.begin * outputs, biases_, chosen_ + own.begin, own.size(), outputs});
+    for (int64_t r = own.begin; r < own.end; ++r) {
+      if (sequence.options->routing == RoutingMode::kReplay) chosen_[r] = replayed_depth(sequence, r) - 1;
+      // A row that is stopped early leaves as one that chose to.
+      chosen_[r] = std::clamp(chosen_[r], 0, most_passes(call.segment, sequence) - 1);
+      call.depths[r] = static_cast<uint8_t>(chosen_[r] + 1);
+      call.scores[r] = weights_of_rows_[r * outputs + chosen_[r]];
+    }
+    for (int64_t at = own.begin * outputs; watched() && at < own.end * outputs; ++at)
+      deciding.push_back(weights_of_rows_[at] + biases_[at % outputs]);
   }
   if (!watched()) return;
   watch("router.logits", logits_, rows, outputs);
   watch("router.weights", weights_of_rows_, rows, outputs);
-  std::vector<float> deciding(weights_of_rows_, weights_of_rows_ + rows * outputs);
-  for (size_t i = 0; i < deciding.size(); ++i) deciding[i] += biases_[i % static_cast<size_t>(outputs)];
   watch("router.scores_for_argmax", deciding.data(), rows, outputs);
   const std::vector<float> numbers(chosen_, chosen_ + rows);
   watch("router.depth_index", numbers.data(), rows, 1);
@@ -309,14 +333,9 @@ void RoutedSegment::choose_depths(const Call& call) {
 
 void RoutedSegment::run_layers(const Call& call, int32_t depth, float* x, const int32_t* active,
                                int64_t count) {
-  int64_t keys = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    positions_[i] = call.rows.positions[active[i]];
-    numbers_[i] = static_cast<int32_t>(call.rows.first) + active[i];
-    keys += active[i] < call.rows.keys ? 1 : 0;
-  }
-  const Rows rows{.count = count, .keys = keys, .positions = positions_, .numbers = numbers_};
-  for (const Layer& layer : call.segment.layers) layers_.run(call.segment, layer, depth, x, rows, call.state);
+  picked_.take_picked(call.rows, active, count);
+  const Rows rows = picked_.rows();
+  for (const Layer& layer : call.segment.layers) layers_.run(call.segment, layer, depth, x, rows, rows);
 }
 
 void RoutedSegment::join(const Call& call, const float* from, const int32_t* rows, const float* weights,

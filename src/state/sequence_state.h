@@ -25,6 +25,7 @@ class KvState {
   int64_t length() const { return length_; }  // entries ever appended
   int64_t capacity() const { return capacity_; }
   DType type() const { return type_; }
+  int64_t entry_elements() const { return heads_ * head_dim_; }  // of its keys, and of its values
   kernels::KeyList keys() const { return {k_table_.data(), v_table_.data()}; }
   kernels::KeyLayout layout() const { return layout_; }
 

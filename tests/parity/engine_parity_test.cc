@@ -8,29 +8,16 @@
 #include "engine/executor.h"
 #include "kernels/common/testing.h"
 #include "plan/matrix_types.h"
-#include "tests/parity/tiny_models.h"
+#include "tests/parity/tiny_weights.h"
 #include "weights/checkpoint.h"
 #include "weights/int8_rows.h"
 
 namespace fathom {
 namespace {
 
+using testing::kv_type_of;
 using testing::TinyModel;
-
-Weights weights_of(const TinyModel& model, DType matrix_type) {
-  Weights weights(model.plan.params.size());
-  for (size_t p = 0; p < model.plan.params.size(); ++p) {
-    const Param& param = model.plan.params[p];
-    const auto index = static_cast<int32_t>(p);
-    const DType type = type_of(model.plan, index, matrix_type);
-    float* scales = type == DType::kI8 ? weights.allocate_scale(index, param.shape.front()) : nullptr;
-    void* memory = weights.allocate(index, type, elements_of(param));
-    EXPECT_EQ(store_rows(model.values[p], param.shape.back(), type, memory, scales), -1);
-  }
-  return weights;
-}
-
-DType kv_type_of(DType matrix_type) { return matrix_type == DType::kF32 ? DType::kF32 : DType::kBF16; }
+using testing::weights_of;
 
 struct Outcome {
   std::vector<float> logits;  // of every row
