@@ -30,9 +30,11 @@ using namespace bench;
 
 std::atomic<bool> stopped{false};
 
+constexpr int64_t kMostParallel = 1024;
+
 struct Flags {
   std::vector<std::string> models;
-  std::vector<int64_t> prompts = {512}, generations = {128}, depths = {0};
+  std::vector<int64_t> prompts = {512}, generations = {128}, depths = {0}, parallel = {1};
   std::vector<int> threads = {0};
   std::vector<std::string> dtypes;  // none: as the model is stored
   std::string kv_type = "bf16", fill = "prefill", output = "md", plot;
@@ -55,7 +57,7 @@ Status check_memory(const BenchModel& model, int64_t bytes) {
   if (!available || bytes <= *available) return {};
   return invalid(model.given + ": states and scratch memory need about " + std::to_string(bytes >> 20) +
                  " MiB, but " + std::to_string(*available >> 20) +
-                 " MiB are free; use a smaller -d, -p or --chunk");
+                 " MiB are free; use a smaller -d, -p, --n-parallel or --chunk");
 }
 
 // One model in one type on one number of threads.
@@ -125,11 +127,16 @@ Status run_models(const Flags& flags, const std::vector<Workload>& work, std::ve
 }
 
 Result<int> run(const Flags& flags) {
-  const std::vector<Workload> work = workloads(flags.prompts, flags.generations, flags.depths);
+  const std::vector<Workload> work =
+      workloads(flags.prompts, flags.generations, flags.depths, flags.parallel);
   if (work.empty()) return wrong_usage("bench: -p 0 and -n 0 leave nothing to measure");
   if (flags.fill_given && std::ranges::all_of(flags.depths, [](int64_t depth) { return depth == 0; }))
     return wrong_usage("bench: --fill says how the state of a depth is made, but no -d above 0 was given");
+  const bool many = std::ranges::any_of(flags.parallel, [](int64_t sequences) { return sequences > 1; });
+  if (many && std::ranges::none_of(work, &Workload::decodes))
+    return wrong_usage("bench: --n-parallel is about decoding, expected -n above 0");
   if (!flags.plot.empty()) {
+    if (many) return wrong_usage("bench: --plot draws one sequence alone, expected --n-parallel 1");
     if (std::ranges::none_of(work, &Workload::decodes))
       return wrong_usage("bench: --plot draws decoding, expected -n above 0");
     FATHOM_TRY(check_output_folder(flags.plot));
@@ -173,6 +180,12 @@ Action declare_bench(CLI::App& app) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(tokens)
+      ->capture_default_str();
+  app.add_option("--n-parallel", flags->parallel,
+                 "sequences that decode side by side, a token of each in a call")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(whole_number(1, kMostParallel))
       ->capture_default_str();
   app.add_option("--repetitions,-r", flags->repetitions, "of every test, visited in turn")
       ->check(whole_number(1, 10'000))

@@ -193,7 +193,7 @@ TEST(BenchCommand, RefusesADepthThatNoMemoryHolds) {
   std::filesystem::remove(path);
   EXPECT_EQ(outcome.code, 1);
   EXPECT_THAT(outcome.text, StartsWith("fathom: " + path + ": states and scratch memory need about 2500"));
-  EXPECT_THAT(outcome.text, EndsWith(" MiB are free; use a smaller -d, -p or --chunk\n"));
+  EXPECT_THAT(outcome.text, EndsWith(" MiB are free; use a smaller -d, -p, --n-parallel or --chunk\n"));
 }
 
 TEST(BenchCommand, StopsBetweenRepetitions) {
@@ -222,6 +222,9 @@ TEST(BenchCommand, RefusesInOneSentence) {
       {"no-such-model", 1, "no-such-model: no such file or directory, and no built-in model of that name"},
       {"tiny/llama -p 0 -n 0", 2, "-p 0 and -n 0 leave nothing to measure"},
       {"tiny/llama -p 8 -n 0 --plot x.svg", 2, "--plot draws decoding, expected -n above 0"},
+      {"tiny/llama -p 8 -n 0 --n-parallel 4", 2, "--n-parallel is about decoding, expected -n above 0"},
+      {"tiny/llama -n 1 --n-parallel 1,4 --plot x.svg", 2, "expected --n-parallel 1"},
+      {"tiny/llama -n 1 --n-parallel 0", 2, "is not a whole number of 1 to 1024"},
       {"tiny/llama -p -1", 2, "-1"},
       {"tiny/llama -n four", 2, "four"},
       {"tiny/llama -r 0", 2, "0"},

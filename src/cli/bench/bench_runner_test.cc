@@ -95,6 +95,42 @@ TEST(BenchRunner, CountsTheDepthsThatRoutedTokensReached) {
   }
 }
 
+// Sequences side by side read the matrices once, and each its own keys and values.
+TEST(BenchRunner, CountsWhatSequencesOfACallShare) {
+  ThreadPool pool(2);
+  SteadyClock clock;
+  kernels::ReadProbe probe(kProbeBytes, pool, clock);
+  ModelSpec routed = tiny_mor(Sharing::kMiddleCycle, 3);
+  routed.router->threshold = {0, 0, 0};
+  for (const ModelSpec& spec : {tiny(), hybrid("sambay", 8), routed}) {
+    SCOPED_TRACE(spec.architecture);
+    const BenchModel model = model_of(spec, pool);
+    const std::vector<Workload> work = workloads({}, {4}, {0, 9}, {1, 5});
+    ASSERT_EQ(work.size(), 4U);
+    EXPECT_EQ(work[3].name(), "tg4 x5 @ d9");
+    Runner runner(model, work, {.matrix_type = DType::kF32, .kv_type = DType::kBF16}, probe, pool, clock);
+    runner.warm_up();
+    runner.round();
+    for (size_t i = 0; i < work.size(); i += 2) {
+      const Measurement &alone = runner.measurements()[i], &many = runner.measurements()[i + 1];
+      EXPECT_EQ(many.workload.tokens(), 5 * alone.workload.tokens());
+      if (spec.router) {
+        EXPECT_GE(*many.mean_depth, 1);
+        EXPECT_LE(*many.mean_depth, 3);
+        // Between what a token of one pass and one of three would share.
+        EXPECT_LT(many.bytes.products, alone.bytes.products);
+        continue;
+      }
+      EXPECT_NEAR(many.flops.total(), 5 * alone.flops.total(), 1e-6 * many.flops.total());
+      EXPECT_NEAR(many.bytes.weights(), alone.bytes.weights() / 5, 1e-6 * alone.bytes.weights());
+      EXPECT_EQ(many.bytes.kv, alone.bytes.kv);
+      EXPECT_EQ(many.bytes.state(), alone.bytes.state());
+    }
+  }
+  EXPECT_GT(runner_bytes(*build_plan(tiny()), workloads({}, {4}, {9}, {5}), {}),
+            runner_bytes(*build_plan(tiny()), workloads({}, {4}, {9}, {1}), {}));
+}
+
 TEST(BenchRunner, AsksForTheMemoryOfItsStates) {
   const ModelPlan plan = *build_plan(tiny());
   const RunnerOptions options{.matrix_type = DType::kF32, .kv_type = DType::kF32};

@@ -77,6 +77,7 @@ Json row_of(const Environment& environment, const ModelFacts& facts, const Measu
       {"n_prompt", w.prompt},
       {"n_gen", w.generate},
       {"n_depth", w.depth},
+      {"n_parallel", w.parallel},
       {"depth_fill", w.depth > 0 ? Json(facts.depth_fill) : Json()},
       {"prefill_shortcut", w.decodes() ? Json() : Json(facts.prefill_shortcut ? "on" : "off")},
       {"repetitions", m.repetitions.size()},

@@ -43,11 +43,14 @@ class Runner {
   std::string read_loop() const { return kernels::name_of(probe_.best()); }
 
  private:
-  void restore(int64_t depth);
+  // Brings the states of the workload's sequences to its depth.
+  void restore(const Workload& workload);
   void fill_randomly(SequenceState& state, int64_t depth) const;
   // `lap` is called between the engine's calls.
   template <class Lap>
   void run(const Workload& workload, const Lap& lap);
+  // The next `rows` tokens of each of the first sequences.
+  void forward(int64_t sequences, int64_t rows, Logits logits);
   Repetition time(const Workload& workload);
   // Fills in what the workload had to do, from the depths that run() met.
   void count(Measurement& m) const;
@@ -60,11 +63,13 @@ class Runner {
   std::string gemm_loop_;
   std::vector<Measurement> measurements_;
   std::vector<int32_t> tokens_;
-  int64_t max_rows_;
+  int64_t chunk_;
   Executor executor_;
-  SequenceState state_;
+  std::vector<SequenceState> states_;
+  std::vector<SequenceCall> calls_;
   std::map<int64_t, SequenceState> filled_;  // by depth
-  std::vector<int64_t> reached_;             // [r]: tokens of the last run that made pass r
+  // [r]: tokens of the last run that made pass r, and calls in which one did.
+  std::vector<int64_t> reached_, reached_calls_;
 };
 
 // Bytes of memory that a runner for these workloads asks for beside the weights, about.
