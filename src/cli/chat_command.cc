@@ -43,7 +43,10 @@ constexpr char kHelp[] =
     "/clear      start anew\n"
     "/stats      say after each answer how long it took\n"
     "/exit       leave, as Ctrl-D and /quit do\n"
-    "Ctrl-C ends an answer and keeps what is there. A line that ends in \\ goes on in the next one.\n";
+    "Ctrl-C ends an answer and keeps what is there. A line that ends in \\ goes on in the next one.\n"
+    "A message that begins with / has another / before it.\n";
+
+bool is_command(const std::string& line) { return line.starts_with('/') && !line.starts_with("//"); }
 
 // Shows an answer as it comes, its reasoning apart.
 class Screen {
@@ -110,7 +113,7 @@ class Conversation {
   // A message or a command; what fails says so and the conversation goes on. False: the user leaves.
   bool take(const std::string& line) {
     Status status;
-    if (line.starts_with('/')) {
+    if (is_command(line)) {
       const size_t space = line.find(' ');
       const std::string name = line.substr(0, space);
       const size_t first = space == std::string::npos ? space : line.find_first_not_of(' ', space);
@@ -119,7 +122,7 @@ class Conversation {
       if (name == "/exit" || name == "/quit") return false;
       status = run(name, argument);
     } else {
-      status = ask(line);
+      status = ask(line.starts_with('/') ? line.substr(1) : line);
     }
     if (!status.ok()) std::cerr << "fathom chat: " << status.error().message << "\n";
     failed_ |= !status.ok();
@@ -217,7 +220,7 @@ Result<int> run(const CLI::App& app, Flags flags) {
     }
     warned = false;
     if (line.find_first_not_of(" \t\n") == std::string::npos) continue;
-    const bool message = !line.starts_with('/');
+    const bool message = !is_command(line);
     if (!conversation.take(line) || (message && flags.single_turn)) break;
   }
   // Who sits at a terminal has seen what failed and gone on; a script sees the exit code.

@@ -195,6 +195,9 @@ void ChatCommand::talk() const {
   terminal.type("/nonsense\r");
   terminal.until("/nonsense: no such command; /help lists them");
   terminal.until("> ");
+  terminal.type("//nonsense\r");  // a message
+  EXPECT_FALSE(answer_in(terminal).empty());
+  terminal.until("> ");
   terminal.type("\x04");
   EXPECT_EQ(terminal.code(), 0);
 
