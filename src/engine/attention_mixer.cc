@@ -142,11 +142,8 @@ void LayerRunner::mix(const Attention& attention, const Place& place, float* x, 
   } else if (writes) {
     linear({k, v}, depth, normed_, hidden, hidden, rows.count);
   }
-  if (!all_ask) {
-    keep_last(rows, asking, normed_, hidden);
-    keep_last(rows, asking, x, hidden);
-    keep_last_of_memory(rows, asking);
-  }
+  keep_last(rows, asking, normed_, hidden);
+  leave(rows, asking, x);
   if (asking.count > 0 && !(writes && all_ask)) linear({q}, depth, normed_, hidden, hidden, asking.count);
   const SlotId slot = attention.cross ? place.layer.reads.front() : place.layer.writes.front();
   if (writes) {

@@ -67,7 +67,10 @@ struct Executor::Impl {
       if (segment.router) {
         run_routed(segment, going);
         unrolled += segment.repeat * static_cast<int32_t>(segment.layers.size());
-        if (unrolled > last_state) leave(going);
+        if (unrolled > last_state) {
+          layers.leave(going, staying.rows(), hidden);
+          going = staying.rows();
+        }
         continue;
       }
       for (int32_t depth = 0; depth < segment.repeat && going.count > 0; ++depth) {
@@ -134,14 +137,6 @@ struct Executor::Impl {
   int64_t rows_behind_state(const SequenceRows& s) const {
     const bool compared = s.options->routing == RoutingMode::kTopK && routes_behind_state(plan);
     return s.options->prefill_shortcut && !compared ? rows_wanted(s) : s.rows.size();
-  }
-
-  void leave(Rows& going) {
-    const Rows next = staying.rows();
-    if (going.count == next.count) return;
-    keep_last(going, next, hidden, plan.dims.hidden_size);
-    layers.keep_last_of_memory(going, next);
-    going = next;
   }
 
   void run_routed(const Segment& segment, const Rows& going) {

@@ -252,8 +252,7 @@ void LayerRunner::run(const Segment& segment, const Layer& layer, int32_t depth,
           if constexpr (!std::is_same_v<std::decay_t<decltype(mixer)>, Attention>) mix(mixer, place, x, rows);
         },
         layer.mixer);
-    keep_last(rows, staying, x, plan_.dims.hidden_size);
-    keep_last_of_memory(rows, staying);
+    leave(rows, staying, x);
   }
   if (staying.count == 0) return;
   norm(layer.norm2, depth, x, normed_, staying.count);
@@ -275,7 +274,8 @@ float* LayerRunner::memory_of(const Layer& layer, MemorySource source) const {
   return nullptr;
 }
 
-void LayerRunner::keep_last_of_memory(const Rows& from, const Rows& to) {
+void LayerRunner::leave(const Rows& from, const Rows& to, float* x) {
+  keep_last(from, to, x, plan_.dims.hidden_size);
   for (size_t s = 0; s < memory_.size(); ++s) {
     if (memory_[s] != nullptr) keep_last(from, to, memory_[s], plan_.slots[s].inner);
   }

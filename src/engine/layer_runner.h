@@ -35,8 +35,9 @@ class LayerRunner {
   void run(const Segment& segment, const Layer& layer, int32_t depth, float* x, const Rows& rows,
            const Rows& staying);
 
-  // Takes the memory of the gated memory units, as x, from `from` to `to` (keep_last()).
-  void keep_last_of_memory(const Rows& from, const Rows& to);
+  // Takes x, [rows, hidden], and the memory of the gated memory units from all rows to those that stay
+  // (keep_last()).
+  void leave(const Rows& from, const Rows& to, float* x);
 
   // y = norm(x), [count, hidden] each.
   void norm(const Norm& norm, int32_t depth, const float* x, float* y, int64_t count);
