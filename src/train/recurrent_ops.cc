@@ -162,28 +162,31 @@ Tensor ssd_scan(const Tensor& xbc, const Tensor& dt, const Tensor& dt_bias, cons
   const auto count = static_cast<int64_t>(sequences.size());
   const std::vector<Tensor> inputs = {xbc, dt, dt_bias, a_log, d};
   Tensor y = at::empty({rows, inner}, at::kFloat), rates = floats(rows * 2 * shape.heads),
-         a = rates_of(a_log), checkpoints;
+         a = rates_of(a_log), checkpoints,
+         scratch = floats(kernels::ssd_scan_chunks_workspace(shape, torch_parallel().num_threads()));
   if (wants_gradient(inputs))
     checkpoints = floats(kernels::ssd_scan_checkpoints(sequences.data(), count, shape));
   const auto fresh = fresh_sequences<kernels::SsdSequence>(sequences);
-  kernels::ssd_scan_fwd_cpu({.x = in(xbc),
-                             .b = in(xbc) + inner,
-                             .c = in(xbc) + inner + width,
-                             .dt = in(dt),
-                             .dt_bias = in(dt_bias),
-                             .a = in(a),
-                             .d = in(d),
-                             .y = out(y),
-                             .sequences = fresh.data(),
-                             .num_sequences = count,
-                             .rates = out(rates),
-                             .checkpoints = out(checkpoints),
-                             .shape = shape},
-                            torch_parallel());
+  kernels::ssd_scan_fwd_chunks_cpu({.x = in(xbc),
+                                    .b = in(xbc) + inner,
+                                    .c = in(xbc) + inner + width,
+                                    .dt = in(dt),
+                                    .dt_bias = in(dt_bias),
+                                    .a = in(a),
+                                    .d = in(d),
+                                    .y = out(y),
+                                    .sequences = fresh.data(),
+                                    .num_sequences = count,
+                                    .rates = out(rates),
+                                    .checkpoints = out(checkpoints),
+                                    .workspace = out(scratch),
+                                    .shape = shape},
+                                   torch_parallel());
   return single("ssd_scan", y, inputs, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
     Tensor grad_xbc = like(xbc), grad_b = at::empty({rows, width}, at::kFloat), grad_c = like(grad_b),
            grad_dt = like(dt), grad_bias = like(dt_bias), grad_a_log = like(a_log), grad_d = like(d),
-           workspace = floats(kernels::ssd_scan_bwd_workspace(rows, shape));
+           workspace =
+               floats(kernels::ssd_scan_bwd_workspace(rows, count, shape, torch_parallel().num_threads()));
     kernels::ssd_scan_bwd_cpu({.x = in(xbc),
                                .b = in(xbc) + inner,
                                .c = in(xbc) + inner + width,
@@ -221,30 +224,32 @@ Tensor gated_delta(const DeltaInputs& given, const std::vector<RowRange>& sequen
   const auto count = static_cast<int64_t>(sequences.size());
   const std::vector<Tensor> inputs = {i.q, i.k, i.v, i.dt, i.b, i.dt_bias, i.a_log};
   Tensor y = like(i.v), terms = floats(rows * kernels::kDeltaTerms * heads), a = rates_of(i.a_log),
-         workspace = floats(kernels::gated_delta_fwd_workspace(shape, torch_parallel().num_threads())),
+         workspace = floats(kernels::gated_delta_chunks_workspace(sequences.data(), count, shape,
+                                                                  torch_parallel().num_threads())),
          checkpoints;
   if (wants_gradient(inputs))
     checkpoints = floats(kernels::gated_delta_checkpoints(sequences.data(), count, shape));
   const auto fresh = fresh_sequences<kernels::DeltaSequence>(sequences);
-  kernels::gated_delta_fwd_cpu({.q = in(i.q),
-                                .k = in(i.k),
-                                .v = in(i.v),
-                                .dt = in(i.dt),
-                                .b = in(i.b),
-                                .dt_bias = in(i.dt_bias),
-                                .a = in(a),
-                                .y = out(y),
-                                .sequences = fresh.data(),
-                                .num_sequences = count,
-                                .terms = out(terms),
-                                .checkpoints = out(checkpoints),
-                                .workspace = out(workspace),
-                                .shape = shape},
-                               torch_parallel());
+  kernels::gated_delta_fwd_chunks_cpu({.q = in(i.q),
+                                       .k = in(i.k),
+                                       .v = in(i.v),
+                                       .dt = in(i.dt),
+                                       .b = in(i.b),
+                                       .dt_bias = in(i.dt_bias),
+                                       .a = in(a),
+                                       .y = out(y),
+                                       .sequences = fresh.data(),
+                                       .num_sequences = count,
+                                       .terms = out(terms),
+                                       .checkpoints = out(checkpoints),
+                                       .workspace = out(workspace),
+                                       .shape = shape},
+                                      torch_parallel());
   return single("gated_delta", y, inputs, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
     Tensor grad_q = like(i.q), grad_k = like(i.k), grad_v = like(i.v), grad_dt = like(i.dt),
            grad_b = like(i.b), grad_bias = like(i.dt_bias), grad_a_log = like(i.a_log),
-           scratch = floats(kernels::gated_delta_bwd_workspace(rows, shape, torch_parallel().num_threads()));
+           scratch = floats(kernels::gated_delta_bwd_workspace(sequences.data(), count, shape,
+                                                               torch_parallel().num_threads()));
     kernels::gated_delta_bwd_cpu({.q = in(i.q),
                                   .k = in(i.k),
                                   .v = in(i.v),

@@ -159,7 +159,7 @@ Status run_gated_delta(ModuleCase& c) {
   }
   Values grad_dt = values(rows * heads), grad_beta = values(rows * heads), grad_bias = values(heads),
          grad_a_log = values(heads);
-  workspace = values(kernels::gated_delta_bwd_workspace(rows, s.shape, threads));
+  workspace = values(kernels::gated_delta_bwd_workspace(ranges.data(), batch, s.shape, threads));
   kernels::gated_delta_bwd_cpu({.q = q.convolved.data(),
                                 .k = k.convolved.data(),
                                 .v = v.convolved.data(),

@@ -133,7 +133,8 @@ void backward(ModuleCase& c, const Mamba2Sizes& s, const Mamba2Run& run, std::sp
   for (int64_t b = 0; b < batch; ++b) ranges.push_back({b * length, (b + 1) * length});
   Values grad_conv = values(rows * channels), grad_b = values(rows * state), grad_c = values(rows * state),
          grad_dt = values(rows * heads), grad_dt_bias = values(heads), grad_a_log = values(heads),
-         grad_d = values(heads), workspace = values(kernels::ssd_scan_bwd_workspace(rows, s.shape));
+         grad_d = values(heads),
+         workspace = values(kernels::ssd_scan_bwd_workspace(rows, batch, s.shape, c.parallel.num_threads()));
   kernels::ssd_scan_bwd_cpu({.x = run.conv.data(),
                              .b = run.conv.data() + inner,
                              .c = run.conv.data() + inner + state,

@@ -5,7 +5,9 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
+#include <vector>
 
 #include "base/machine_limits.h"
 #include "base/parallel.h"
@@ -16,6 +18,14 @@ namespace fathom::kernels::benchmarking {
 inline ThreadPool& pool() {
   static ThreadPool instance(available_cores());
   return instance;
+}
+
+// Numbers between -1 and 1, the same in every run.
+inline std::vector<float> varied(int64_t count) {
+  std::vector<float> values(static_cast<size_t>(count));
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<float>(i * 2654435761U % 1021) / 510.0F - 1.0F;
+  return values;
 }
 
 // Bytes that must move and floating-point operations that must be done, per iteration; the operations are on

@@ -16,11 +16,32 @@ inline int64_t rows_end(const RowRange* sequences, int64_t num_sequences) {
   return end;
 }
 
+// The rows of what a batch is given as: their ranges, or structs with their RowRange in `rows`.
+inline RowRange rows_of(RowRange sequence) { return sequence; }
+template <class Sequence>
+RowRange rows_of(const Sequence& sequence) {
+  return sequence.rows;
+}
+
 // Pieces of `size` rows that the sequences are cut into, each from its own start.
-inline int64_t row_pieces(const RowRange* sequences, int64_t num_sequences, int64_t size) {
+template <class Sequence>
+int64_t row_pieces(const Sequence* sequences, int64_t num_sequences, int64_t size) {
   int64_t pieces = 0;
-  for (int64_t s = 0; s < num_sequences; ++s) pieces += ceil_div(sequences[s].size(), size);
+  for (int64_t s = 0; s < num_sequences; ++s) pieces += ceil_div(rows_of(sequences[s]).size(), size);
   return pieces;
+}
+
+// The piece of that number, sequence by sequence.
+template <class Sequence>
+RowRange row_piece(const Sequence* sequences, int64_t num_sequences, int64_t size, int64_t piece) {
+  for (int64_t s = 0; s < num_sequences; ++s) {
+    const RowRange rows = rows_of(sequences[s]);
+    const int64_t pieces = ceil_div(rows.size(), size);
+    if (piece < pieces)
+      return {rows.begin + piece * size, std::min(rows.end, rows.begin + (piece + 1) * size)};
+    piece -= pieces;
+  }
+  return {};
 }
 
 // From the first row of any sequence to the last; of structs with their RowRange in `rows`, at least one.

@@ -9,7 +9,7 @@
 //
 // y is taken before the output gate and its norm: it is the memory that gated memory units read. Sequential
 // in time, parallel over the columns of S: a sequence may be cut into calls anywhere without changing a bit.
-// State is float.
+// Backward, and a forward form for training, take a chunk of rows at once. State is float.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@
 
 namespace fathom::kernels {
 
-// Backward recomputes S from the states kept every kDeltaChunk rows.
+// Rows of a chunk: backward starts from states kept every kDeltaChunk rows.
 constexpr int64_t kDeltaChunk = 64;
 
 struct DeltaSequence {
@@ -83,13 +83,19 @@ struct GatedDeltaBwd {
 void gated_delta_fwd_ref(const GatedDeltaFwd& args);
 void gated_delta_bwd_ref(const GatedDeltaBwd& args);
 void gated_delta_fwd_cpu(const GatedDeltaFwd& args, Parallel& parallel);
+// The same a chunk of kDeltaChunk rows at once: products of matrices in place of steps, so another order of
+// sums. Training's form: where a sequence is cut into calls shows in the last bits.
+void gated_delta_fwd_chunks_cpu(const GatedDeltaFwd& args, Parallel& parallel);
 void gated_delta_bwd_cpu(const GatedDeltaBwd& args, Parallel& parallel);
 
 // Floats. Each sequence has ceil(rows / kDeltaChunk) checkpoints of [heads, key_dim, value_dim], those of
 // sequence s following those of s - 1.
 int64_t gated_delta_checkpoints(const RowRange* sequences, int64_t num_sequences, const DeltaShape& shape);
 int64_t gated_delta_fwd_workspace(const DeltaShape& shape, int threads);
-// `rows` is one past the last row of any sequence.
-int64_t gated_delta_bwd_workspace(int64_t rows, const DeltaShape& shape, int threads);
+// What gated_delta_fwd_chunks_cpu takes as its workspace.
+int64_t gated_delta_chunks_workspace(const RowRange* sequences, int64_t num_sequences,
+                                     const DeltaShape& shape, int threads);
+int64_t gated_delta_bwd_workspace(const RowRange* sequences, int64_t num_sequences, const DeltaShape& shape,
+                                  int threads);
 
 }  // namespace fathom::kernels

@@ -17,9 +17,9 @@ DeltaShape shape_of(int64_t heads) { return {heads, 256, 512}; }
 
 struct Inputs {
   Inputs(int64_t rows, const DeltaShape& s)
-      : q(filled(rows * s.keys(), 0.25F)),
+      : q(benchmarking::varied(rows * s.keys())),
         k(q),
-        v(filled(rows * s.values(), 0.5F)),
+        v(benchmarking::varied(rows * s.values())),
         y(v),
         dt(filled(rows * s.heads, -2.0F)),
         b(dt),
@@ -65,6 +65,25 @@ void bm_gated_delta_fwd(benchmark::State& state) {
 }
 BENCHMARK(bm_gated_delta_fwd)->Args({512, 3})->Args({2048, 6})->UseRealTime();
 
+// The same by chunks.
+void bm_gated_delta_fwd_chunks(benchmark::State& state) {
+  const int64_t rows = state.range(0);
+  const DeltaShape shape = shape_of(state.range(1));
+  Inputs in(rows, shape);
+  const RowRange range{0, rows};
+  const std::vector<DeltaSequence> sequences = {{range, nullptr}};
+  in.workspace =
+      filled(gated_delta_chunks_workspace(&range, 1, shape, benchmarking::pool().num_threads()), 0.0F);
+  for (auto _ : state) {
+    gated_delta_fwd_chunks_cpu(in.fwd(sequences), benchmarking::pool());
+    benchmark::ClobberMemory();
+  }
+  const auto length = static_cast<double>(rows);
+  benchmarking::report(state, 8 * length * static_cast<double>(shape.keys() + shape.values()),
+                       7 * length * elements_of(shape));
+}
+BENCHMARK(bm_gated_delta_fwd_chunks)->Args({512, 3})->Args({2048, 6})->UseRealTime();
+
 // One row for each of many sequences, each with its own state.
 void bm_gated_delta_decode(benchmark::State& state) {
   const int64_t batch = state.range(0);
@@ -88,11 +107,16 @@ void bm_gated_delta_bwd(benchmark::State& state) {
   const DeltaShape shape = shape_of(state.range(1));
   Inputs in(rows, shape);
   const RowRange range{0, rows};
+  const std::vector<DeltaSequence> sequences = {{range, nullptr}};
   std::vector<float> checkpoints = filled(gated_delta_checkpoints(&range, 1, shape), 0.1F), grad_q = in.q,
                      grad_k = in.k, grad_v = in.v, grad_dt = in.dt, grad_b = in.b, grad_bias = in.bias,
                      grad_a = in.a,
                      workspace = filled(
-                         gated_delta_bwd_workspace(rows, shape, benchmarking::pool().num_threads()), 0.0F);
+                         gated_delta_bwd_workspace(&range, 1, shape, benchmarking::pool().num_threads()),
+                         0.0F);
+  GatedDeltaFwd fwd = in.fwd(sequences);
+  fwd.checkpoints = checkpoints.data();
+  gated_delta_fwd_cpu(fwd, benchmarking::pool());
   for (auto _ : state) {
     gated_delta_bwd_cpu({.q = in.q.data(),
                          .k = in.k.data(),

@@ -15,8 +15,8 @@ constexpr int64_t kCount = 4, kRows = 204;
 constexpr int kThreads = 3;
 
 // Two keys and one column (with one key gradients are pure cancellation), sizes around every vector width,
-// more columns than are summed together.
-const DeltaShape kShapes[] = {{1, 2, 1}, {3, 5, 7}, {2, 16, 32}, {1, 33, 50}, {2, 9, 150}};
+// more columns than are summed together, more keys than a product takes at once.
+const DeltaShape kShapes[] = {{1, 2, 1}, {3, 5, 7}, {2, 16, 32}, {1, 33, 50}, {2, 9, 150}, {1, 150, 20}};
 
 struct Case {
   explicit Case(DeltaShape given)
@@ -41,7 +41,8 @@ struct Case {
         grad_dt_bias(shape.heads),
         grad_a_log(shape.heads),
         fwd_workspace(gated_delta_fwd_workspace(shape, kThreads)),
-        bwd_workspace(gated_delta_bwd_workspace(kRows, shape, kThreads)) {
+        chunks_workspace(gated_delta_chunks_workspace(kSequences, kCount, shape, kThreads)),
+        bwd_workspace(gated_delta_bwd_workspace(kSequences, kCount, shape, kThreads)) {
     for (int64_t i = 0; i < a.size(); ++i) a[i] = -std::exp(a[i]);
     dt[0] = 30.0F;  // beyond where softplus is the identity
     for (const RowRange& rows : kSequences) sequences.push_back({rows, nullptr});
@@ -66,6 +67,11 @@ struct Case {
             .checkpoints = checkpoints.data(),
             .workspace = fwd_workspace.data(),
             .shape = shape};
+  }
+  GatedDeltaFwd chunks() {
+    GatedDeltaFwd args = fwd();
+    args.workspace = chunks_workspace.data();
+    return args;
   }
   GatedDeltaBwd bwd() {
     return {.q = q.data(),
@@ -92,7 +98,7 @@ struct Case {
   }
   DeltaShape shape;
   Buffer q, k, v, dt, b, dt_bias, a, grad_y, states, y, terms, checkpoints, grad_q, grad_k, grad_v, grad_dt,
-      grad_b, grad_dt_bias, grad_a_log, fwd_workspace, bwd_workspace;
+      grad_b, grad_dt_bias, grad_a_log, fwd_workspace, chunks_workspace, bwd_workspace;
   std::vector<DeltaSequence> sequences;
 };
 
@@ -168,6 +174,88 @@ TEST(GatedDelta, CpuEqualsRefForAnyThreads) {
   });
 }
 
+TEST(GatedDelta, ChunksEqualRefForAnyThreads) {
+  ThreadPool pool(kThreads);
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    for (const DeltaShape& shape : kShapes) {
+      for (bool carried : {false, true}) {
+        SCOPED_TRACE(std::to_string(shape.heads) + " heads of " + std::to_string(shape.key_dim) + " x " +
+                     std::to_string(shape.value_dim) + (carried ? ", states carried on" : ""));
+        Case ref(shape), chunks(shape), alone(shape);
+        if (carried) {
+          for (Case* c : {&ref, &chunks, &alone}) c->carry_states();
+        }
+        gated_delta_fwd_ref(ref.fwd());
+        gated_delta_fwd_chunks_cpu(chunks.chunks(), pool);
+        gated_delta_fwd_chunks_cpu(alone.chunks(), serial);
+        EXPECT_LE(testing::relative_error(chunks.y, ref.y), 1e-5);
+        EXPECT_LE(testing::relative_error(chunks.checkpoints, ref.checkpoints), 1e-5);
+        EXPECT_LE(testing::relative_error(chunks.states, ref.states), 1e-5);
+        EXPECT_TRUE(testing::same_bits(chunks.y, alone.y) &&
+                    testing::same_bits(chunks.states, alone.states) &&
+                    testing::same_bits(chunks.checkpoints, alone.checkpoints));
+        EXPECT_TRUE(chunks.y.intact() && chunks.terms.intact() && chunks.checkpoints.intact() &&
+                    chunks.states.intact() && chunks.chunks_workspace.intact());
+      }
+    }
+  });
+}
+
+// Forward and backward, of a sequence among others and of the same alone.
+TEST(GatedDelta, ChunksOfASequenceDoNotKnowTheOthers) {
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    Case all({2, 16, 32}), one({2, 16, 32});
+    gated_delta_fwd_chunks_cpu(all.chunks(), serial);
+    gated_delta_bwd_cpu(all.bwd(), serial);
+    const RowRange last = kSequences[3];
+    const DeltaSequence sequence{last, nullptr};
+    GatedDeltaFwd fwd = one.chunks();
+    fwd.sequences = &sequence;
+    fwd.num_sequences = 1;
+    gated_delta_fwd_chunks_cpu(fwd, serial);
+    GatedDeltaBwd bwd = one.bwd();
+    bwd.sequences = &last;
+    bwd.num_sequences = 1;
+    gated_delta_bwd_cpu(bwd, serial);
+    const auto same = [&](const Buffer& a, const Buffer& b, int64_t width) {
+      for (int64_t i = last.begin * width; i < last.end * width; ++i) ASSERT_EQ(a[i], b[i]) << i;
+    };
+    same(all.y, one.y, all.shape.values());
+    same(all.grad_q, one.grad_q, all.shape.keys());
+    same(all.grad_k, one.grad_k, all.shape.keys());
+    same(all.grad_v, one.grad_v, all.shape.values());
+    same(all.grad_dt, one.grad_dt, all.shape.heads);
+    same(all.grad_b, one.grad_b, all.shape.heads);
+  });
+}
+
+// Decays of a chunk's rows multiply to less than a float holds, at some rows at once.
+TEST(GatedDelta, ChunksThatForgetAlmostEverythingEqualRef) {
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    for (float rate : {-3.0F, -30.0F, -1e4F}) {
+      Case ref({2, 16, 32}), chunks({2, 16, 32});
+      for (Case* c : {&ref, &chunks}) {
+        for (int64_t i = 0; i < c->a.size(); ++i) c->a[i] = rate;
+      }
+      gated_delta_fwd_ref(ref.fwd());
+      gated_delta_bwd_ref(ref.bwd());
+      gated_delta_fwd_chunks_cpu(chunks.chunks(), serial);
+      gated_delta_bwd_cpu(chunks.bwd(), serial);
+      EXPECT_LE(testing::relative_error(chunks.y, ref.y), 1e-5) << rate;
+      EXPECT_LE(testing::relative_error(chunks.checkpoints, ref.checkpoints), 1e-5) << rate;
+      EXPECT_LE(testing::relative_error(chunks.grad_q, ref.grad_q), 2e-5) << rate;
+      EXPECT_LE(testing::relative_error(chunks.grad_k, ref.grad_k), 2e-5) << rate;
+      EXPECT_LE(testing::relative_error(chunks.grad_v, ref.grad_v), 1e-5) << rate;
+      EXPECT_LE(testing::relative_error(chunks.grad_dt, ref.grad_dt), 2e-5) << rate;
+      EXPECT_LE(testing::relative_error(chunks.grad_b, ref.grad_b), 2e-5) << rate;
+      EXPECT_LE(testing::relative_error(chunks.grad_a_log, ref.grad_a_log), 2e-5) << rate;
+    }
+  });
+}
+
 TEST(GatedDelta, CutsDoNotChangeABit) {
   SerialParallel serial;
   testing::for_each_level([&] {
@@ -226,6 +314,9 @@ TEST(GatedDelta, NaNStaysInItsColumnAndDoesNotVanish) {
     Case c({2, 4, 5});
     c.v[100 * 10 + 7] = std::numeric_limits<float>::quiet_NaN();
     gated_delta_fwd_cpu(c.fwd(), serial);
+    Case chunks = c;
+    gated_delta_fwd_chunks_cpu(chunks.chunks(), serial);
+    for (int64_t r = 100; r < kRows; ++r) EXPECT_TRUE(std::isnan(chunks.y[r * 10 + 7])) << r;
     EXPECT_FALSE(std::isnan(c.y[99 * 10 + 7]));
     for (int64_t r = 100; r < kRows; ++r) EXPECT_TRUE(std::isnan(c.y[r * 10 + 7])) << r;
     EXPECT_FALSE(std::isnan(c.y[100 * 10 + 6]));

@@ -7,7 +7,7 @@
 //
 // y is taken before the output gate and its norm: it is the memory that gated memory units read. Sequential
 // in time, parallel over channels (i, p): a sequence may be cut into calls anywhere without changing a bit.
-// State is float.
+// Backward, and a forward form for training, take a chunk of rows at once. State is float.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@
 
 namespace fathom::kernels {
 
-// Backward recomputes h from the states kept every kSsdChunk rows.
+// Rows of a chunk: backward starts from states kept every kSsdChunk rows.
 constexpr int64_t kSsdChunk = 64;
 
 struct SsdSequence {
@@ -47,6 +47,7 @@ struct SsdScanFwd {
   int64_t num_sequences = 0;
   float* rates = nullptr;        // [rows, 2 * heads], written: delta and exp(delta a), for backward
   float* checkpoints = nullptr;  // ssd_scan_checkpoints(...) floats for backward, or null
+  float* workspace = nullptr;    // ssd_scan_chunks_workspace(...) floats; the form by chunks only
   SsdShape shape;
 };
 
@@ -79,12 +80,16 @@ struct SsdScanBwd {
 void ssd_scan_fwd_ref(const SsdScanFwd& args);
 void ssd_scan_bwd_ref(const SsdScanBwd& args);
 void ssd_scan_fwd_cpu(const SsdScanFwd& args, Parallel& parallel);
+// The same a chunk of kSsdChunk rows at once: products of matrices in place of steps, so another order of
+// sums. Training's form: where a sequence is cut into calls shows in the last bits.
+void ssd_scan_fwd_chunks_cpu(const SsdScanFwd& args, Parallel& parallel);
 void ssd_scan_bwd_cpu(const SsdScanBwd& args, Parallel& parallel);
 
 // Floats. Each sequence has ceil(rows / kSsdChunk) checkpoints of [heads, head_dim, state], those of sequence
 // s following those of s - 1.
 int64_t ssd_scan_checkpoints(const RowRange* sequences, int64_t num_sequences, const SsdShape& shape);
+int64_t ssd_scan_chunks_workspace(const SsdShape& shape, int threads);
 // `rows` is one past the last row of any sequence.
-int64_t ssd_scan_bwd_workspace(int64_t rows, const SsdShape& shape);
+int64_t ssd_scan_bwd_workspace(int64_t rows, int64_t num_sequences, const SsdShape& shape, int threads);
 
 }  // namespace fathom::kernels

@@ -17,13 +17,14 @@ SsdShape shape_of(int64_t heads) { return {heads, 64, 128, 1, heads * 64 + 2 * 1
 
 struct Inputs {
   Inputs(int64_t rows, const SsdShape& s)
-      : xbc(filled(rows * s.x_stride, 0.25F)),
+      : xbc(benchmarking::varied(rows * s.x_stride)),
         dt(filled(rows * s.heads, -2.0F)),
         bias(filled(s.heads, 0.0F)),
         a(filled(s.heads, -3.0F)),
         d(filled(s.heads, 1.0F)),
-        y(filled(rows * s.inner(), 0.0F)),
+        y(benchmarking::varied(rows * s.inner())),
         rates(filled(rows * 2 * s.heads, 0.5F)),
+        workspace(filled(ssd_scan_chunks_workspace(s, benchmarking::pool().num_threads()), 0.0F)),
         shape(s) {}
   SsdScanFwd fwd(const std::vector<SsdSequence>& sequences) {
     return {.x = xbc.data(),
@@ -37,9 +38,10 @@ struct Inputs {
             .sequences = sequences.data(),
             .num_sequences = static_cast<int64_t>(sequences.size()),
             .rates = rates.data(),
+            .workspace = workspace.data(),
             .shape = shape};
   }
-  std::vector<float> xbc, dt, bias, a, d, y, rates;
+  std::vector<float> xbc, dt, bias, a, d, y, rates, workspace;
   SsdShape shape;
 };
 
@@ -57,6 +59,21 @@ void bm_ssd_scan_fwd(benchmark::State& state) {
   benchmarking::report(state, 8 * cells, 5 * cells * static_cast<double>(shape.state));
 }
 BENCHMARK(bm_ssd_scan_fwd)->Args({512, 32})->Args({2048, 64})->UseRealTime();
+
+// The same by chunks.
+void bm_ssd_scan_fwd_chunks(benchmark::State& state) {
+  const int64_t rows = state.range(0);
+  const SsdShape shape = shape_of(state.range(1));
+  Inputs in(rows, shape);
+  const std::vector<SsdSequence> sequences = {{{0, rows}, nullptr}};
+  for (auto _ : state) {
+    ssd_scan_fwd_chunks_cpu(in.fwd(sequences), benchmarking::pool());
+    benchmark::ClobberMemory();
+  }
+  const auto cells = static_cast<double>(rows * shape.inner());
+  benchmarking::report(state, 8 * cells, 5 * cells * static_cast<double>(shape.state));
+}
+BENCHMARK(bm_ssd_scan_fwd_chunks)->Args({512, 32})->Args({2048, 64})->UseRealTime();
 
 // One row for each of many sequences, each with its own state.
 void bm_ssd_scan_decode(benchmark::State& state) {
@@ -84,7 +101,12 @@ void bm_ssd_scan_bwd(benchmark::State& state) {
   std::vector<float> checkpoints = filled(ssd_scan_checkpoints(&range, 1, shape), 0.1F), grad_x = in.xbc,
                      grad_b = filled(rows * shape.state, 0.0F), grad_c = grad_b, grad_dt = in.dt,
                      grad_bias = in.bias, grad_a = in.a, grad_d = in.d,
-                     workspace = filled(ssd_scan_bwd_workspace(rows, shape), 0.0F);
+                     workspace = filled(
+                         ssd_scan_bwd_workspace(rows, 1, shape, benchmarking::pool().num_threads()), 0.0F);
+  const std::vector<SsdSequence> sequences = {{range, nullptr}};
+  SsdScanFwd fwd = in.fwd(sequences);
+  fwd.checkpoints = checkpoints.data();
+  ssd_scan_fwd_cpu(fwd, benchmarking::pool());
   for (auto _ : state) {
     ssd_scan_bwd_cpu({.x = in.xbc.data(),
                       .b = in.xbc.data() + shape.inner(),

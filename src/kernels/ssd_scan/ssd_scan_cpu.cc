@@ -23,50 +23,96 @@ void check(const SsdShape& shape) {
 // Blocks of heads that each group is cut into.
 int64_t blocks_of(const SsdShape& shape) { return ceil_div(shape.heads / shape.groups, kSsdHeads); }
 
+// Floats of a worker: the matrices of a block's chunk.
+int64_t scratch_size(const SsdShape& shape) {
+  const int64_t rows = kSsdChunk, states = shape.state, channels = shape.head_dim;
+  return 5 * padded_size(rows, states) + padded_size(states, rows) + 5 * padded_size(rows, rows) +
+         3 * padded_size(rows, channels) + padded_size(channels, rows) + padded_size(states, channels) +
+         (1 + kSsdHeads) * padded_size(channels, states);
+}
+
+void find_rates(const SsdScanFwd& args, Parallel& parallel) {
+  const auto rates_fn = FATHOM_SIMD_SELECT(ssd_scan_rates_rows);
+  const RowRange rows = rows_spanned(args.sequences, args.num_sequences);
+  parallel.run(rows.size(), kRowGrain, [&](int64_t begin, int64_t end, int) {
+    rates_fn(args, rows.begin + begin, rows.begin + end);
+  });
+}
+
+// Calls work(place, number of the block in its group, worker) for every block of heads, sequence by sequence.
+template <class Sequence, class Work>
+void for_each_block(const Sequence* sequences, int64_t num_sequences, const SsdShape& shape,
+                    Parallel& parallel, const Work& work) {
+  const int64_t blocks = blocks_of(shape), per_group = shape.heads / shape.groups,
+                of_sequence = shape.groups * blocks;
+  parallel.run(num_sequences * of_sequence, 1, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t sequence = task / of_sequence, group = task % of_sequence / blocks, block = task % blocks;
+      const int64_t first = group * per_group + block * kSsdHeads;
+      work(SsdPlace{.begin = first,
+                    .end = std::min(first + kSsdHeads, (group + 1) * per_group),
+                    .sequence = sequence,
+                    .chunk = row_pieces(sequences, sequence, kSsdChunk)},
+           block, worker);
+    }
+  });
+}
+
 }  // namespace
 
 void ssd_scan_fwd_cpu(const SsdScanFwd& args, Parallel& parallel) {
   check(args.shape);
   if (args.num_sequences == 0) return;
-  const auto rates_fn = FATHOM_SIMD_SELECT(ssd_scan_rates_rows);
   const auto channels_fn = FATHOM_SIMD_SELECT(ssd_scan_fwd_channels);
-  const RowRange rows = rows_spanned(args.sequences, args.num_sequences);
-  parallel.run(rows.size(), kRowGrain, [&](int64_t begin, int64_t end, int) {
-    rates_fn(args, rows.begin + begin, rows.begin + end);
-  });
+  find_rates(args, parallel);
   parallel.run(args.shape.inner(), kChannelGrain,
                [&](int64_t begin, int64_t end, int) { channels_fn(args, begin, end); });
 }
 
-int64_t ssd_scan_bwd_workspace(int64_t rows, const SsdShape& shape) {
-  return 2 * blocks_of(shape) * rows * shape.groups * shape.state;
+int64_t ssd_scan_chunks_workspace(const SsdShape& shape, int threads) {
+  return threads * scratch_size(shape);
+}
+
+void ssd_scan_fwd_chunks_cpu(const SsdScanFwd& args, Parallel& parallel) {
+  check(args.shape);
+  if (args.num_sequences == 0) return;
+  const auto chunks_fn = FATHOM_SIMD_SELECT(ssd_scan_fwd_chunks);
+  find_rates(args, parallel);
+  for_each_block(args.sequences, args.num_sequences, args.shape, parallel,
+                 [&](const SsdPlace& place, int64_t /*block*/, int worker) {
+                   chunks_fn(args, place, args.workspace + worker * scratch_size(args.shape));
+                 });
+}
+
+int64_t ssd_scan_bwd_workspace(int64_t rows, int64_t num_sequences, const SsdShape& shape, int threads) {
+  return 2 * blocks_of(shape) * rows * shape.groups * shape.state + 2 * num_sequences * shape.heads +
+         threads * scratch_size(shape);
 }
 
 void ssd_scan_bwd_cpu(const SsdScanBwd& args, Parallel& parallel) {
   const SsdShape& shape = args.shape;
   check(shape);
-  const auto heads_fn = FATHOM_SIMD_SELECT(ssd_scan_bwd_heads);
-  const int64_t blocks = blocks_of(shape), per_group = shape.heads / shape.groups,
-                rows = rows_end(args.sequences, args.num_sequences);
-  const int64_t width = shape.groups * shape.state, size = rows * width;
-  float* const partial_b = args.workspace;
-  float* const partial_c = args.workspace + blocks * size;
-  parallel.run(shape.groups * blocks, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t group = task / blocks, block = task % blocks;
-      for (float* partial : {partial_b, partial_c}) {
-        for (int64_t row = 0; row < rows; ++row) {
-          std::memset(partial + block * size + row * width + group * shape.state, 0,
-                      static_cast<size_t>(shape.state) * sizeof(float));
-        }
-      }
-      const int64_t first = group * per_group + block * kSsdHeads;
-      heads_fn(args, first, std::min(first + kSsdHeads, (group + 1) * per_group), partial_b + block * size,
-               partial_c + block * size);
-    }
+  const auto chunks_fn = FATHOM_SIMD_SELECT(ssd_scan_bwd_chunks);
+  const auto terms_fn = FATHOM_SIMD_SELECT(ssd_scan_bwd_terms);
+  const int64_t blocks = blocks_of(shape), rows = rows_end(args.sequences, args.num_sequences);
+  const int64_t size = rows * shape.groups * shape.state;
+  float* const b = args.workspace;
+  float* const c = b + blocks * size;
+  float* const rate = c + blocks * size;
+  float* const skip = rate + args.num_sequences * shape.heads;
+  float* const scratch = skip + args.num_sequences * shape.heads;
+  // Rows of no sequence have no gradients.
+  std::memset(args.workspace, 0, static_cast<size_t>(2 * blocks * size) * sizeof(float));
+  for_each_block(args.sequences, args.num_sequences, shape, parallel,
+                 [&](const SsdPlace& place, int64_t block, int worker) {
+                   chunks_fn(args, place, {b + block * size, c + block * size, rate, skip},
+                             scratch + worker * scratch_size(shape));
+                 });
+  reduce_row_blocks(b, blocks, size, args.grad_b, parallel);
+  reduce_row_blocks(c, blocks, size, args.grad_c, parallel);
+  parallel.run(shape.heads, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t head = begin; head < end; ++head) terms_fn(args, head, {.rate = rate, .skip = skip});
   });
-  reduce_row_blocks(partial_b, blocks, size, args.grad_b, parallel);
-  reduce_row_blocks(partial_c, blocks, size, args.grad_c, parallel);
 }
 
 }  // namespace fathom::kernels

@@ -12,12 +12,13 @@ using testing::Buffer;
 // One longer than a chunk, one row, none, several chunks.
 const RowRange kSequences[] = {{0, 65}, {65, 66}, {66, 66}, {66, 204}};
 constexpr int64_t kCount = 4, kRows = 204;
+constexpr int kThreads = 3;
 
 // One channel and state, few of them, several groups, more heads than are summed together and a block that is
-// not full, more states than one walk takes.
+// not full, more states than one walk takes, more channels and states than a product takes at once.
 const SsdShape kShapes[] = {
-    {1, 1, 1, 1, 0},   {2, 7, 5, 1, 0},    {6, 5, 16, 2, 0},
-    {11, 3, 33, 1, 0}, {2, 20, 128, 1, 0}, {1, 6, 150, 1, 0},
+    {1, 1, 1, 1, 0},    {2, 7, 5, 1, 0},   {6, 5, 16, 2, 0},   {11, 3, 33, 1, 0},
+    {2, 20, 128, 1, 0}, {1, 6, 150, 1, 0}, {1, 140, 20, 1, 0},
 };
 
 // x, b and c are columns of one array, as the convolution leaves them, and there are further ones.
@@ -41,7 +42,8 @@ struct Case {
         grad_dt_bias(shape.heads),
         grad_a_log(shape.heads),
         grad_d(shape.heads),
-        workspace(ssd_scan_bwd_workspace(kRows, shape)) {
+        chunks_workspace(ssd_scan_chunks_workspace(shape, kThreads)),
+        workspace(ssd_scan_bwd_workspace(kRows, kCount, shape, kThreads)) {
     for (int64_t k = 0; k < a.size(); ++k) a[k] = -std::exp(a[k]);
     dt[0] = 30.0F;  // beyond where softplus is the identity
     for (const RowRange& rows : kSequences) sequences.push_back({rows, nullptr});
@@ -68,6 +70,7 @@ struct Case {
             .num_sequences = kCount,
             .rates = rates.data(),
             .checkpoints = checkpoints.data(),
+            .workspace = chunks_workspace.data(),
             .shape = shape};
   }
   SsdScanBwd bwd() {
@@ -107,7 +110,7 @@ struct Case {
   }
   SsdShape shape;
   Buffer xbc, dt, dt_bias, a, d, grad_y, states, y, rates, checkpoints, grad_x, grad_b, grad_c, grad_dt,
-      grad_dt_bias, grad_a_log, grad_d, workspace;
+      grad_dt_bias, grad_a_log, grad_d, chunks_workspace, workspace;
   std::vector<SsdSequence> sequences;
 };
 
@@ -145,7 +148,7 @@ TEST(SsdScan, RefBackwardIsTheDerivativeOfForward) {
 }
 
 TEST(SsdScan, CpuEqualsRefForAnyThreads) {
-  ThreadPool pool(3);
+  ThreadPool pool(kThreads);
   SerialParallel serial;
   testing::for_each_level([&] {
     for (const SsdShape& shape : kShapes) {
@@ -176,6 +179,86 @@ TEST(SsdScan, CpuEqualsRefForAnyThreads) {
       EXPECT_TRUE(cpu.y.intact() && cpu.rates.intact() && cpu.checkpoints.intact() && cpu.grad_x.intact() &&
                   cpu.grad_b.intact() && cpu.grad_c.intact() && cpu.grad_dt.intact() && cpu.grad_d.intact() &&
                   cpu.workspace.intact());
+    }
+  });
+}
+
+TEST(SsdScan, ChunksEqualRefForAnyThreads) {
+  ThreadPool pool(kThreads);
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    for (const SsdShape& shape : kShapes) {
+      for (bool carried : {false, true}) {
+        SCOPED_TRACE(std::to_string(shape.heads) + " heads of " + std::to_string(shape.head_dim) + ", " +
+                     std::to_string(shape.state) + " states" + (carried ? ", carried on" : ""));
+        Case ref(shape), chunks(shape), alone(shape);
+        if (carried) {
+          for (Case* c : {&ref, &chunks, &alone}) c->carry_states();
+        }
+        ssd_scan_fwd_ref(ref.fwd());
+        ssd_scan_fwd_chunks_cpu(chunks.fwd(), pool);
+        ssd_scan_fwd_chunks_cpu(alone.fwd(), serial);
+        EXPECT_LE(testing::relative_error(chunks.y, ref.y), 5e-6);
+        EXPECT_LE(testing::relative_error(chunks.checkpoints, ref.checkpoints), 5e-6);
+        EXPECT_LE(testing::relative_error(chunks.states, ref.states), 5e-6);
+        EXPECT_TRUE(testing::same_bits(chunks.y, alone.y) &&
+                    testing::same_bits(chunks.states, alone.states) &&
+                    testing::same_bits(chunks.checkpoints, alone.checkpoints));
+        EXPECT_TRUE(chunks.y.intact() && chunks.rates.intact() && chunks.checkpoints.intact() &&
+                    chunks.states.intact() && chunks.chunks_workspace.intact());
+      }
+    }
+  });
+}
+
+// Forward and backward, of a sequence among others and of the same alone.
+TEST(SsdScan, ChunksOfASequenceDoNotKnowTheOthers) {
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    Case all({6, 5, 16, 2, 0}), one({6, 5, 16, 2, 0});
+    ssd_scan_fwd_chunks_cpu(all.fwd(), serial);
+    ssd_scan_bwd_cpu(all.bwd(), serial);
+    const RowRange last = kSequences[3];
+    const SsdSequence sequence{last, nullptr};
+    SsdScanFwd fwd = one.fwd();
+    fwd.sequences = &sequence;
+    fwd.num_sequences = 1;
+    ssd_scan_fwd_chunks_cpu(fwd, serial);
+    SsdScanBwd bwd = one.bwd();
+    bwd.sequences = &last;
+    bwd.num_sequences = 1;
+    ssd_scan_bwd_cpu(bwd, serial);
+    const auto same = [&](const Buffer& a, const Buffer& b, int64_t width) {
+      for (int64_t i = last.begin * width; i < last.end * width; ++i) ASSERT_EQ(a[i], b[i]) << i;
+    };
+    same(all.y, one.y, all.shape.inner());
+    same(all.grad_x, one.grad_x, all.shape.x_stride);
+    same(all.grad_b, one.grad_b, all.width());
+    same(all.grad_c, one.grad_c, all.width());
+    same(all.grad_dt, one.grad_dt, all.shape.heads);
+  });
+}
+
+// Decays of a chunk's rows multiply to less than a float holds, at some rows at once.
+TEST(SsdScan, ChunksThatForgetAlmostEverythingEqualRef) {
+  SerialParallel serial;
+  testing::for_each_level([&] {
+    for (float rate : {-3.0F, -30.0F, -1e4F}) {
+      Case ref({6, 5, 16, 2, 0}), chunks({6, 5, 16, 2, 0});
+      for (Case* c : {&ref, &chunks}) {
+        for (int64_t i = 0; i < c->a.size(); ++i) c->a[i] = rate;
+      }
+      ssd_scan_fwd_ref(ref.fwd());
+      ssd_scan_bwd_ref(ref.bwd());
+      ssd_scan_fwd_chunks_cpu(chunks.fwd(), serial);
+      ssd_scan_bwd_cpu(chunks.bwd(), serial);
+      EXPECT_LE(testing::relative_error(chunks.y, ref.y), 5e-6) << rate;
+      EXPECT_LE(testing::relative_error(chunks.checkpoints, ref.checkpoints), 5e-6) << rate;
+      EXPECT_LE(testing::relative_error(chunks.grad_x, ref.grad_x), 1e-5) << rate;
+      EXPECT_LE(testing::relative_error(chunks.grad_b, ref.grad_b), 1e-5) << rate;
+      EXPECT_LE(testing::relative_error(chunks.grad_c, ref.grad_c), 1e-5) << rate;
+      EXPECT_LE(testing::relative_error(chunks.grad_dt, ref.grad_dt), 1e-5) << rate;
+      EXPECT_LE(testing::relative_error(chunks.grad_a_log, ref.grad_a_log), 2e-5) << rate;
     }
   });
 }
@@ -226,6 +309,10 @@ TEST(SsdScan, NaNStaysInItsHeadAndDoesNotVanish) {
     Case c({3, 3, 4, 1, 0});
     c.dt[100 * 3 + 1] = std::numeric_limits<float>::quiet_NaN();
     ssd_scan_fwd_cpu(c.fwd(), serial);
+    Case chunks = c;
+    ssd_scan_fwd_chunks_cpu(chunks.fwd(), serial);
+    for (int64_t r = 100; r < kRows; ++r) EXPECT_TRUE(std::isnan(chunks.y[r * 9 + 4])) << r;
+    EXPECT_FALSE(std::isnan(chunks.y[199 * 9 + 2]));
     EXPECT_FALSE(std::isnan(c.y[99 * 9 + 4]));
     for (int64_t r = 100; r < kRows; ++r) EXPECT_TRUE(std::isnan(c.y[r * 9 + 4])) << r;
     EXPECT_FALSE(std::isnan(c.y[100 * 9 + 2]));
