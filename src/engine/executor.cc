@@ -229,6 +229,9 @@ Executor::~Executor() = default;
 SequenceState Executor::make_state(DType kv_type) const {
   return SequenceState(impl_->plan, impl_->context, impl_->max_rows, kv_type);
 }
+SequenceState Executor::make_state(DType kv_type, std::shared_ptr<StateMemory> memory) const {
+  return SequenceState(impl_->plan, impl_->context, impl_->max_rows, kv_type, std::move(memory));
+}
 
 ForwardResult Executor::forward(SequenceState& state, std::span<const int32_t> tokens,
                                 const ForwardOptions& options) {

@@ -85,8 +85,10 @@ class Executor {
            Parallel& parallel, const Numerics& numerics = {});
   ~Executor();
 
-  // A state that fits this executor.
+  // A state that fits this executor, with memory of its own for the whole context, or with pages of `memory`
+  // that come with reserve().
   SequenceState make_state(DType kv_type) const;
+  SequenceState make_state(DType kv_type, std::shared_ptr<StateMemory> memory) const;
 
   // Runs the tokens of each sequence at positions state->position() .. and advances the states. Results are
   // in the order of the calls. Allocates nothing. Checks: rows of all sequences together in [1, max_rows],

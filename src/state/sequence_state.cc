@@ -46,24 +46,67 @@ KvState::KvState(const Slot& slot, int64_t capacity, int64_t max_rows, DType typ
       capacity_(capacity),
       type_(type) {
   FATHOM_CHECK(type == DType::kF32 || type == DType::kBF16, "keys and values are f32 or bf16");
-  const int64_t blocks = ceil_div(capacity, kKeyBlock);
+  const auto blocks = static_cast<size_t>(ceil_div(capacity, kKeyBlock));
   ring_blocks_ = blocks_held(slot, capacity, max_rows);
-  const int64_t block_bytes = kKeyBlock * heads_ * head_dim_ * size_of(type);
-  storage_ = AlignedBuffer(2 * ring_blocks_ * block_bytes);
-  for (int64_t b = 0; b < blocks; ++b) {
-    const uint8_t* k = storage_.as() + (b % ring_blocks_) * block_bytes;
-    k_table_.push_back(k);
-    v_table_.push_back(k + ring_blocks_ * block_bytes);
+  k_table_.resize(blocks);
+  v_table_.resize(blocks);
+}
+
+int64_t KvState::pages_for(int64_t entries) const {
+  return std::min(ring_blocks_, ceil_div(entries, kKeyBlock));
+}
+
+void KvState::add_page(PageRef page) {
+  for (size_t block = pages_.size(); block < k_table_.size(); block += static_cast<size_t>(ring_blocks_)) {
+    k_table_[block] = page.data();
+    v_table_[block] = page.data() + page_bytes() / 2;
+  }
+  pages_.push_back(std::move(page));
+}
+
+void KvState::drop_pages(size_t count) {
+  for (; pages_.size() > count; pages_.pop_back()) {
+    for (size_t b = pages_.size() - 1; b < k_table_.size(); b += static_cast<size_t>(ring_blocks_))
+      k_table_[b] = v_table_[b] = nullptr;
   }
 }
 
-uint8_t* KvState::block_of(int64_t index, bool value) {
+bool KvState::hold(int64_t entries, StateMemory& memory) {
+  const size_t before = pages_.size();
+  const auto wanted = static_cast<size_t>(pages_for(std::min(entries, capacity_)));
+  while (pages_.size() < wanted) {
+    PageRef page = memory.take(page_bytes());
+    if (!page) {
+      drop_pages(before);
+      return false;
+    }
+    add_page(std::move(page));
+  }
+  return true;
+}
+
+std::optional<KvState> KvState::fork(StateMemory& memory) const {
+  KvState twin(*this);
+  const bool is_ring = window_ > 0;
+  const auto shared = is_ring ? 0 : static_cast<size_t>(length_ / kKeyBlock);
+  const auto held = static_cast<size_t>(pages_for(length_));
+  twin.drop_pages(shared);
+  for (size_t p = shared; p < held; ++p) {
+    PageRef page = memory.take(page_bytes());
+    if (!page) return {};
+    std::memcpy(page.data(), pages_[p].data(), static_cast<size_t>(page_bytes()));
+    twin.add_page(std::move(page));
+  }
+  return twin;
+}
+
+uint8_t* KvState::block_of(int64_t index, bool value) const {
   const auto block = static_cast<size_t>(index / kKeyBlock);
   return const_cast<uint8_t*>(static_cast<const uint8_t*>(value ? v_table_[block] : k_table_[block]));
 }
 
 template <class Visit>
-void KvState::for_each_group(int64_t index, bool value, Visit visit) {
+void KvState::for_each_group(int64_t index, bool value, Visit visit) const {
   uint8_t* const block = block_of(index, value);
   const kernels::KeyPlaces& at = places(value);
   for (int64_t h = 0; h < heads_; ++h) {
@@ -96,6 +139,9 @@ void load(const uint8_t* from, float* to, int64_t count, DType type) {
 }  // namespace
 
 void KvState::put(int64_t index, const float* k, const float* v) {
+  const auto block = static_cast<size_t>(index / kKeyBlock);
+  FATHOM_CHECK(k_table_[block] != nullptr && !pages_[block % static_cast<size_t>(ring_blocks_)].shared(),
+               "entry " + std::to_string(index) + " has no page of its own");
   for (const bool value : {false, true}) {
     const float* const from = value ? v : k;
     for_each_group(index, value,
@@ -112,15 +158,16 @@ void KvState::append(const float* k, const float* v, int64_t rows) {
 }
 
 void KvState::append_missing(const KvState& other) {
-  FATHOM_CHECK(ring_blocks_ == static_cast<int64_t>(k_table_.size()) &&
-                   storage_.bytes() == other.storage_.bytes() && type_ == other.type_,
-               "entries are copied between full caches of one shape");
+  FATHOM_CHECK(
+      window_ == 0 && other.window_ == 0 && page_bytes() == other.page_bytes() && type_ == other.type_,
+      "entries are copied between full caches of one shape");
+  FATHOM_CHECK(pages_.size() >= static_cast<size_t>(pages_for(other.length_)), "entries without pages");
   // Caches of one shape lay their entries out alike.
   for (int64_t i = length_; i < other.length_; ++i) {
     for (const bool value : {false, true}) {
+      const uint8_t *from = other.block_of(i, value), *here = block_of(i, value);
       for_each_group(i, value, [&](uint8_t* to, int64_t, int64_t count) {
-        std::memcpy(to, other.storage_.as() + (to - storage_.as()),
-                    static_cast<size_t>(count * size_of(type_)));
+        std::memcpy(to, from + (to - here), static_cast<size_t>(count * size_of(type_)));
       });
     }
   }
@@ -130,9 +177,8 @@ void KvState::append_missing(const KvState& other) {
 void KvState::replace(const float* k, const float* v, const int32_t* indices, int64_t rows) {
   const int64_t elements = heads_ * head_dim_;
   for (int64_t r = 0; r < rows; ++r) {
-    FATHOM_CHECK(
-        indices[r] >= 0 && indices[r] < length_ && ring_blocks_ == static_cast<int64_t>(k_table_.size()),
-        "entry " + std::to_string(indices[r]) + " is not held");
+    FATHOM_CHECK(indices[r] >= 0 && indices[r] < length_ && window_ == 0,
+                 "entry " + std::to_string(indices[r]) + " is not held");
     put(indices[r], k + r * elements, v + r * elements);
   }
 }
@@ -140,10 +186,9 @@ void KvState::replace(const float* k, const float* v, const int32_t* indices, in
 void KvState::read(int64_t index, float* k, float* v) const {
   FATHOM_CHECK(index >= 0 && index < length_ && index / kKeyBlock + ring_blocks_ > (length_ - 1) / kKeyBlock,
                "entry " + std::to_string(index) + " is not held");
-  auto& self = const_cast<KvState&>(*this);
   for (const bool value : {false, true}) {
     float* const to = value ? v : k;
-    self.for_each_group(index, value, [&](const uint8_t* place, int64_t at, int64_t count) {
+    for_each_group(index, value, [&](const uint8_t* place, int64_t at, int64_t count) {
       load(place, to + at, count, type_);
     });
   }
@@ -154,10 +199,9 @@ int64_t KvState::needed(int64_t length) const { return window_ > 0 ? std::min(le
 std::vector<uint8_t> KvState::saved(bool value) const {
   const int64_t bytes = heads_ * head_dim_ * size_of(type_), held = needed(length_);
   std::vector<uint8_t> out(static_cast<size_t>(held * bytes));
-  auto& self = const_cast<KvState&>(*this);
   for (int64_t i = 0; i < held; ++i) {
     uint8_t* const to = out.data() + i * bytes;
-    self.for_each_group(length_ - held + i, value, [&](const uint8_t* place, int64_t at, int64_t count) {
+    for_each_group(length_ - held + i, value, [&](const uint8_t* place, int64_t at, int64_t count) {
       std::memcpy(to + at * size_of(type_), place, static_cast<size_t>(count * size_of(type_)));
     });
   }
@@ -167,6 +211,7 @@ std::vector<uint8_t> KvState::saved(bool value) const {
 void KvState::restore(int64_t length, const uint8_t* k, const uint8_t* v) {
   FATHOM_CHECK(length <= capacity_,
                "the sequence is longer than its context of " + std::to_string(capacity_));
+  FATHOM_CHECK(pages_.size() >= static_cast<size_t>(pages_for(length)), "entries without pages");
   const int64_t bytes = heads_ * head_dim_ * size_of(type_), held = needed(length);
   for (int64_t i = 0; i < held; ++i) {
     for (const bool value : {false, true}) {
@@ -180,11 +225,39 @@ void KvState::restore(int64_t length, const uint8_t* k, const uint8_t* v) {
 }
 
 SsmState::SsmState(const Slot& slot)
-    : conv_elements_((slot.conv - 1) * slot.channels),
-      storage_((conv_elements_ + slot.inner * slot.state) * static_cast<int64_t>(sizeof(float))) {}
+    : conv_elements_((slot.conv - 1) * slot.channels), elements_(conv_elements_ + slot.inner * slot.state) {}
 
-SequenceState::SequenceState(const ModelPlan& plan, int64_t context, int64_t max_rows, DType kv_type)
-    : context_(context) {
+bool SsmState::hold(StateMemory& memory) {
+  if (page_) return true;
+  page_ = memory.take(page_bytes());
+  if (page_) clear();
+  return static_cast<bool>(page_);
+}
+
+float* SsmState::data() const {
+  FATHOM_CHECK(static_cast<bool>(page_), "a recurrent state without memory: reserve() comes first");
+  return reinterpret_cast<float*>(page_.data());
+}
+
+void SsmState::clear() {
+  if (page_) std::memset(page_.data(), 0, static_cast<size_t>(page_.bytes()));
+}
+
+std::optional<SsmState> SsmState::fork(StateMemory& memory) const {
+  SsmState twin(*this);
+  if (!page_) return twin;
+  twin.page_ = memory.take(page_bytes());
+  if (!twin.page_) return {};
+  std::memcpy(twin.page_.data(), page_.data(), static_cast<size_t>(page_bytes()));
+  return twin;
+}
+
+SequenceState::SequenceState(int64_t context, std::shared_ptr<StateMemory> memory)
+    : context_(context), memory_(std::move(memory)) {}
+
+SequenceState::SequenceState(const ModelPlan& plan, int64_t context, int64_t max_rows, DType kv_type,
+                             std::shared_ptr<StateMemory> memory)
+    : SequenceState(context, std::move(memory)) {
   for (const Slot& slot : plan.slots) {
     switch (slot.kind) {
       case SlotKind::kKv:
@@ -201,7 +274,51 @@ SequenceState::SequenceState(const ModelPlan& plan, int64_t context, int64_t max
         break;
     }
   }
-  reset();
+}
+
+SequenceState::SequenceState(const ModelPlan& plan, int64_t context, int64_t max_rows, DType kv_type)
+    : SequenceState(plan, context, max_rows, kv_type, nullptr) {
+  int64_t pages = static_cast<int64_t>(ssm_.size());
+  for (const KvState& state : kv_) pages += state.pages_for(context);
+  memory_ = StateMemory::at_once(state_bytes(plan, context, max_rows, kv_type), pages);
+  FATHOM_CHECK(reserve(context), "a state's own memory has room for all of it");
+}
+
+bool SequenceState::reserve(int64_t rows) {
+  std::vector<size_t> had;
+  const auto give_up = [&] {
+    for (size_t i = 0; i < had.size(); ++i) kv_[i].drop_pages(had[i]);
+    return false;
+  };
+  for (KvState& state : kv_) {
+    had.push_back(state.pages_.size());
+    if (!state.hold(state.length_ + rows, *memory_)) return give_up();
+  }
+  // All or none of these have their page.
+  for (size_t i = 0; i < ssm_.size(); ++i) {
+    if (ssm_[i].hold(*memory_)) continue;
+    for (size_t taken = 0; taken < i; ++taken) ssm_[taken].page_ = {};
+    return give_up();
+  }
+  return true;
+}
+
+std::optional<SequenceState> SequenceState::fork() const {
+  SequenceState twin(context_, memory_);
+  twin.position_ = position_;
+  twin.first_position_ = first_position_;
+  twin.first_ = first_;
+  for (const KvState& state : kv_) {
+    std::optional<KvState> kv = state.fork(*memory_);
+    if (!kv) return {};
+    twin.kv_.push_back(std::move(*kv));
+  }
+  for (const SsmState& state : ssm_) {
+    std::optional<SsmState> ssm = state.fork(*memory_);
+    if (!ssm) return {};
+    twin.ssm_.push_back(std::move(*ssm));
+  }
+  return twin;
 }
 
 void SequenceState::begin_at(int64_t position) {
@@ -214,8 +331,7 @@ void SequenceState::begin_at(int64_t position) {
 void SequenceState::reset() {
   position_ = first_position_ = 0;
   for (KvState& state : kv_) state.length_ = 0;
-  for (SsmState& state : ssm_)
-    std::memset(state.storage_.as(), 0, static_cast<size_t>(state.storage_.bytes()));
+  for (SsmState& state : ssm_) state.clear();
 }
 
 KvState& SequenceState::kv(SlotId slot, int32_t depth) { return kv_[index_of(slot, depth)]; }
@@ -237,18 +353,25 @@ void SequenceState::copy_from(const SequenceState& other) {
   position_ = other.position_;
   first_position_ = other.first_position_;
   for (size_t i = 0; i < kv_.size(); ++i) {
-    FATHOM_CHECK(kv_[i].bytes() == other.kv_[i].bytes(), "states of different shapes");
-    kv_[i].length_ = other.kv_[i].length_;
-    // Only blocks that hold entries: what lies behind was never written.
-    const int64_t blocks = std::min(kv_[i].ring_blocks_, ceil_div(kv_[i].length_, kKeyBlock));
-    const int64_t half = kv_[i].bytes() / 2;
-    const int64_t used = kv_[i].ring_blocks_ > 0 ? half / kv_[i].ring_blocks_ * blocks : 0;
-    std::memcpy(kv_[i].storage_.as(), other.kv_[i].storage_.as(), static_cast<size_t>(used));
-    std::memcpy(kv_[i].storage_.as() + half, other.kv_[i].storage_.as() + half, static_cast<size_t>(used));
+    KvState& to = kv_[i];
+    const KvState& from = other.kv_[i];
+    FATHOM_CHECK(to.page_bytes() == from.page_bytes() && to.ring_blocks_ == from.ring_blocks_,
+                 "states of different shapes");
+    FATHOM_CHECK(to.hold(from.length_, *memory_), "a copy without memory for it");
+    to.length_ = from.length_;
+    // Only pages that hold entries: what lies behind was never written.
+    for (size_t p = 0; p < static_cast<size_t>(from.pages_for(from.length_)); ++p) {
+      FATHOM_CHECK(!to.pages_[p].shared(), "a copy into pages that others read");
+      std::memcpy(to.pages_[p].data(), from.pages_[p].data(), static_cast<size_t>(from.page_bytes()));
+    }
   }
   for (size_t i = 0; i < ssm_.size(); ++i) {
-    std::memcpy(ssm_[i].storage_.as(), other.ssm_[i].storage_.as(),
-                static_cast<size_t>(ssm_[i].storage_.bytes()));
+    if (!other.ssm_[i].page_) {
+      ssm_[i].clear();
+      continue;
+    }
+    FATHOM_CHECK(ssm_[i].hold(*memory_), "a copy without memory for it");
+    std::memcpy(ssm_[i].page_.data(), other.ssm_[i].page_.data(), static_cast<size_t>(ssm_[i].page_bytes()));
   }
 }
 

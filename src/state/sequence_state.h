@@ -1,26 +1,36 @@
 // All that one sequence remembers: the run-time form of the plan's persistent slots, one per depth where the
-// plan asks for it. A state is made for a context length; it never allocates afterwards. Copies, saves and
-// restores are exact.
+// plan asks for it. A state has its memory by pages, all of them from the start or as the sequence grows.
+// Copies, forks, saves and restores are exact.
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
-#include "base/aligned_buffer.h"
 #include "base/dtype.h"
 #include "base/result.h"
 #include "kernels/attention/attention.h"
 #include "plan/model_plan.h"
+#include "state/state_memory.h"
 
 namespace fathom {
 
 // Keys and values in blocks of kKeyBlock entries. A full cache has a block for every index; a ring (window >
-// 0) has just enough for the window and one call's rows, block b of the list lying at b modulo the ring.
+// 0) has just enough for the window and one call's rows, block b of the list lying at b modulo the ring. A
+// block's keys and its values are a page.
 class KvState {
  public:
-  // `capacity` entries in all; `max_rows` is the most that one call appends.
+  // `capacity` entries in all; `max_rows` is the most that one call appends. Holds nothing yet.
   KvState(const Slot& slot, int64_t capacity, int64_t max_rows, DType type);
+
+  KvState(KvState&&) = default;
+  KvState& operator=(KvState&&) = default;
+
+  // Takes the pages that `entries` entries need beside those it has. False: the memory has no room; it has
+  // what it had.
+  bool hold(int64_t entries, StateMemory& memory);
 
   int64_t length() const { return length_; }  // entries ever appended
   int64_t capacity() const { return capacity_; }
@@ -29,8 +39,8 @@ class KvState {
   kernels::KeyList keys() const { return {k_table_.data(), v_table_.data()}; }
   kernels::KeyLayout layout() const { return layout_; }
 
-  // Stores k and v, [rows, kv_heads * head_dim] each, at indices [length, length + rows), rounded to the
-  // state's type.
+  // Stores k and v, [rows, kv_heads * head_dim] each, at indices [length, length + rows), which it holds
+  // pages for, rounded to the state's type.
   void append(const float* k, const float* v, int64_t rows);
   // Appends the entries that `other`, a full cache of the same shape and type, has beyond this one's length.
   void append_missing(const KvState& other);
@@ -46,16 +56,23 @@ class KvState {
   // Makes this the state that saved them, after `length` entries.
   void restore(int64_t length, const uint8_t* k, const uint8_t* v);
 
-  int64_t bytes() const { return storage_.bytes(); }
+  int64_t bytes() const { return static_cast<int64_t>(pages_.size()) * page_bytes(); }
 
  private:
   friend class SequenceState;
+  int64_t page_bytes() const { return 2 * kernels::kKeyBlock * entry_elements() * size_of(type_); }
+  int64_t pages_for(int64_t entries) const;
+  void add_page(PageRef page);
+  void drop_pages(size_t count);  // those behind the first `count`
+  // The same once more: pages that are full for good are shared, others copied. None: no room.
+  std::optional<KvState> fork(StateMemory& memory) const;
+  KvState(const KvState&) = default;  // shares pages
   const kernels::KeyPlaces& places(bool value) const { return value ? v_places_ : k_places_; }
-  uint8_t* block_of(int64_t index, bool value);
+  uint8_t* block_of(int64_t index, bool value) const;
   // Calls visit(place, at, count) for each group of neighbouring elements of an entry: where they are, their
   // number in the entry, and how many they are.
   template <class Visit>
-  void for_each_group(int64_t index, bool value, Visit visit);
+  void for_each_group(int64_t index, bool value, Visit visit) const;
   void put(int64_t index, const float* k, const float* v);
 
   int64_t heads_ = 0, head_dim_ = 0;
@@ -66,36 +83,58 @@ class KvState {
   int64_t ring_blocks_ = 0;
   int64_t length_ = 0;
   DType type_ = DType::kF32;
-  AlignedBuffer storage_;
-  std::vector<const void*> k_table_, v_table_;
+  std::vector<PageRef> pages_;
+  std::vector<const void*> k_table_, v_table_;  // of every block, null where there is no page yet
 };
 
 // The last inputs of the convolutions and the recurrence's state of one layer, float.
 class SsmState {
  public:
-  explicit SsmState(const Slot& slot);
-  float* conv() { return storage_.as<float>(); }                         // [conv - 1, channels]
-  float* ssm() { return storage_.as<float>() + conv_elements_; }         // [inner, state]
-  std::span<float> values() { return {storage_.as<float>(), count()}; }  // both
-  std::span<const float> values() const { return {storage_.as<float>(), count()}; }
-  int64_t bytes() const { return storage_.bytes(); }
+  explicit SsmState(const Slot& slot);  // holds nothing yet
+  SsmState(SsmState&&) = default;
+  SsmState& operator=(SsmState&&) = default;
+  // Takes its page, zeros, if it has none. False: the memory has no room.
+  bool hold(StateMemory& memory);
+  float* conv() { return data(); }                         // [conv - 1, channels]
+  float* ssm() { return data() + conv_elements_; }         // [inner, state]
+  std::span<float> values() { return {data(), count()}; }  // both
+  std::span<const float> values() const { return {data(), count()}; }
+  int64_t bytes() const { return page_ ? page_.bytes() : 0; }
 
  private:
   friend class SequenceState;
-  size_t count() const { return static_cast<size_t>(storage_.bytes()) / sizeof(float); }
-  int64_t conv_elements_ = 0;
-  AlignedBuffer storage_;
+  float* data() const;
+  size_t count() const { return static_cast<size_t>(elements_); }
+  int64_t page_bytes() const { return elements_ * static_cast<int64_t>(sizeof(float)); }
+  void clear();
+  std::optional<SsmState> fork(StateMemory& memory) const;
+  SsmState(const SsmState&) = default;  // shares the page
+  int64_t conv_elements_ = 0, elements_ = 0;
+  PageRef page_;
 };
 
-// Bytes that a SequenceState made with these takes: for a slot of keys one entry of each of `context` tokens
-// at every depth, or as many as a ring needs for calls of `max_rows` rows, in whole blocks; for a recurrent
-// one its state at every depth.
+// Bytes that a SequenceState made with these takes for `context` tokens: for a slot of keys one entry of each
+// of `context` tokens at every depth, or as many as a ring needs for calls of `max_rows` rows, in whole
+// blocks; for a recurrent one its state at every depth.
 int64_t state_bytes(const ModelPlan& plan, int64_t context, int64_t max_rows, DType kv_type);
 
 class SequenceState {
  public:
-  // Memory is bytes(), all of it from the start; `context` is the most tokens the sequence may have.
+  // `context` is the most tokens the sequence may have. Memory of its own, all of it from the start: bytes().
   SequenceState(const ModelPlan& plan, int64_t context, int64_t max_rows, DType kv_type);
+  // Pages of a memory that others use as well, which come with reserve(). The memory outlives the state.
+  SequenceState(const ModelPlan& plan, int64_t context, int64_t max_rows, DType kv_type,
+                std::shared_ptr<StateMemory> memory);
+
+  SequenceState(SequenceState&&) = default;
+  SequenceState& operator=(SequenceState&&) = default;
+
+  // Memory for the next `rows` tokens, at every depth. False: there is no room; nothing has changed. Without
+  // it a call of that many rows fails a check.
+  bool reserve(int64_t rows);
+  // The same sequence once more, in the same memory: full pages are shared, the rest is copied. None: there
+  // is no room.
+  std::optional<SequenceState> fork() const;
 
   int64_t position() const { return position_; }  // tokens consumed
   int64_t context() const { return context_; }
@@ -111,7 +150,7 @@ class SequenceState {
   SsmState& ssm(SlotId slot, int32_t depth);
   const SsmState& ssm(SlotId slot, int32_t depth) const;
 
-  int64_t bytes() const;
+  int64_t bytes() const;  // of the pages it has, shared ones included
 
   // Makes this state equal to `other`, which was made for the same plan, context, rows and type.
   void copy_from(const SequenceState& other);
@@ -121,8 +160,11 @@ class SequenceState {
     return static_cast<size_t>(first_[static_cast<size_t>(slot)]) + static_cast<size_t>(depth);
   }
 
+  // Without slots.
+  SequenceState(int64_t context, std::shared_ptr<StateMemory> memory);
   int64_t context_;
   int64_t position_ = 0, first_position_ = 0;
+  std::shared_ptr<StateMemory> memory_;  // before the pages, which go first
   // Index of a slot's first state in kv_ or ssm_, by slot id; -1 for slots that do not persist.
   std::vector<int32_t> first_;
   std::vector<KvState> kv_;

@@ -23,6 +23,14 @@ Slot window_slot(int64_t window) {
   return slot;
 }
 
+// A cache with pages for all of its capacity, of a memory that the test does not run out of.
+KvState whole(const Slot& slot, int64_t capacity, int64_t max_rows, DType type) {
+  static StateMemory memory(int64_t{1} << 30);
+  KvState state(slot, capacity, max_rows, type);
+  EXPECT_TRUE(state.hold(capacity, memory));
+  return state;
+}
+
 Slot ssm_slot() {
   Slot slot;
   slot.kind = SlotKind::kSsmState;
@@ -51,7 +59,7 @@ void fill(KvState& state, int64_t total, int64_t max_rows) {
 TEST(KvState, TheWindowIsStillHeldAfterEveryAppend) {
   for (int64_t window : {1, 5, 63, 64, 65, 128, 200}) {
     for (int64_t rows : {1, 7, 64, 100}) {
-      KvState state(window_slot(window), 1000, rows, DType::kF32);
+      KvState state = whole(window_slot(window), 1000, rows, DType::kF32);
       for (int64_t at = 0; at + rows <= 600; at += rows) {
         state.append(entries(at, rows, 1).data(), entries(at, rows, 2).data(), rows);
         // What the first row of this call sees: itself and window - 1 before it.
@@ -67,12 +75,13 @@ TEST(KvState, TheWindowIsStillHeldAfterEveryAppend) {
 }
 
 TEST(KvState, ARingIsSmallerThanTheContext) {
-  KvState ring(window_slot(64), 32768, 64, DType::kF32), full(window_slot(0), 32768, 64, DType::kF32);
+  const KvState ring = whole(window_slot(64), 32768, 64, DType::kF32),
+                full = whole(window_slot(0), 32768, 64, DType::kF32);
   EXPECT_LE(ring.bytes() * 100, full.bytes());
 }
 
 TEST(KvState, Bf16RoundsToNearest) {
-  KvState state(window_slot(0), 10, 3, DType::kBF16);
+  KvState state = whole(window_slot(0), 10, 3, DType::kBF16);
   fill(state, 3, 3);
   std::vector<float> k(8), v(8);
   state.read(2, k.data(), v.data());
@@ -96,7 +105,8 @@ TEST(KvState, EntriesComeBackFromEveryLayout) {
         }
         return out;
       };
-      KvState state(slot, 200, 130, type), behind(slot, 200, 130, type), restored(slot, 200, 130, type);
+      KvState state = whole(slot, 200, 130, type), behind = whole(slot, 200, 130, type),
+              restored = whole(slot, 200, 130, type);
       std::vector<float> k, v;
       for (int64_t i = 0; i < 130; ++i) {
         for (const float x : entry(i, 1)) k.push_back(x);
@@ -128,7 +138,7 @@ TEST(KvState, EntriesComeBackFromEveryLayout) {
 }
 
 TEST(KvState, OneEntryTooManyIsRefused) {
-  KvState state(window_slot(0), 10, 16, DType::kF32);
+  KvState state = whole(window_slot(0), 10, 16, DType::kF32);
   EXPECT_THROW(fill(state, 11, 11), CheckFailure);
 }
 
@@ -208,6 +218,121 @@ TEST(SequenceState, ACopyIsExactAndIndependent) {
   }
   b.kv(2, 0).read(127, k.data(), v.data());
   EXPECT_EQ(v, entries(127, 1, 2));
+}
+
+// A plan with a full cache at two depths, a recurrence and a ring, and memory for `pages` pages of them.
+struct Paged {
+  explicit Paged(int64_t budget) : memory(std::make_shared<StateMemory>(budget)) {
+    plan.slots = {window_slot(0), ssm_slot(), window_slot(100)};
+    plan.slots[0].copies = 2;
+  }
+  SequenceState state() { return SequenceState(plan, 1000, 8, DType::kF32, memory); }
+  // Pages for the tokens, then the tokens: the second depth has every other one.
+  static bool grow(SequenceState& state, int64_t to) {
+    for (int64_t at = state.position(); at < to;) {
+      const int64_t rows = std::min<int64_t>(8, to - at);
+      if (!state.reserve(rows)) return false;
+      state.kv(0, 0).append(entries(at, rows, 1).data(), entries(at, rows, 2).data(), rows);
+      if (at / 8 % 2 == 0) state.kv(0, 1).append(entries(at, rows, 1).data(), entries(at, rows, 2).data(), rows);
+      state.kv(2, 0).append(entries(at, rows, 1).data(), entries(at, rows, 2).data(), rows);
+      state.ssm(1, 0).ssm()[3] = static_cast<float>(at);
+      state.advance(rows);
+      at += rows;
+    }
+    return true;
+  }
+  static void expect_holds(const SequenceState& state, int64_t from, int64_t to) {
+    std::vector<float> k(8), v(8);
+    for (int64_t i = from; i < to; ++i) {
+      for (const SlotId slot : {0, 2}) {
+        state.kv(slot, 0).read(i, k.data(), v.data());
+        ASSERT_EQ(k, entries(i, 1, 1)) << i;
+        ASSERT_EQ(v, entries(i, 1, 2)) << i;
+      }
+    }
+  }
+  static constexpr int64_t kPage = 2 * 64 * 8 * 4, kSsm = (30 + 24) * 4;
+  ModelPlan plan;
+  std::shared_ptr<StateMemory> memory;
+};
+
+TEST(SequenceState, TakesPagesAsItGrows) {
+  Paged paged(1 << 20);
+  SequenceState state = paged.state();
+  EXPECT_EQ(state.bytes(), 0);
+  ASSERT_TRUE(Paged::grow(state, 1));
+  EXPECT_EQ(state.bytes(), 3 * Paged::kPage + Paged::kSsm);
+  ASSERT_TRUE(Paged::grow(state, 64));
+  EXPECT_EQ(state.bytes(), 3 * Paged::kPage + Paged::kSsm);
+  ASSERT_TRUE(Paged::grow(state, 65));
+  EXPECT_EQ(state.bytes(), 5 * Paged::kPage + Paged::kSsm);
+  ASSERT_TRUE(Paged::grow(state, 1000));
+  // The ring: 99 entries before a call's first row, and its 8 rows, wherever they begin.
+  EXPECT_EQ(state.bytes(), (16 + 8 + 3) * Paged::kPage + Paged::kSsm);
+  EXPECT_EQ(paged.memory->used(), state.bytes());
+  Paged::expect_holds(state, 901, 1000);
+}
+
+TEST(SequenceState, WithoutRoomNothingChanges) {
+  Paged paged(7 * Paged::kPage + 2 * Paged::kSsm);
+  SequenceState first = paged.state(), second = paged.state();
+  ASSERT_TRUE(Paged::grow(first, 64));
+  ASSERT_TRUE(Paged::grow(second, 60));
+  EXPECT_FALSE(first.reserve(1));  // a page for the cache, none for the ring
+  EXPECT_EQ(first.bytes(), 3 * Paged::kPage + Paged::kSsm);
+  EXPECT_EQ(paged.memory->used(), 6 * Paged::kPage + 2 * Paged::kSsm);
+  EXPECT_EQ(first.position(), 64);
+  SequenceState third = paged.state();
+  EXPECT_FALSE(third.reserve(1));
+  EXPECT_EQ(third.bytes(), 0);
+  EXPECT_TRUE(Paged::grow(second, 64));
+  { const SequenceState gone = std::move(second); }
+  EXPECT_TRUE(Paged::grow(first, 65));
+  Paged::expect_holds(first, 0, 65);
+}
+
+TEST(SequenceState, RowsWithoutPagesAreRefused) {
+  Paged paged(1 << 20);
+  SequenceState state = paged.state();
+  EXPECT_THROW(fill(state.kv(0, 0), 1, 1), CheckFailure);
+  EXPECT_THROW(state.ssm(1, 0).ssm(), CheckFailure);
+}
+
+TEST(SequenceState, AForkSharesFullPagesAndNothingElse) {
+  Paged paged(1 << 20);
+  SequenceState trunk = paged.state();
+  ASSERT_TRUE(Paged::grow(trunk, 200));
+  const int64_t before = paged.memory->used();
+  std::optional<SequenceState> fork = trunk.fork();
+  ASSERT_TRUE(fork.has_value());
+  EXPECT_EQ(fork->position(), 200);
+  // Copied: the last page of each depth, the ring's three, the recurrence.
+  EXPECT_EQ(paged.memory->used() - before, 5 * Paged::kPage + Paged::kSsm);
+  ASSERT_TRUE(Paged::grow(*fork, 300));
+  trunk.ssm(1, 0).ssm()[3] = -1;
+  EXPECT_EQ(fork->ssm(1, 0).ssm()[3], 296.0F);
+  EXPECT_EQ(trunk.kv(0, 0).length(), 200);
+  Paged::expect_holds(trunk, 101, 200);
+  ASSERT_TRUE(Paged::grow(trunk, 264));
+  Paged::expect_holds(trunk, 165, 264);
+  { const SequenceState gone = std::move(trunk); }
+  Paged::expect_holds(*fork, 201, 300);
+  std::vector<float> k(8), v(8);
+  fork->kv(0, 0).read(70, k.data(), v.data());
+  EXPECT_EQ(k, entries(70, 1, 1));
+  EXPECT_EQ(paged.memory->used(), fork->bytes());
+  fork.reset();
+  EXPECT_EQ(paged.memory->used(), 0);
+}
+
+TEST(SequenceState, AForkWithoutRoomLeavesEverythingAsItWas) {
+  Paged paged(12 * Paged::kPage + 2 * Paged::kSsm);
+  SequenceState trunk = paged.state();
+  ASSERT_TRUE(Paged::grow(trunk, 200));
+  const int64_t before = paged.memory->used();
+  EXPECT_FALSE(trunk.fork().has_value());
+  EXPECT_EQ(paged.memory->used(), before);
+  Paged::expect_holds(trunk, 101, 200);
 }
 
 }  // namespace

@@ -1,0 +1,108 @@
+// What a sequence gets does not depend on where its state has its memory: of its own, by pages within a
+// budget that others use as well, shared with the sequence that it was forked from, or lost and made again.
+// To the bit, for every model.
+#include <cstring>
+
+#include "engine/executor.h"
+#include "kernels/common/testing.h"
+#include "tests/parity/tiny_weights.h"
+
+namespace fathom {
+namespace {
+
+using testing::TinyModel;
+
+constexpr int64_t kContext = 150, kRows = 40;
+
+// Two texts that begin alike, as prompts of one conversation do.
+struct Texts {
+  explicit Texts(int64_t vocab) {
+    of[0] = testing::random_tokens(kContext, vocab, 5);
+    of[1] = testing::random_tokens(kContext, vocab, 6);
+    std::copy_n(of[0].begin(), kAlike, of[1].begin());
+  }
+  static constexpr int64_t kAlike = 90;
+  std::vector<int32_t> of[2];
+};
+
+std::vector<float> last_logits(const float* logits, int64_t vocab) { return {logits, logits + vocab}; }
+
+// With memory of its own, in one call.
+std::vector<float> alone(const TinyModel& model, const Weights& weights, DType kv_type,
+                         const std::vector<int32_t>& tokens) {
+  SerialParallel serial;
+  Executor executor(model.plan, weights, kContext, kContext, serial);
+  SequenceState state = executor.make_state(kv_type);
+  return last_logits(executor.forward(state, tokens, {}).logits, model.plan.dims.vocab_size);
+}
+
+// Reads the text on from where the state stands, in calls of up to kRows rows. None: no room for the next.
+std::optional<std::vector<float>> read_on(Executor& executor, SequenceState& state,
+                                          const std::vector<int32_t>& text, int64_t to, int64_t vocab) {
+  std::vector<float> logits;
+  while (state.position() < to) {
+    const int64_t rows = std::min(kRows, to - state.position());
+    if (!state.reserve(rows)) return {};
+    const std::span<const int32_t> next =
+        std::span(text).subspan(static_cast<size_t>(state.position()), static_cast<size_t>(rows));
+    logits = last_logits(executor.forward(state, next, {}).logits, vocab);
+  }
+  return logits;
+}
+
+void expect_alike(const TinyModel& model, DType type) {
+  const Weights weights = testing::weights_of(model, type);
+  const DType kv_type = testing::kv_type_of(type);
+  const int64_t vocab = model.plan.dims.vocab_size;
+  const Texts texts(vocab);
+  const std::vector<float> expected[2] = {alone(model, weights, kv_type, texts.of[0]),
+                                          alone(model, weights, kv_type, texts.of[1])};
+  SerialParallel serial;
+  Executor executor(model.plan, weights, kRows, kContext, serial);
+  const int64_t whole = state_bytes(model.plan, kContext, kRows, kv_type);
+
+  // One text, and the other as a fork of it.
+  const auto memory = std::make_shared<StateMemory>(2 * whole);
+  {
+    SequenceState trunk = executor.make_state(kv_type, memory);
+    ASSERT_TRUE(read_on(executor, trunk, texts.of[0], Texts::kAlike, vocab));
+    std::optional<SequenceState> fork = trunk.fork();
+    ASSERT_TRUE(fork.has_value());
+    // In turn, so that each would see what the other writes.
+    for (int64_t to = Texts::kAlike + 7; to <= kContext; to += 7) {
+      ASSERT_TRUE(read_on(executor, trunk, texts.of[0], to, vocab));
+      ASSERT_TRUE(read_on(executor, *fork, texts.of[1], to, vocab));
+    }
+    ASSERT_LT(trunk.position(), kContext);
+    EXPECT_EQ(read_on(executor, *fork, texts.of[1], kContext, vocab), expected[1]);
+    EXPECT_EQ(read_on(executor, trunk, texts.of[0], kContext, vocab), expected[0]);
+    EXPECT_LE(memory->most_used(), 2 * whole);
+  }
+  EXPECT_EQ(memory->used(), 0);
+
+  // Room for one and a bit: once there is none the second is given up, and made again when the first is done.
+  const auto tight = std::make_shared<StateMemory>(whole + whole / 4);
+  std::optional<SequenceState> first = executor.make_state(kv_type, tight),
+                               second = executor.make_state(kv_type, tight);
+  for (int64_t to = 10; to < kContext; to += 10) {
+    if (!read_on(executor, *first, texts.of[0], to, vocab)) break;
+    if (!read_on(executor, *second, texts.of[1], to, vocab)) break;
+  }
+  // Routed models that hardly use their deeper passes have room for both.
+  EXPECT_TRUE(second->position() < kContext - 10 || is_routed(model.plan));
+  second.reset();
+  EXPECT_EQ(read_on(executor, *first, texts.of[0], kContext, vocab), expected[0]);
+  first.reset();
+  second = executor.make_state(kv_type, tight);
+  EXPECT_EQ(read_on(executor, *second, texts.of[1], kContext, vocab), expected[1]);
+}
+
+TEST(Pages, DoNotChangeABit) {
+  kernels::testing::for_each_level([&] {
+    testing::for_each_tiny_model([&](const TinyModel& model) { expect_alike(model, DType::kBF16); });
+  });
+  testing::for_each_tiny_model([&](const TinyModel& model) { expect_alike(model, DType::kF32); });
+}
+
+}  // namespace
+}  // namespace fathom
