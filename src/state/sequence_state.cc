@@ -71,10 +71,13 @@ void KvState::drop_pages(size_t count) {
   }
 }
 
+bool KvState::holds(int64_t entries) const {
+  return pages_.size() >= static_cast<size_t>(pages_for(std::min(entries, capacity_)));
+}
+
 bool KvState::hold(int64_t entries, StateMemory& memory) {
   const size_t before = pages_.size();
-  const auto wanted = static_cast<size_t>(pages_for(std::min(entries, capacity_)));
-  while (pages_.size() < wanted) {
+  while (!holds(entries)) {
     PageRef page = memory.take(page_bytes());
     if (!page) {
       drop_pages(before);
@@ -161,7 +164,7 @@ void KvState::append_missing(const KvState& other) {
   FATHOM_CHECK(
       window_ == 0 && other.window_ == 0 && page_bytes() == other.page_bytes() && type_ == other.type_,
       "entries are copied between full caches of one shape");
-  FATHOM_CHECK(pages_.size() >= static_cast<size_t>(pages_for(other.length_)), "entries without pages");
+  FATHOM_CHECK(holds(other.length_), "entries without pages");
   // Caches of one shape lay their entries out alike.
   for (int64_t i = length_; i < other.length_; ++i) {
     for (const bool value : {false, true}) {
@@ -211,7 +214,7 @@ std::vector<uint8_t> KvState::saved(bool value) const {
 void KvState::restore(int64_t length, const uint8_t* k, const uint8_t* v) {
   FATHOM_CHECK(length <= capacity_,
                "the sequence is longer than its context of " + std::to_string(capacity_));
-  FATHOM_CHECK(pages_.size() >= static_cast<size_t>(pages_for(length)), "entries without pages");
+  FATHOM_CHECK(holds(length), "entries without pages");
   const int64_t bytes = heads_ * head_dim_ * size_of(type_), held = needed(length);
   for (int64_t i = 0; i < held; ++i) {
     for (const bool value : {false, true}) {
@@ -263,7 +266,10 @@ SequenceState::SequenceState(const ModelPlan& plan, int64_t context, int64_t max
       case SlotKind::kKv:
       case SlotKind::kWindowKv:
         first_.push_back(static_cast<int32_t>(kv_.size()));
-        for (int32_t c = 0; c < slot.copies; ++c) kv_.emplace_back(slot, context, max_rows, kv_type);
+        for (int32_t c = 0; c < slot.copies; ++c) {
+          filled_from_.push_back(static_cast<int32_t>(kv_.size()));
+          kv_.emplace_back(slot, context, max_rows, kv_type);
+        }
         break;
       case SlotKind::kSsmState:
         first_.push_back(static_cast<int32_t>(ssm_.size()));
@@ -272,6 +278,17 @@ SequenceState::SequenceState(const ModelPlan& plan, int64_t context, int64_t max
       case SlotKind::kGmuMemory:
         first_.push_back(-1);
         break;
+    }
+  }
+  for (const Segment& segment : plan.segments) {
+    if (segment.kv != KvMode::kHybrid) continue;
+    for (const Layer& layer : segment.layers) {
+      for (const SlotId id : layer.writes) {
+        const Slot& slot = plan.slots[static_cast<size_t>(id)];
+        if (slot.kind != SlotKind::kKv && slot.kind != SlotKind::kWindowKv) continue;
+        for (int32_t c = 0; c < slot.copies; ++c)
+          filled_from_[index_of(id, c)] = first_[static_cast<size_t>(id)];
+      }
     }
   }
 }
@@ -285,14 +302,18 @@ SequenceState::SequenceState(const ModelPlan& plan, int64_t context, int64_t max
 }
 
 bool SequenceState::reserve(int64_t rows) {
-  std::vector<size_t> had;
+  const auto entries = [&](size_t i) {
+    return std::max(kv_[i].length_, kv_[static_cast<size_t>(filled_from_[i])].length_) + rows;
+  };
+  std::vector<std::pair<size_t, size_t>> had;  // of those that grow, how many pages before
   const auto give_up = [&] {
-    for (size_t i = 0; i < had.size(); ++i) kv_[i].drop_pages(had[i]);
+    for (const auto& [i, pages] : had) kv_[i].drop_pages(pages);
     return false;
   };
-  for (KvState& state : kv_) {
-    had.push_back(state.pages_.size());
-    if (!state.hold(state.length_ + rows, *memory_)) return give_up();
+  for (size_t i = 0; i < kv_.size(); ++i) {
+    if (kv_[i].holds(entries(i))) continue;
+    had.emplace_back(i, kv_[i].pages_.size());
+    if (!kv_[i].hold(entries(i), *memory_)) return give_up();
   }
   // All or none of these have their page.
   for (size_t i = 0; i < ssm_.size(); ++i) {
@@ -308,6 +329,7 @@ std::optional<SequenceState> SequenceState::fork() const {
   twin.position_ = position_;
   twin.first_position_ = first_position_;
   twin.first_ = first_;
+  twin.filled_from_ = filled_from_;
   for (const KvState& state : kv_) {
     std::optional<KvState> kv = state.fork(*memory_);
     if (!kv) return {};

@@ -31,6 +31,7 @@ class KvState {
   // Takes the pages that `entries` entries need beside those it has. False: the memory has no room; it has
   // what it had.
   bool hold(int64_t entries, StateMemory& memory);
+  bool holds(int64_t entries) const;
 
   int64_t length() const { return length_; }  // entries ever appended
   int64_t capacity() const { return capacity_; }
@@ -168,6 +169,9 @@ class SequenceState {
   // Index of a slot's first state in kv_ or ssm_, by slot id; -1 for slots that do not persist.
   std::vector<int32_t> first_;
   std::vector<KvState> kv_;
+  // For each of kv_ the one whose entries it may come to have at once: depth 0 where deeper lists are filled
+  // up from it (KvMode::kHybrid), else itself.
+  std::vector<int32_t> filled_from_;
   std::vector<SsmState> ssm_;
 };
 

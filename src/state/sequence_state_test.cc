@@ -233,7 +233,8 @@ struct Paged {
       const int64_t rows = std::min<int64_t>(8, to - at);
       if (!state.reserve(rows)) return false;
       state.kv(0, 0).append(entries(at, rows, 1).data(), entries(at, rows, 2).data(), rows);
-      if (at / 8 % 2 == 0) state.kv(0, 1).append(entries(at, rows, 1).data(), entries(at, rows, 2).data(), rows);
+      if (at / 8 % 2 == 0)
+        state.kv(0, 1).append(entries(at, rows, 1).data(), entries(at, rows, 2).data(), rows);
       state.kv(2, 0).append(entries(at, rows, 1).data(), entries(at, rows, 2).data(), rows);
       state.ssm(1, 0).ssm()[3] = static_cast<float>(at);
       state.advance(rows);

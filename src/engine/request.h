@@ -1,0 +1,41 @@
+// A request for text, and what came of it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/generate.h"
+#include "kernels/sampling/sampling.h"
+
+namespace fathom {
+
+using RequestId = uint64_t;
+
+struct RequestResult {
+  std::vector<GeneratedToken> tokens;
+  FinishReason finish = FinishReason::kLength;
+  std::optional<Error> error;  // ended the request: logits that are not finite
+  int64_t preemptions = 0;     // how often its memory was taken from it, and what it had read was read again
+  double queued_seconds = 0;   // from its arrival to its first row
+  double first_token_seconds = 0;  // from its arrival to its first token
+  double seconds = 0;              // from its arrival to its end
+};
+
+struct Request {
+  std::vector<int32_t> prompt;  // at least one token
+  int64_t max_tokens = 128;     // fewer where the model's context ends before
+  kernels::SamplingParams sampling;
+  std::vector<int32_t> stop_tokens;  // ends the text and is not part of it
+  int32_t priority = 0;              // the lower number goes first
+  int32_t max_depth = 0;             // recursion passes at most; 0: as the plan says
+  float depth_shift = 0;             // as ForwardOptions have it
+  // Sees each token as it is drawn; false ends the text behind it. May be empty. Called inside step(), like
+  // on_end.
+  std::function<bool(const GeneratedToken&)> on_token;
+  std::function<void(RequestId, RequestResult)> on_end;
+};
+
+}  // namespace fathom

@@ -1,0 +1,231 @@
+#include "engine/scheduler.h"
+
+#include <algorithm>
+#include <iterator>
+#include <string>
+
+#include "base/check.h"
+
+namespace fathom {
+
+struct Scheduler::Active {
+  Request request;
+  double arrival = 0;
+  std::vector<int32_t> tokens;                        // the prompt and what was drawn
+  std::unique_ptr<SequenceModel::Sequence> sequence;  // while it runs
+  RequestResult result;
+  bool started = false;
+
+  // Rows that are to be read before the next token can be drawn.
+  int64_t unread() const {
+    return static_cast<int64_t>(tokens.size()) - (sequence ? sequence->position() : 0);
+  }
+};
+
+Scheduler::Scheduler(SequenceModel& model, Parallel& parallel, Clock& clock, const SchedulerOptions& options)
+    : model_(model),
+      parallel_(parallel),
+      clock_(clock),
+      options_(options),
+      sampling_workspace_(kernels::sampling_workspace(model.vocab())) {
+  FATHOM_CHECK(options.max_sequences > 0 && options.max_sequences <= model.max_rows(),
+               "sequences that run at once: from 1 to the rows of a pass");
+  FATHOM_CHECK(options.reserve_tokens >= 0, "a negative reserve");
+}
+
+Scheduler::~Scheduler() = default;
+
+Result<RequestId> Scheduler::submit(Request request) {
+  const auto prompt = static_cast<int64_t>(request.prompt.size());
+  if (prompt == 0) return invalid("the prompt has no tokens");
+  const auto outside =
+      std::ranges::find_if(request.prompt, [&](int32_t id) { return id < 0 || id >= model_.vocab(); });
+  if (outside != request.prompt.end()) {
+    return invalid("the prompt has the id " + std::to_string(*outside) +
+                   ", expected ids below the vocabulary of " + std::to_string(model_.vocab()));
+  }
+  if (request.max_tokens < 0) return invalid("a negative number of tokens");
+  const int64_t room = model_.context() - prompt;
+  if (room < 0 || (room == 0 && request.max_tokens > 0)) {
+    return invalid("the prompt has " + std::to_string(prompt) +
+                   " tokens, which leaves no room in a context of " + std::to_string(model_.context()));
+  }
+  request.max_tokens = std::min(request.max_tokens, room);
+  // The last token that is drawn is not read.
+  const int64_t longest = prompt + std::max<int64_t>(0, request.max_tokens - 1);
+  if (const int64_t bytes = model_.bytes(longest); bytes > model_.budget()) {
+    return invalid("a sequence of " + std::to_string(longest) + " tokens needs " + std::to_string(bytes) +
+                   " bytes of state, but the memory for states has " + std::to_string(model_.budget()));
+  }
+  auto active = std::make_unique<Active>();
+  active->arrival = clock_.seconds();
+  active->tokens = request.prompt;
+  active->request = std::move(request);
+  const RequestId id = next_id_++;
+  waiting_.emplace(Place{active->request.priority, id}, std::move(active));
+  return id;
+}
+
+void Scheduler::cancel(RequestId id) {
+  for (const Line* line : {&waiting_, &running_}) {
+    for (const auto& [place, active] : *line) {
+      if (place.id == id) cancelled_.push_back(place);
+    }
+  }
+}
+
+void Scheduler::end(Line& line, Line::iterator at, FinishReason reason, std::optional<Error> error) {
+  const RequestId id = at->first.id;
+  const std::unique_ptr<Active> active = std::move(at->second);
+  line.erase(at);
+  active->sequence.reset();
+  RequestResult& result = active->result;
+  result.finish = reason;
+  result.error = std::move(error);
+  result.seconds = clock_.seconds() - active->arrival;
+  if (active->request.on_end) active->request.on_end(id, std::move(result));
+}
+
+void Scheduler::preempt(Line::iterator victim) {
+  Active& active = *victim->second;
+  counts_.read_again += active.sequence->position();
+  active.sequence.reset();
+  ++active.result.preemptions;
+  ++counts_.preemptions;
+  waiting_.insert(running_.extract(victim));
+}
+
+// Bytes that are promised to a request: for what it reads, and a reserve.
+int64_t Scheduler::claim(const Active& active) const {
+  const int64_t tokens = static_cast<int64_t>(active.tokens.size()) + options_.reserve_tokens;
+  return model_.bytes(std::min(tokens, model_.context()));
+}
+
+// Takes memory from requests of lower priority until there is enough for one that waits.
+bool Scheduler::make_room_for(const Active& active) {
+  const auto fits = [&] {
+    if (static_cast<int64_t>(running_.size()) >= options_.max_sequences) return false;
+    int64_t room = model_.room();
+    for (const auto& [place, other] : running_)
+      room -= std::max<int64_t>(0, claim(*other) - other->sequence->bytes());
+    return claim(active) <= room;
+  };
+  while (!running_.empty() && !fits()) {
+    const auto last = std::prev(running_.end());
+    if (last->first.priority <= active.request.priority) return false;
+    preempt(last);
+  }
+  return true;  // nobody runs: it fits alone, or submit() had refused it
+}
+
+void Scheduler::admit() {
+  while (!waiting_.empty()) {
+    const auto first = waiting_.begin();
+    // Preempting others puts them in line behind the first.
+    if (!make_room_for(*first->second)) return;
+    Active& active = *first->second;
+    active.sequence = model_.start();
+    if (!active.started) active.result.queued_seconds = clock_.seconds() - active.arrival;
+    active.started = true;
+    running_.insert(waiting_.extract(first));
+  }
+}
+
+// Memory for the next rows of a running request, if need be from the last ones. False: it was the last
+// itself, and waits.
+bool Scheduler::reserve(const Place& place, int64_t rows) {
+  for (;;) {
+    const auto at = running_.find(place);
+    if (at->second->sequence->reserve(rows)) return true;
+    const auto last = std::prev(running_.end());
+    FATHOM_CHECK(running_.size() > 1, "a sequence that fits alone finds no memory");
+    const bool itself = last == at;
+    preempt(last);
+    if (itself) return false;
+  }
+}
+
+// Rows of the next pass: one for everybody who draws, then those of prompts in order while any are left.
+void Scheduler::share_out_rows() {
+  shares_.clear();
+  int64_t left = model_.max_rows();
+  for (const bool drawing : {true, false}) {
+    for (const auto& [place, active] : running_) {
+      const int64_t unread = active->unread();
+      if ((unread == 1) != drawing || left == 0) continue;
+      shares_.push_back({place, std::min(unread, left)});
+      left -= shares_.back().rows;
+    }
+  }
+}
+
+void Scheduler::plan_pass() {
+  share_out_rows();
+  // Memory in the order of the line, so that only those behind lose theirs, who have no calls yet.
+  std::ranges::sort(shares_, {}, &Share::place);
+  std::erase_if(shares_, [&](const Share& share) {
+    return !running_.contains(share.place) || !reserve(share.place, share.rows);
+  });
+  calls_.clear();
+  for (const Share& share : shares_) {
+    const Active& active = *running_.at(share.place);
+    const auto position = static_cast<size_t>(active.sequence->position());
+    calls_.push_back({.sequence = active.sequence.get(),
+                      .tokens = std::span(active.tokens).subspan(position, static_cast<size_t>(share.rows)),
+                      .wants_logits = share.rows == active.unread() && active.request.max_tokens > 0,
+                      .max_depth = active.request.max_depth,
+                      .depth_shift = active.request.depth_shift});
+  }
+}
+
+void Scheduler::draw(Line::iterator at, const float* logits) {
+  Active& active = *at->second;
+  const Request& request = active.request;
+  const Result<kernels::Sampled> drawn =
+      kernels::sample_cpu({.logits = logits,
+                           .vocab = model_.vocab(),
+                           .params = request.sampling,
+                           .position = static_cast<uint64_t>(active.tokens.size()),
+                           .workspace = sampling_workspace_.as()},
+                          parallel_);
+  if (!drawn.ok()) {
+    Error error = fathom::at("after " + std::to_string(active.tokens.size()) + " tokens", drawn.error());
+    return end(running_, at, FinishReason::kCancelled, std::move(error));
+  }
+  if (std::ranges::find(request.stop_tokens, drawn->token) != request.stop_tokens.end())
+    return end(running_, at, FinishReason::kStop);
+  ++counts_.drawn;
+  std::vector<GeneratedToken>& tokens = active.result.tokens;
+  if (tokens.empty()) active.result.first_token_seconds = clock_.seconds() - active.arrival;
+  tokens.push_back({drawn->token, drawn->log_probability});
+  active.tokens.push_back(drawn->token);
+  if (request.on_token && !request.on_token(tokens.back()))
+    return end(running_, at, FinishReason::kCancelled);
+  if (static_cast<int64_t>(tokens.size()) == request.max_tokens) end(running_, at, FinishReason::kLength);
+}
+
+bool Scheduler::step() {
+  for (const Place& place : std::exchange(cancelled_, {})) {
+    for (Line* line : {&waiting_, &running_}) {
+      if (const auto at = line->find(place); at != line->end()) end(*line, at, FinishReason::kCancelled);
+    }
+  }
+  admit();
+  if (running_.empty()) return false;
+  plan_pass();
+  const std::span<const float* const> logits = model_.pass(calls_);
+  ++counts_.passes;
+  for (size_t i = 0; i < calls_.size(); ++i) {
+    counts_.rows += static_cast<int64_t>(calls_[i].tokens.size());
+    const auto at = running_.find(shares_[i].place);
+    if (at->second->unread() > 0) continue;
+    if (at->second->request.max_tokens == 0) {
+      end(running_, at, FinishReason::kLength);
+    } else {
+      draw(at, logits[i]);
+    }
+  }
+  return true;
+}
+
+}  // namespace fathom

@@ -1,0 +1,99 @@
+// Many requests through one model at once: continuous batching. Every pass takes a row of each sequence that
+// is drawing tokens, and chunks of prompts for the rows that are left. What a request gets is what it would
+// get alone, to the bit, because a call's company changes nothing (executor.h) and random numbers are keyed
+// by (seed, position).
+//
+// Order. Requests wait in line by priority, then by arrival; nobody overtakes within a priority. A request is
+// admitted when there is memory for what it has to read and a reserve, beside what was so promised to others.
+// If the memory ends, that of the last in the same order is taken from it: it waits again, at its old place,
+// and what it had read is read once more, which gives the same bits. So the first always goes on. Given the
+// same submissions and cancellations between the same passes all decisions are the same.
+//
+// Used by one thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/clock.h"
+#include "base/parallel.h"
+#include "engine/request.h"
+#include "engine/sequence_model.h"
+
+namespace fathom {
+
+struct SchedulerOptions {
+  int64_t max_sequences = 64;  // that run at once; fewer than the model's rows
+  int64_t reserve_tokens =
+      64;  // for which there has to be memory behind the prompt of a request that is admitted
+};
+
+struct SchedulerCounts {
+  int64_t passes = 0, rows = 0;  // rows of all passes
+  int64_t drawn = 0;             // tokens
+  int64_t preemptions = 0;
+  int64_t read_again = 0;  // rows that preemption made necessary
+};
+
+class Scheduler {
+ public:
+  // All of them are the caller's and outlive this. `parallel` is for drawing tokens.
+  Scheduler(SequenceModel& model, Parallel& parallel, Clock& clock, const SchedulerOptions& options = {});
+  ~Scheduler();  // requests that have not ended end without a word
+
+  // Puts a request in line. Errors: a prompt that is empty or has ids beyond the vocabulary, that leaves no
+  // room in the model's context, or whose state can never fit in the memory, alone.
+  Result<RequestId> submit(Request request);
+  // Ends a request, before its next row, with what it has; nothing if it has ended.
+  void cancel(RequestId id);
+
+  // One pass. False: there was nothing to do.
+  bool step();
+
+  int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
+  int64_t running() const { return static_cast<int64_t>(running_.size()); }
+  const SchedulerCounts& counts() const { return counts_; }
+
+ private:
+  // In the order in which requests go.
+  struct Place {
+    int32_t priority;
+    RequestId id;
+    auto operator<=>(const Place&) const = default;
+  };
+  struct Active;
+  using Line = std::map<Place, std::unique_ptr<Active>>;
+
+  void admit();
+  int64_t claim(const Active& active) const;
+  bool make_room_for(const Active& active);
+  void share_out_rows();
+  bool reserve(const Place& place, int64_t rows);
+  void plan_pass();
+  void preempt(Line::iterator victim);
+  void draw(Line::iterator at, const float* logits);
+  void end(Line& line, Line::iterator at, FinishReason reason, std::optional<Error> error = {});
+
+  SequenceModel& model_;
+  Parallel& parallel_;
+  Clock& clock_;
+  SchedulerOptions options_;
+  RequestId next_id_ = 1;
+  Line waiting_, running_;
+  std::vector<Place> cancelled_;
+  // Of the pass that is being made.
+  struct Share {
+    Place place;
+    int64_t rows;
+  };
+  std::vector<Share> shares_;
+  std::vector<SequenceModel::Call> calls_;
+  AlignedBuffer sampling_workspace_;
+  SchedulerCounts counts_;
+};
+
+}  // namespace fathom

@@ -1,0 +1,373 @@
+#include "engine/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <set>
+#include <string>
+
+#include "base/check.h"
+#include "base/random.h"
+
+namespace fathom {
+namespace {
+
+constexpr int32_t kVocab = 40;
+constexpr int32_t kPoison =
+    kVocab - 1;  // as the first token of a prompt: after six tokens no logits are finite
+
+// Logits that are a function of all that a sequence has read. Keeps a log of its passes, and checks what is
+// asked of it.
+class FakeModel final : public SequenceModel {
+ public:
+  FakeModel(int64_t rows, int64_t pages, int64_t context = 64)
+      : rows_(rows), pages_(pages), context_(context) {}
+  ~FakeModel() override { EXPECT_EQ(used_, 0); }
+
+  static constexpr int64_t kPageTokens = 4, kPageBytes = 10;
+
+  int64_t vocab() const override { return kVocab; }
+  int64_t context() const override { return context_; }
+  int64_t max_rows() const override { return rows_; }
+  int64_t bytes(int64_t tokens) const override { return pages_for(tokens) * kPageBytes; }
+  int64_t budget() const override { return pages_ * kPageBytes; }
+  int64_t room() const override { return (pages_ - used_) * kPageBytes; }
+  std::unique_ptr<Sequence> start() override { return std::make_unique<FakeSequence>(*this); }
+
+  std::span<const float* const> pass(std::span<const Call> calls) override {
+    EXPECT_FALSE(calls.empty());
+    logits_.clear();
+    results_.clear();
+    std::set<const Sequence*> seen;
+    int64_t rows = 0;
+    std::string line;
+    for (const Call& call : calls) {
+      auto& sequence = static_cast<FakeSequence&>(*call.sequence);
+      EXPECT_TRUE(seen.insert(&sequence).second);
+      EXPECT_FALSE(call.tokens.empty());
+      sequence.read.insert(sequence.read.end(), call.tokens.begin(), call.tokens.end());
+      EXPECT_LE(sequence.position(), sequence.pages * kPageTokens) << "rows without memory";
+      EXPECT_LE(sequence.position(), context_);
+      rows += static_cast<int64_t>(call.tokens.size());
+      line += std::to_string(sequence.read.front()) + ":" + std::to_string(call.tokens.size()) + " ";
+      logits_.push_back(call.wants_logits ? logits_of(sequence.read) : std::vector<float>());
+    }
+    for (const std::vector<float>& logits : logits_)
+      results_.push_back(logits.empty() ? nullptr : logits.data());
+    EXPECT_LE(rows, rows_);
+    most_rows = std::max(most_rows, rows);
+    log.push_back(line);
+    if (clock != nullptr) clock->advance(1);
+    return results_;
+  }
+
+  static std::vector<float> logits_of(std::span<const int32_t> read) {
+    std::vector<float> logits(kVocab);
+    uint64_t mixed = read.size();
+    for (const int32_t token : read) mixed = mixed * 6364136223846793005U + static_cast<uint64_t>(token) + 1;
+    for (size_t v = 0; v < logits.size(); ++v) logits[v] = normal(mixed, 3, v);
+    if (read.front() == kPoison && read.size() >= 6) logits[7] = std::numeric_limits<float>::quiet_NaN();
+    return logits;
+  }
+
+  std::vector<std::string> log;  // of each pass: first token and rows of each call
+  int64_t most_rows = 0;
+  FakeClock* clock = nullptr;  // a pass takes a second
+
+ private:
+  struct FakeSequence final : Sequence {
+    explicit FakeSequence(FakeModel& owner) : model(owner) {}
+    ~FakeSequence() override { model.used_ -= pages; }
+    int64_t position() const override { return static_cast<int64_t>(read.size()); }
+    int64_t bytes() const override { return pages * kPageBytes; }
+    bool reserve(int64_t rows) override {
+      const int64_t more = std::max<int64_t>(0, pages_for(position() + rows) - pages);
+      if (model.used_ + more > model.pages_) return false;
+      pages += more;
+      model.used_ += more;
+      return true;
+    }
+    FakeModel& model;
+    int64_t pages = 0;
+    std::vector<int32_t> read;
+  };
+  static int64_t pages_for(int64_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
+
+  int64_t rows_, pages_, context_, used_ = 0;
+  std::vector<std::vector<float>> logits_;
+  std::vector<const float*> results_;
+};
+
+// What a request gets with nobody beside it, by the formula.
+std::vector<GeneratedToken> alone(const Request& request, int64_t context) {
+  SerialParallel serial;
+  std::vector<uint8_t> workspace(static_cast<size_t>(kernels::sampling_workspace(kVocab)));
+  std::vector<int32_t> read = request.prompt;
+  std::vector<GeneratedToken> out;
+  while (static_cast<int64_t>(out.size()) < request.max_tokens &&
+         static_cast<int64_t>(read.size()) < context) {
+    const std::vector<float> logits = FakeModel::logits_of(read);
+    const Result<kernels::Sampled> drawn = kernels::sample_cpu({.logits = logits.data(),
+                                                                .vocab = kVocab,
+                                                                .params = request.sampling,
+                                                                .position = read.size(),
+                                                                .workspace = workspace.data()},
+                                                               serial);
+    if (!drawn.ok()) break;
+    if (std::ranges::find(request.stop_tokens, drawn->token) != request.stop_tokens.end()) break;
+    out.push_back({drawn->token, drawn->log_probability});
+    read.push_back(drawn->token);
+  }
+  return out;
+}
+
+bool same(const GeneratedToken& a, const GeneratedToken& b) {
+  return a.token == b.token && a.log_probability == b.log_probability;
+}
+
+Request request_of(int32_t first, int64_t prompt, int64_t max_tokens) {
+  Request request;
+  for (int64_t i = 0; i < prompt; ++i)
+    request.prompt.push_back(i == 0 ? first : static_cast<int32_t>(i % 30));
+  request.max_tokens = max_tokens;
+  request.sampling.seed = static_cast<uint64_t>(first);
+  return request;
+}
+
+// A scheduler over a fake, and what its requests came to.
+struct Bench {
+  Bench(int64_t rows, int64_t pages, SchedulerOptions options = {.max_sequences = 4, .reserve_tokens = 4})
+      : model(rows, pages), scheduler(model, serial, clock, options) {
+    model.clock = &clock;
+  }
+  RequestId submit(Request request) {
+    request.on_end = [this](RequestId id, RequestResult result) {
+      EXPECT_TRUE(results.emplace(id, std::move(result)).second) << "ended twice";
+    };
+    const Result<RequestId> id = scheduler.submit(std::move(request));
+    EXPECT_TRUE(id.ok()) << id.error().message;
+    return *id;
+  }
+  void run() {
+    for (int64_t steps = 0; scheduler.step(); ++steps) ASSERT_LT(steps, 100000) << "it does not end";
+    EXPECT_EQ(scheduler.waiting() + scheduler.running(), 0);
+  }
+
+  FakeClock clock;
+  FakeModel model;
+  SerialParallel serial;
+  Scheduler scheduler;
+  std::map<RequestId, RequestResult> results;
+};
+
+// Random arrivals, priorities, lengths, stop tokens and cancellations, in memory that is too small for all.
+TEST(Scheduler, TextsAreThoseOfTheRequestsAloneUnderAnySchedule) {
+  int64_t preemptions = 0, cancelled = 0, stopped = 0;
+  for (uint64_t seed = 0; seed < 400; ++seed) {
+    SCOPED_TRACE(seed);
+    uint64_t draws = 0;
+    const auto below = [&](uint64_t most) {
+      return static_cast<int64_t>(philox(seed, 9, draws++)[0] % most);
+    };
+    const int64_t rows = 4 + below(20), pages = 16 + below(16);
+    Bench bench(rows, pages,
+                {.max_sequences = 1 + below(static_cast<uint64_t>(rows)), .reserve_tokens = below(9)});
+    std::map<RequestId, Request> asked;
+    std::set<RequestId> gone;
+    int64_t left = 5 + below(25), steps = 0;
+    while (left > 0 || bench.scheduler.waiting() + bench.scheduler.running() > 0) {
+      ASSERT_LT(++steps, 20000);
+      while (left > 0 && below(3) == 0) {
+        Request request = request_of(static_cast<int32_t>(left), 1 + below(30), below(30));
+        request.sampling.temperature = below(2) == 0 ? 0.0F : 0.9F;
+        request.priority = static_cast<int32_t>(below(3));
+        if (below(3) == 0) request.stop_tokens = {static_cast<int32_t>(below(kVocab)), 11};
+        const Request kept = request;
+        asked.emplace(bench.submit(std::move(request)), kept);
+        --left;
+      }
+      if (!asked.empty() && below(30) == 0) {
+        const auto victim = std::next(asked.begin(), below(asked.size()));
+        if (!bench.results.contains(victim->first)) gone.insert(victim->first);
+        bench.scheduler.cancel(victim->first);
+      }
+      bench.scheduler.step();
+    }
+    ASSERT_EQ(bench.results.size(), asked.size());
+    for (const auto& [id, request] : asked) {
+      const RequestResult& result = bench.results.at(id);
+      const std::vector<GeneratedToken> expected = alone(request, 64);
+      EXPECT_FALSE(result.error);
+      const bool is_gone = gone.contains(id);
+      if (is_gone && result.finish == FinishReason::kCancelled) {
+        ASSERT_LE(result.tokens.size(), expected.size());
+      } else {
+        ASSERT_EQ(result.tokens.size(), expected.size());
+        EXPECT_NE(result.finish, FinishReason::kCancelled);
+      }
+      for (size_t i = 0; i < result.tokens.size(); ++i) EXPECT_TRUE(same(result.tokens[i], expected[i])) << i;
+      cancelled += result.finish == FinishReason::kCancelled ? 1 : 0;
+      stopped += result.finish == FinishReason::kStop ? 1 : 0;
+    }
+    preemptions += bench.scheduler.counts().preemptions;
+  }
+  EXPECT_GE(preemptions, 500);
+  EXPECT_GE(cancelled, 200);
+  EXPECT_GE(stopped, 200);
+}
+
+TEST(Scheduler, PromptsFillTheRowsThatDrawingLeaves) {
+  Bench bench(8, 100);
+  bench.submit(request_of(1, 1, 20));
+  bench.submit(request_of(2, 10, 2));
+  bench.submit(request_of(3, 9, 1));
+  bench.run();
+  ASSERT_GE(bench.model.log.size(), 4U);
+  EXPECT_EQ(bench.model.log[0], "1:1 2:7 ");
+  EXPECT_EQ(bench.model.log[1], "1:1 2:3 3:4 ");
+  EXPECT_EQ(bench.model.log[2], "1:1 2:1 3:5 ");
+  EXPECT_EQ(bench.model.log[3], "1:1 ");
+  EXPECT_EQ(bench.scheduler.counts().drawn, 23);
+  EXPECT_EQ(bench.scheduler.counts().rows, 20 + 11 + 9);
+}
+
+TEST(Scheduler, NobodyOvertakesWithinAPriority) {
+  // The second needs more memory than is left; the third would fit, and waits.
+  Bench bench(8, 10, {.max_sequences = 4, .reserve_tokens = 0});
+  bench.submit(request_of(1, 20, 8));
+  bench.submit(request_of(2, 30, 2));
+  bench.submit(request_of(3, 2, 2));
+  std::vector<int32_t> firsts;
+  bench.run();
+  for (const std::string& line : bench.model.log) {
+    for (const char first : {'1', '2', '3'}) {
+      const bool is_here = line.find(std::string(1, first) + ":") == 0 ||
+                           line.find(std::string(" ") + first + ":") != std::string::npos;
+      if (is_here && std::ranges::find(firsts, first) == firsts.end()) firsts.push_back(first);
+    }
+  }
+  EXPECT_EQ(firsts, (std::vector<int32_t>{'1', '2', '3'}));
+}
+
+TEST(Scheduler, AHigherPriorityTakesTheMemoryOfALowerOne) {
+  Bench bench(8, 10, {.max_sequences = 4, .reserve_tokens = 0});
+  Request low = request_of(1, 20, 15), high = request_of(2, 20, 3);
+  low.priority = 5;
+  const std::vector<GeneratedToken> expected = alone(low, 64);
+  const RequestId first = bench.submit(low);
+  for (int i = 0; i < 6; ++i) bench.scheduler.step();
+  const RequestId second = bench.submit(high);
+  bench.run();
+  EXPECT_EQ(bench.results.at(first).preemptions, 1);
+  EXPECT_EQ(bench.results.at(second).preemptions, 0);
+  EXPECT_EQ(bench.scheduler.counts().read_again, 23);
+  EXPECT_LT(bench.results.at(second).seconds, bench.results.at(first).seconds);
+  ASSERT_EQ(bench.results.at(first).tokens.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i)
+    EXPECT_TRUE(same(bench.results.at(first).tokens[i], expected[i]));
+}
+
+TEST(Scheduler, CancellingTakesEffectBeforeTheNextRow) {
+  Bench bench(8, 100, {.max_sequences = 1, .reserve_tokens = 0});
+  const RequestId runs = bench.submit(request_of(1, 3, 20)), waits = bench.submit(request_of(2, 3, 20)),
+                  last = bench.submit(request_of(3, 3, 2));
+  for (int i = 0; i < 4; ++i) bench.scheduler.step();
+  bench.scheduler.cancel(runs);
+  bench.scheduler.cancel(waits);
+  bench.scheduler.cancel(77);  // nobody
+  bench.scheduler.step();
+  EXPECT_EQ(bench.results.at(runs).tokens.size(), 4U);
+  EXPECT_EQ(bench.results.at(waits).tokens.size(), 0U);
+  EXPECT_EQ(bench.results.at(waits).finish, FinishReason::kCancelled);
+  EXPECT_EQ(bench.model.log.back(), "3:3 ");
+  bench.run();
+  EXPECT_EQ(bench.results.at(last).tokens.size(), 2U);
+}
+
+TEST(Scheduler, LogitsThatAreNotFiniteEndTheirRequestAlone) {
+  Bench bench(8, 100);
+  const RequestId bad = bench.submit(request_of(kPoison, 3, 20)), good = bench.submit(request_of(1, 3, 20));
+  bench.run();
+  ASSERT_TRUE(bench.results.at(bad).error.has_value());
+  EXPECT_NE(bench.results.at(bad).error->message.find("after 6 tokens"), std::string::npos)
+      << bench.results.at(bad).error->message;
+  EXPECT_EQ(bench.results.at(bad).tokens.size(), 3U);
+  EXPECT_EQ(bench.results.at(good).tokens.size(), 20U);
+  EXPECT_EQ(bench.results.at(good).finish, FinishReason::kLength);
+}
+
+TEST(Scheduler, WhatCanNeverBeIsRefused) {
+  Bench bench(8, 10);
+  const auto refusal = [&](const Request& request) {
+    const Result<RequestId> id = bench.scheduler.submit(request);
+    return id.ok() ? "accepted" : id.error().message;
+  };
+  EXPECT_EQ(refusal(Request{}), "the prompt has no tokens");
+  EXPECT_EQ(refusal(request_of(kVocab, 2, 2)),
+            "the prompt has the id 40, expected ids below the vocabulary of 40");
+  EXPECT_EQ(refusal(request_of(1, 64, 1)),
+            "the prompt has 64 tokens, which leaves no room in a context of 64");
+  EXPECT_EQ(refusal(request_of(1, 30, 12)),
+            "a sequence of 41 tokens needs 110 bytes of state, but the memory for states has 100");
+  EXPECT_EQ(refusal(request_of(1, 30, 11)), "accepted");
+  EXPECT_EQ(refusal(request_of(1, 40, 0)), "accepted");  // the prompt alone
+}
+
+TEST(Scheduler, TextEndsWithTheContext) {
+  Bench bench(8, 100);
+  const RequestId id = bench.submit(request_of(1, 60, 100));
+  bench.run();
+  EXPECT_EQ(bench.results.at(id).tokens.size(), 4U);
+  EXPECT_EQ(bench.results.at(id).finish, FinishReason::kLength);
+}
+
+TEST(Scheduler, WhoWatchesMayEndATextAndAskForMore) {
+  Bench bench(8, 100);
+  Request request = request_of(1, 3, 20);
+  int seen = 0;
+  RequestId second = 0;
+  request.on_token = [&](const GeneratedToken&) {
+    if (++seen == 2) second = bench.submit(request_of(2, 3, 3));
+    return seen < 5;
+  };
+  const RequestId first = bench.submit(request);
+  bench.run();
+  EXPECT_EQ(bench.results.at(first).tokens.size(), 5U);
+  EXPECT_EQ(bench.results.at(first).finish, FinishReason::kCancelled);
+  EXPECT_EQ(bench.results.at(second).tokens.size(), 3U);
+}
+
+TEST(Scheduler, TimesAreThoseOfTheClock) {
+  Bench bench(8, 100, {.max_sequences = 1, .reserve_tokens = 0});
+  bench.clock.advance(100);
+  const RequestId first = bench.submit(request_of(1, 10, 3)), second = bench.submit(request_of(2, 2, 2));
+  bench.run();  // passes of a second: 8 + 2 rows, two more; then the second: two
+  EXPECT_EQ(bench.results.at(first).queued_seconds, 0);
+  EXPECT_EQ(bench.results.at(first).first_token_seconds, 2);
+  EXPECT_EQ(bench.results.at(first).seconds, 4);
+  EXPECT_EQ(bench.results.at(second).queued_seconds, 4);
+  EXPECT_EQ(bench.results.at(second).first_token_seconds, 5);
+  EXPECT_EQ(bench.results.at(second).seconds, 6);
+}
+
+TEST(Scheduler, DecisionsFollowFromTheSubmissions) {
+  std::vector<std::string> logs[2];
+  for (auto& log : logs) {
+    Bench bench(11, 20);
+    for (int32_t i = 0; i < 12; ++i) {
+      Request request = request_of(i, 1 + i % 7 * 3, 5 + i % 5 * 4);
+      request.priority = i % 2;
+      bench.submit(std::move(request));
+      bench.scheduler.step();
+    }
+    bench.run();
+    EXPECT_GT(bench.scheduler.counts().preemptions, 0);
+    log = bench.model.log;
+  }
+  EXPECT_EQ(logs[0], logs[1]);
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,44 @@
+// What a scheduler needs of a model: sequences that grow in one memory, and calls with rows of many of them.
+// The engine (executor_model.h) is one, tests have another.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace fathom {
+
+class SequenceModel {
+ public:
+  // What one sequence remembers. Its memory goes back with it.
+  class Sequence {
+   public:
+    virtual ~Sequence() = default;
+    virtual int64_t position() const = 0;  // tokens read
+    virtual int64_t bytes() const = 0;     // of memory that it has
+    // Memory for the next `rows` tokens. False: there is no room, and nothing has changed.
+    virtual bool reserve(int64_t rows) = 0;
+  };
+  struct Call {
+    Sequence* sequence = nullptr;
+    std::span<const int32_t> tokens;  // those that follow what it has read; memory for them is reserved
+    bool wants_logits = false;        // of the last of them
+    int32_t max_depth = 0;            // as ForwardOptions have them
+    float depth_shift = 0;
+  };
+
+  virtual ~SequenceModel() = default;
+  virtual int64_t vocab() const = 0;
+  virtual int64_t context() const = 0;   // most tokens of a sequence
+  virtual int64_t max_rows() const = 0;  // of all calls of a pass together
+  // Memory that a sequence of `tokens` takes at most, and that all of them have together.
+  virtual int64_t bytes(int64_t tokens) const = 0;
+  virtual int64_t budget() const = 0;
+  virtual int64_t room() const = 0;  // what nobody has of it
+  virtual std::unique_ptr<Sequence> start() = 0;
+  // Reads the tokens of every call, each of another sequence. Logits [vocab] of each, null where nobody wants
+  // them; valid until the next pass.
+  virtual std::span<const float* const> pass(std::span<const Call> calls) = 0;
+};
+
+}  // namespace fathom
