@@ -5,6 +5,7 @@
 
 namespace fathom::cli {
 
+Action declare_batch(CLI::App& app);
 Action declare_bench(CLI::App& app);
 Action declare_chat(CLI::App& app);
 Action declare_init(CLI::App& app);

@@ -6,6 +6,7 @@ int main(int argc, char** argv) {
   return run_commands(
       "fathom", "Language models that spend compute where it is needed.",
       {
+          {"batch", "the requests of a file, many at once", declare_batch},
           {"bench", "how fast a model runs, and how near to the machine's limits", declare_bench},
           {"chat", "a conversation with a model", declare_chat},
           {"compare", "training runs side by side, and a text from each", declare_compare},

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <string_view>
-#include <tuple>
 #include <utility>
 
 namespace fathom::cli {
@@ -14,7 +13,10 @@ std::string StopStrings::push(const std::string& text) {
   for (const std::string& stop : stops_) {
     const size_t at = held_.find(stop);
     if (at == std::string::npos) continue;
-    std::tie(end, cut) = std::min(std::pair(end, cut), std::pair(at + stop.size(), at));
+    if (std::pair(at + stop.size(), at) >= std::pair(end, cut)) continue;
+    end = at + stop.size();
+    cut = at;
+    met_ = stop;
   }
   if (cut != std::string::npos) {
     stopped_ = true;

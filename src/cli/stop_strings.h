@@ -18,10 +18,11 @@ class StopStrings {
   // What was held back, at the end of the text.
   std::string finish();
   bool stopped() const { return stopped_; }
+  const std::string& met() const { return met_; }  // the one that was, once stopped()
 
  private:
   std::vector<std::string> stops_;
-  std::string held_;
+  std::string held_, met_;
   bool stopped_ = false;
 };
 

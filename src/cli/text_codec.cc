@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "data/text_documents.h"
+#include "text/token_bytes.h"
 #include "text/utf8.h"
 
 namespace fathom::cli {
@@ -32,6 +33,11 @@ void TextCodec::encode_to(std::string_view text, text::EncodeOptions options,
                           std::vector<int32_t>& out) const {
   if (tokenizer_) return tokenizer_->encode_to(text, options, out);
   for (const char byte : text) out.push_back(static_cast<uint8_t>(byte));
+}
+
+std::string TextCodec::bytes_of(int32_t id) const {
+  if (tokenizer_) return std::string(tokenizer_->token_bytes().of(id));
+  return id < 256 ? std::string(1, static_cast<char>(static_cast<uint8_t>(id))) : std::string();
 }
 
 int32_t TextCodec::start_of_text() const {

@@ -33,6 +33,8 @@ class TextCodec {
   std::string decode(const std::vector<int32_t>& ids) const;
   // The same, with special tokens as the tokenizer writes them unless they are left out. Bytes have none.
   std::string decode(std::span<const int32_t> ids, bool skip_special) const;
+  // What an id stands for, in bytes, of which several ids may make one character.
+  std::string bytes_of(int32_t id) const;
   int32_t end_of_text() const { return end_of_text_; }  // -1: there is none
   // What stands before a text of its own: the token that begins a text, or else the one that ends one.
   int32_t start_of_text() const;

@@ -8,18 +8,27 @@
 
 #include "base/result.h"
 #include "engine/generate.h"
+#include "engine/logit_rules.h"
 #include "kernels/sampling/sampling.h"
 
 namespace fathom {
 
 using RequestId = uint64_t;
 
+// A token that might have been drawn, by the softmax of the model's logits as they are.
+struct TokenLogProbability {
+  int32_t token = 0;
+  float log_probability = 0;
+};
+
 struct RequestResult {
-  std::vector<GeneratedToken> tokens;
+  std::vector<GeneratedToken> tokens;  // log probabilities are by the model's logits, whatever the rules
+  std::vector<std::vector<TokenLogProbability>> top;  // of each token, if they were asked for
   FinishReason finish = FinishReason::kLength;
-  std::optional<Error> error;  // ended the request: logits that are not finite
-  int64_t preemptions = 0;     // how often its memory was taken from it, and what it had read was read again
-  double queued_seconds = 0;   // from its arrival to its first row
+  std::optional<int32_t> stop_token;  // that ended the text
+  std::optional<Error> error;         // ended the request: logits that are not finite
+  int64_t preemptions = 0;    // how often its memory was taken from it, and what it had read was read again
+  double queued_seconds = 0;  // from its arrival to its first row
   double first_token_seconds = 0;  // from its arrival to its first token
   double seconds = 0;              // from its arrival to its end
 };
@@ -28,10 +37,13 @@ struct Request {
   std::vector<int32_t> prompt;  // at least one token
   int64_t max_tokens = 128;     // fewer where the model's context ends before
   kernels::SamplingParams sampling;
-  std::vector<int32_t> stop_tokens;  // ends the text and is not part of it
-  int32_t priority = 0;              // the lower number goes first
-  int32_t max_depth = 0;             // recursion passes at most; 0: as the plan says
-  float depth_shift = 0;             // as ForwardOptions have it
+  uint64_t stream = 0;  // of the random numbers, of several texts with one seed
+  LogitRules rules;
+  int32_t top_log_probabilities = 0;  // how many of the most probable tokens the result names at each place
+  std::vector<int32_t> stop_tokens;   // ends the text and is not part of it
+  int32_t priority = 0;               // the lower number goes first
+  int32_t max_depth = 0;              // recursion passes at most; 0: as the plan says
+  float depth_shift = 0;              // as ForwardOptions have it
   // Sees each token as it is drawn; false ends the text behind it. May be empty. Called inside step(), like
   // on_end.
   std::function<bool(const GeneratedToken&)> on_token;

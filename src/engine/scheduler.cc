@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <numeric>
 #include <string>
 
 #include "base/check.h"
@@ -45,6 +46,11 @@ Result<RequestId> Scheduler::submit(Request request) {
                    ", expected ids below the vocabulary of " + std::to_string(model_.vocab()));
   }
   if (request.max_tokens < 0) return invalid("a negative number of tokens");
+  for (const auto& [id, bias] : request.rules.bias) {
+    if (id < 0 || id >= model_.vocab())
+      return invalid("a bias of the id " + std::to_string(id) + ", expected ids below the vocabulary of " +
+                     std::to_string(model_.vocab()));
+  }
   const int64_t room = model_.context() - prompt;
   if (room < 0 || (room == 0 && request.max_tokens > 0)) {
     return invalid("the prompt has " + std::to_string(prompt) +
@@ -72,6 +78,11 @@ void Scheduler::cancel(RequestId id) {
       if (place.id == id) cancelled_.push_back(place);
     }
   }
+}
+
+void Scheduler::forget(RequestId id) {
+  for (Line* line : {&waiting_, &running_})
+    std::erase_if(*line, [id](const auto& entry) { return entry.first.id == id; });
 }
 
 void Scheduler::end(Line& line, Line::iterator at, FinishReason reason, std::optional<Error> error) {
@@ -178,26 +189,65 @@ void Scheduler::plan_pass() {
   }
 }
 
+// The log probability is by the logits as they are.
+Result<kernels::Sampled> Scheduler::sample(const Active& active, const float* logits) {
+  const Request& request = active.request;
+  kernels::Sample sample{.logits = logits,
+                         .vocab = model_.vocab(),
+                         .params = request.sampling,
+                         .stream = request.stream,
+                         .position = static_cast<uint64_t>(active.tokens.size()),
+                         .workspace = sampling_workspace_.as()};
+  if (!request.rules.any()) return kernels::sample_cpu(sample, parallel_);
+  sample.params = {.temperature = 0};
+  FATHOM_ASSIGN(const kernels::Sampled best, kernels::sample_cpu(sample, parallel_));
+  changed_logits_.assign(logits, logits + model_.vocab());
+  apply_rules(request.rules, active.tokens, static_cast<int64_t>(request.prompt.size()), changed_logits_);
+  sample.logits = changed_logits_.data();
+  sample.params = request.sampling;
+  FATHOM_ASSIGN(kernels::Sampled drawn, kernels::sample_cpu(sample, parallel_));
+  drawn.log_probability = logits[drawn.token] - (logits[best.token] - best.log_probability);
+  return drawn;
+}
+
+namespace {
+
+// The `count` most probable tokens, the lower id first among equals; `drawn` gives the scale.
+std::vector<TokenLogProbability> most_probable(const float* logits, int64_t vocab, int32_t count,
+                                               const kernels::Sampled& drawn) {
+  std::vector<int32_t> ids(static_cast<size_t>(vocab));
+  std::iota(ids.begin(), ids.end(), 0);
+  const auto middle = ids.begin() + std::min<int64_t>(count, vocab);
+  std::partial_sort(ids.begin(), middle, ids.end(), [&](int32_t a, int32_t b) {
+    return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
+  });
+  const float scale = logits[drawn.token] - drawn.log_probability;
+  std::vector<TokenLogProbability> top;
+  for (auto id = ids.begin(); id != middle; ++id)
+    top.push_back({*id, *id == drawn.token ? drawn.log_probability : logits[*id] - scale});
+  return top;
+}
+
+}  // namespace
+
 void Scheduler::draw(Line::iterator at, const float* logits) {
   Active& active = *at->second;
   const Request& request = active.request;
-  const Result<kernels::Sampled> drawn =
-      kernels::sample_cpu({.logits = logits,
-                           .vocab = model_.vocab(),
-                           .params = request.sampling,
-                           .position = static_cast<uint64_t>(active.tokens.size()),
-                           .workspace = sampling_workspace_.as()},
-                          parallel_);
+  const Result<kernels::Sampled> drawn = sample(active, logits);
   if (!drawn.ok()) {
     Error error = fathom::at("after " + std::to_string(active.tokens.size()) + " tokens", drawn.error());
     return end(running_, at, FinishReason::kCancelled, std::move(error));
   }
-  if (std::ranges::find(request.stop_tokens, drawn->token) != request.stop_tokens.end())
+  if (std::ranges::find(request.stop_tokens, drawn->token) != request.stop_tokens.end()) {
+    active.result.stop_token = drawn->token;
     return end(running_, at, FinishReason::kStop);
+  }
   ++counts_.drawn;
   std::vector<GeneratedToken>& tokens = active.result.tokens;
   if (tokens.empty()) active.result.first_token_seconds = clock_.seconds() - active.arrival;
   tokens.push_back({drawn->token, drawn->log_probability});
+  if (request.top_log_probabilities > 0)
+    active.result.top.push_back(most_probable(logits, model_.vocab(), request.top_log_probabilities, *drawn));
   active.tokens.push_back(drawn->token);
   if (request.on_token && !request.on_token(tokens.back()))
     return end(running_, at, FinishReason::kCancelled);

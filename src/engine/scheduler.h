@@ -51,12 +51,17 @@ class Scheduler {
   // Ends a request, before its next row, with what it has; nothing if it has ended.
   void cancel(RequestId id);
 
+  // The same at once, and without a word to who asked. Not from inside step().
+  void forget(RequestId id);
+
   // One pass. False: there was nothing to do.
   bool step();
 
   int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
   int64_t running() const { return static_cast<int64_t>(running_.size()); }
   const SchedulerCounts& counts() const { return counts_; }
+  int64_t context() const { return model_.context(); }
+  int64_t max_sequences() const { return options_.max_sequences; }
 
  private:
   // In the order in which requests go.
@@ -76,6 +81,7 @@ class Scheduler {
   void plan_pass();
   void preempt(Line::iterator victim);
   void draw(Line::iterator at, const float* logits);
+  Result<kernels::Sampled> sample(const Active& active, const float* logits);
   void end(Line& line, Line::iterator at, FinishReason reason, std::optional<Error> error = {});
 
   SequenceModel& model_;
@@ -93,6 +99,7 @@ class Scheduler {
   std::vector<Share> shares_;
   std::vector<SequenceModel::Call> calls_;
   AlignedBuffer sampling_workspace_;
+  std::vector<float> changed_logits_;
   SchedulerCounts counts_;
 };
 

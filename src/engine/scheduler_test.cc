@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
 #include <set>
@@ -286,6 +287,18 @@ TEST(Scheduler, CancellingTakesEffectBeforeTheNextRow) {
   EXPECT_EQ(bench.results.at(last).tokens.size(), 2U);
 }
 
+TEST(Scheduler, ForgettingIsCancellingWithoutAWord) {
+  Bench bench(8, 100, {.max_sequences = 1, .reserve_tokens = 0});
+  const RequestId runs = bench.submit(request_of(1, 3, 20)), waits = bench.submit(request_of(2, 3, 20)),
+                  last = bench.submit(request_of(3, 3, 2));
+  bench.scheduler.step();
+  bench.scheduler.forget(runs);
+  bench.scheduler.forget(waits);
+  bench.run();
+  EXPECT_EQ(bench.results.size(), 1U);
+  EXPECT_EQ(bench.results.at(last).tokens.size(), 2U);
+}
+
 TEST(Scheduler, LogitsThatAreNotFiniteEndTheirRequestAlone) {
   Bench bench(8, 100);
   const RequestId bad = bench.submit(request_of(kPoison, 3, 20)), good = bench.submit(request_of(1, 3, 20));
@@ -313,6 +326,50 @@ TEST(Scheduler, WhatCanNeverBeIsRefused) {
             "a sequence of 41 tokens needs 110 bytes of state, but the memory for states has 100");
   EXPECT_EQ(refusal(request_of(1, 30, 11)), "accepted");
   EXPECT_EQ(refusal(request_of(1, 40, 0)), "accepted");  // the prompt alone
+}
+
+TEST(Scheduler, RulesChangeWhatIsDrawnAndNotItsProbability) {
+  Bench bench(8, 100);
+  Request plain = request_of(1, 3, 1);
+  plain.sampling.temperature = 0;
+  plain.top_log_probabilities = 3;
+  Request biased = plain;
+  const std::vector<float> logits = FakeModel::logits_of(plain.prompt);
+  const auto least = static_cast<int32_t>(std::ranges::min_element(logits) - logits.begin());
+  biased.rules.bias = {{least, 100.0F}};
+  const RequestId first = bench.submit(plain), second = bench.submit(biased);
+  bench.run();
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(double{logit});
+  const auto log_probability = [&](int32_t id) { return logits[static_cast<size_t>(id)] - std::log(sum); };
+  for (const RequestId id : {first, second}) {
+    const RequestResult& result = bench.results.at(id);
+    ASSERT_EQ(result.tokens.size(), 1U);
+    ASSERT_EQ(result.top.size(), 1U);
+    ASSERT_EQ(result.top[0].size(), 3U);
+    EXPECT_NEAR(result.tokens[0].log_probability, log_probability(result.tokens[0].token), 1e-5);
+    for (size_t i = 0; i < 3; ++i) {
+      EXPECT_NEAR(result.top[0][i].log_probability, log_probability(result.top[0][i].token), 1e-5);
+      EXPECT_LE(result.top[0][i].log_probability, result.top[0][i == 0 ? 0 : i - 1].log_probability);
+    }
+  }
+  EXPECT_EQ(bench.results.at(first).tokens[0].token, bench.results.at(first).top[0][0].token);
+  EXPECT_EQ(bench.results.at(second).tokens[0].token, least);
+}
+
+TEST(Scheduler, StreamsOfOneSeedAreDifferentTexts) {
+  Bench bench(8, 100);
+  Request one = request_of(1, 3, 10), other = one;
+  other.stream = 1;
+  const RequestId a = bench.submit(one), b = bench.submit(other), c = bench.submit(one);
+  bench.run();
+  const auto ids = [&](RequestId id) {
+    std::vector<int32_t> out;
+    for (const GeneratedToken& token : bench.results.at(id).tokens) out.push_back(token.token);
+    return out;
+  };
+  EXPECT_EQ(ids(a), ids(c));
+  EXPECT_NE(ids(a), ids(b));
 }
 
 TEST(Scheduler, TextEndsWithTheContext) {

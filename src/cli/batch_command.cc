@@ -1,0 +1,167 @@
+// fathom batch: the requests of a file, many at once.
+#include <unistd.h>
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <ctime>
+#include <filesystem>
+#include <iostream>
+#include <limits>
+
+#include "base/parallel.h"
+#include "cli/batch/batch_runner.h"
+#include "cli/commands.h"
+#include "cli/flag_checks.h"
+#include "cli/loaded_model.h"
+#include "cli/long_context.h"
+#include "cli/numeric_flags.h"
+#include "cli/output_folder.h"
+#include "cli/progress.h"
+#include "cli/run_memory.h"
+#include "cli/sampling_flags.h"
+#include "cli/stop_signal.h"
+#include "cli/threads_flag.h"
+#include "engine/executor_model.h"
+
+namespace fathom::cli {
+
+namespace {
+
+std::atomic<bool> stopped{false};
+
+struct Flags {
+  std::string model, input, output, alias, chat_template;
+  NumericFlags numeric{.as_stored = true, .kv_type = "bf16"};
+  kernels::SamplingParams sampling;
+  int64_t context = 0, chunk = 512, max_sequences = 64;
+  uint64_t memory = 0;  // 0: what is free
+  int threads = 0;
+  bool quiet = false, check_tensors = false;
+};
+
+// Bytes for the states of all sequences together. Error: there is less than the flag asks for.
+Result<int64_t> state_budget(const Flags& flags, const LoadedModel& model, int64_t context, int64_t rows) {
+  const DType keys = flags.numeric.keys();
+  const int64_t scratch =
+      run_bytes(model.plan, context, rows, keys) - state_bytes(model.plan, context, rows, keys);
+  const std::optional<int64_t> free = available_memory();
+  constexpr double kShare = 0.8;  // of what is free, without the flag: others want memory too
+  if (flags.memory == 0) {
+    constexpr int64_t kUnknown = int64_t{1} << 30;
+    if (!free) return kUnknown;
+    return std::max<int64_t>(0, static_cast<int64_t>(kShare * static_cast<double>(*free - scratch)));
+  }
+  const auto asked = static_cast<int64_t>(std::min<uint64_t>(flags.memory, INT64_MAX / 2));
+  if (free && asked + scratch > *free) {
+    return invalid("--memory: " + std::to_string(asked >> 20) + " MiB for states and " +
+                   std::to_string(scratch >> 20) + " MiB beside them, but " + std::to_string(*free >> 20) +
+                   " MiB are free");
+  }
+  return asked;
+}
+
+std::string mib(int64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+
+Result<int> run(const CLI::App& app, Flags flags) {
+  FATHOM_TRY(check_output_folder(flags.output));
+  std::error_code error;
+  if (std::filesystem::equivalent(flags.input, flags.output, error))
+    return wrong_usage("FILE and --output are the same file");
+  FATHOM_ASSIGN(const int64_t requests, batch::check_batch(flags.input));
+  ThreadPool pool(threads_or_all(flags.threads));
+  FATHOM_ASSIGN(const LoadedModel model,
+                load_model(flags.model, flags.numeric.matrices(), flags.check_tensors, &pool));
+  kernels::SamplingParams sampling = flags.sampling;
+  FATHOM_TRY(take_recommended_sampling(app, model.generation_config, sampling));
+  FATHOM_ASSIGN(const Numerics numerics, flags.numeric.numerics(model.plan, model.matrix_type));
+  say_if_beyond_longest("batch", "--context", flags.context, model.plan);
+  const int64_t context = flags.context > 0 ? flags.context : model.plan.dims.max_positions;
+  const int64_t rows = std::max(flags.chunk, flags.max_sequences);
+  FATHOM_ASSIGN(const int64_t budget, state_budget(flags, model, context, rows));
+
+  Executor executor(model.plan, *model.weights, rows, context, pool, numerics);
+  ExecutorModel sequences(executor, model.plan, rows, context, flags.numeric.keys(), budget);
+  SteadyClock clock;
+  Scheduler scheduler(sequences, pool, clock, {.max_sequences = flags.max_sequences});
+  FATHOM_ASSIGN(batch::BatchOutput output, batch::BatchOutput::open(flags.output));
+  FATHOM_ASSIGN(batch::BatchInput input, batch::BatchInput::open(flags.input));
+  const std::string name = flags.alias.empty()
+                               ? std::filesystem::path(model.path).lexically_normal().filename().string()
+                               : flags.alias;
+  batch::BatchRunner runner(model, scheduler, output,
+                            {.sampling = sampling,
+                             .seed = flags.sampling.seed,
+                             .model_name = name,
+                             .created = static_cast<int64_t>(std::time(nullptr)),
+                             .fingerprint = version_of("fathom"),
+                             .chat_template = flags.chat_template});
+  catch_stop_signals(stopped, "what is being written is left, and done by the next run");
+  Progress progress(flags.quiet, ::isatty(STDERR_FILENO) != 0, clock);
+  const int64_t before = output.done();
+  progress.say("batch: " + std::to_string(requests) + " requests" +
+               (before > 0 ? ", of which " + std::to_string(before) + " are done" : "") + "; " + mib(budget) +
+               " for states, up to " + std::to_string(flags.max_sequences) +
+               " sequences at once, passes of " + std::to_string(rows) + " rows");
+  progress.begin("requests", requests, "requests");
+  const double start = clock.seconds();
+  const auto rate = [&] {
+    char text[64];
+    const double seconds = std::max(1e-9, clock.seconds() - start);
+    std::snprintf(text, sizeof text, "%.1f tokens/s",
+                  static_cast<double>(scheduler.counts().drawn) / seconds);
+    return std::string(text);
+  };
+  const Status ran = runner.run(input, stopped, [&] { progress.update(output.done(), rate()); });
+  progress.end();
+  const Status closed = output.close();
+  if (!ran.ok()) return ran.error();
+  if (!closed.ok()) return closed.error();
+  const SchedulerCounts& counts = scheduler.counts();
+  progress.say("batch: " + std::to_string(output.done() - before) + " done, " + std::to_string(counts.drawn) +
+               " tokens, " + rate() + ", " + std::to_string(counts.rows) + " rows in " +
+               std::to_string(counts.passes) + " passes, " + std::to_string(counts.preemptions) +
+               " preemptions, states at most " + mib(sequences.memory().most_used()));
+  if (stopped.load()) return kExitInterrupted;
+  if (output.failed() > 0) {
+    return invalid(std::to_string(output.failed()) + " of " + std::to_string(output.done()) +
+                   " requests have no answer; " + flags.output + " says why");
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+Action declare_batch(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  app.add_option("MODEL", flags->model, "model directory, or the directory of a run")->required();
+  app.add_option("FILE", flags->input, "requests, a line of JSON each, as OpenAI's Batch API has them")
+      ->required();
+  app.add_option("--output,-o", flags->output,
+                 "answers, a line each; if it is there, what is done in it is not done again")
+      ->required()
+      ->check(not_empty());
+  app.add_option("--alias", flags->alias,
+                 "the model's name in requests and answers (default: the directory's)")
+      ->check(not_empty());
+  app.add_option("--max-sequences", flags->max_sequences, "sequences at once, at most")
+      ->check(whole_number(1, 4096))
+      ->capture_default_str();
+  app.add_option("--context,-c", flags->context,
+                 "most tokens of a prompt and its text (default: the model's longest)")
+      ->check(whole_number(1, kMostContext));
+  app.add_option("--chunk,-b", flags->chunk, "rows of a pass, of prompts and of tokens that are drawn")
+      ->check(whole_number(1, kMostChunk))
+      ->capture_default_str();
+  app.add_option("--memory", flags->memory,
+                 "for the states of all sequences, as 2GiB (default: four fifths of what is free)")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--chat-template", flags->chat_template, "phi or chatml (default: the model's)");
+  add_sampling_flags(app, flags->sampling, SamplingDefaults::kOfModel);
+  add_threads_flag(app, flags->threads);
+  add_numeric_flags(app, flags->numeric);
+  app.add_flag("--check-tensors", flags->check_tensors, "refuse weights that are not finite numbers");
+  app.add_flag("--quiet,-q", flags->quiet, "no progress");
+  return [flags, &app] { return run(app, *flags); };
+}
+
+}  // namespace fathom::cli
