@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <iostream>
 #include <limits>
+#include <optional>
 
 #include "base/parallel.h"
 #include "cli/batch/batch_runner.h"
@@ -34,7 +35,8 @@ struct Flags {
   NumericFlags numeric{.as_stored = true, .kv_type = "bf16"};
   kernels::SamplingParams sampling;
   int64_t context = 0, chunk = 512, max_sequences = 64;
-  uint64_t memory = 0;  // 0: what is free
+  uint64_t memory = 0;                   // 0: what is free
+  std::optional<uint64_t> prefix_cache;  // none: a quarter of the memory
   int threads = 0;
   bool quiet = false, check_tensors = false;
 };
@@ -80,7 +82,11 @@ Result<int> run(const CLI::App& app, Flags flags) {
   FATHOM_ASSIGN(const int64_t budget, state_budget(flags, model, context, rows));
 
   Executor executor(model.plan, *model.weights, rows, context, pool, numerics);
-  ExecutorModel sequences(executor, model.plan, rows, context, flags.numeric.keys(), budget);
+  const int64_t cached =
+      flags.prefix_cache
+          ? static_cast<int64_t>(std::min<uint64_t>(*flags.prefix_cache, static_cast<uint64_t>(budget)))
+          : budget / 4;
+  ExecutorModel sequences(executor, model.plan, rows, context, flags.numeric.keys(), budget, cached);
   SteadyClock clock;
   Scheduler scheduler(sequences, pool, clock, {.max_sequences = flags.max_sequences});
   FATHOM_ASSIGN(batch::BatchOutput output, batch::BatchOutput::open(flags.output));
@@ -94,14 +100,16 @@ Result<int> run(const CLI::App& app, Flags flags) {
                              .model_name = name,
                              .created = static_cast<int64_t>(std::time(nullptr)),
                              .fingerprint = version_of("fathom"),
-                             .chat_template = flags.chat_template});
+                             .chat_template = flags.chat_template,
+                             .keeps_prompts = cached > 0});
   catch_stop_signals(stopped, "what is being written is left, and done by the next run");
   Progress progress(flags.quiet, ::isatty(STDERR_FILENO) != 0, clock);
   const int64_t before = output.done();
   progress.say("batch: " + std::to_string(requests) + " requests" +
                (before > 0 ? ", of which " + std::to_string(before) + " are done" : "") + "; " + mib(budget) +
-               " for states, up to " + std::to_string(flags.max_sequences) +
-               " sequences at once, passes of " + std::to_string(rows) + " rows");
+               " for states, " + mib(cached) + " of it for beginnings that others share, up to " +
+               std::to_string(flags.max_sequences) + " sequences at once, passes of " + std::to_string(rows) +
+               " rows");
   progress.begin("requests", requests, "requests");
   const double start = clock.seconds();
   const auto rate = [&] {
@@ -120,7 +128,8 @@ Result<int> run(const CLI::App& app, Flags flags) {
   progress.say("batch: " + std::to_string(output.done() - before) + " done, " + std::to_string(counts.drawn) +
                " tokens, " + rate() + ", " + std::to_string(counts.rows) + " rows in " +
                std::to_string(counts.passes) + " passes, " + std::to_string(counts.preemptions) +
-               " preemptions, states at most " + mib(sequences.memory().most_used()));
+               " preemptions, " + std::to_string(counts.cached) +
+               " tokens of prompts found read, states at most " + mib(sequences.memory().most_used()));
   if (stopped.load()) return kExitInterrupted;
   if (output.failed() > 0) {
     return invalid(std::to_string(output.failed()) + " of " + std::to_string(output.done()) +
@@ -154,6 +163,10 @@ Action declare_batch(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--memory", flags->memory,
                  "for the states of all sequences, as 2GiB (default: four fifths of what is free)")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option(
+         "--prefix-cache", flags->prefix_cache,
+         "of --memory, for beginnings of texts that others share, as 512MiB; 0: none (default: a quarter)")
       ->transform(CLI::AsSizeValue(false));
   app.add_option("--chat-template", flags->chat_template, "phi or chatml (default: the model's)");
   add_sampling_flags(app, flags->sampling, SamplingDefaults::kOfModel);

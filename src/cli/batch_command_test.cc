@@ -161,6 +161,27 @@ TEST_F(BatchCommand, OneBodyMayAskForManyTexts) {
   }
 }
 
+TEST_F(BatchCommand, BeginningsThatOthersReadAreNotReadAgain) {
+  std::string lines;
+  for (int i = 0; i < 6; ++i)
+    lines += line_of(std::to_string(i), body_of(std::string(280, 'a') + std::to_string(i), 4, i));
+  json many = body_of(std::string(40, 'b'), 6, 3);
+  many["n"] = 4;
+  lines += line_of("many", many);
+  put("in.jsonl", lines);
+  ASSERT_EQ(run("batch @mor @in.jsonl -o @none.jsonl -c 400 --prefix-cache 0 --max-sequences 1").code, 0);
+  const Outcome outcome = run("batch @mor @in.jsonl -o @out.jsonl -c 400 --max-sequences 1");
+  ASSERT_EQ(outcome.code, 0) << outcome.text;
+  // Five prompts find the first 256 tokens, three texts all of their prompt but a token.
+  EXPECT_THAT(outcome.text,
+              HasSubstr(" " + std::to_string(5 * 256 + 3 * 39) + " tokens of prompts found read"));
+  const auto none = responses("none.jsonl"), found = responses("out.jsonl");
+  for (const auto& [id, response] : none)
+    EXPECT_EQ(found.at(id)["body"]["choices"], response["body"]["choices"]) << id;
+  EXPECT_EQ(found.at("3")["body"]["usage"]["prompt_tokens_details"]["cached_tokens"], 256);
+  EXPECT_EQ(none.at("3")["body"]["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
+}
+
 TEST_F(BatchCommand, ChatsAreWrittenInTheNamedTemplate) {
   put("in.jsonl", line_of("chat",
                           {{"messages", {{{"role", "user"}, {"content", "hello"}}}},

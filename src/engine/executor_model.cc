@@ -1,34 +1,73 @@
 #include "engine/executor_model.h"
 
+#include <bit>
+#include <optional>
 #include <utility>
 
 namespace fathom {
 
 class ExecutorModel::StateSequence final : public SequenceModel::Sequence {
  public:
-  explicit StateSequence(SequenceState state) : state_(std::move(state)) {}
+  StateSequence(SequenceState state, PrefixCache& cache) : state_(std::move(state)), cache_(cache) {}
   int64_t position() const override { return state_.position(); }
   int64_t bytes() const override { return state_.bytes(); }
-  bool reserve(int64_t rows) override { return state_.reserve(rows); }
+  bool reserve(int64_t rows) override {
+    while (!state_.reserve(rows)) {
+      if (!cache_.drop_one()) return false;
+    }
+    return true;
+  }
   SequenceState& state() { return state_; }
+  const SequenceState& state() const { return state_; }
 
  private:
   SequenceState state_;
+  PrefixCache& cache_;
 };
 
 ExecutorModel::ExecutorModel(Executor& executor, const ModelPlan& plan, int64_t max_rows, int64_t context,
-                             DType kv_type, int64_t budget)
+                             DType kv_type, int64_t budget, int64_t cached, int64_t keep_every)
     : executor_(executor),
       plan_(plan),
       max_rows_(max_rows),
       context_(context),
       kv_type_(kv_type),
-      memory_(std::make_shared<StateMemory>(budget)) {}
+      memory_(std::make_shared<StateMemory>(budget)),
+      cache_(cached),
+      keep_every_(cached > 0 ? keep_every : 0) {}
 
 int64_t ExecutorModel::bytes(int64_t tokens) const { return state_bytes(plan_, tokens, max_rows_, kv_type_); }
 
-std::unique_ptr<SequenceModel::Sequence> ExecutorModel::start() {
-  return std::make_unique<StateSequence>(executor_.make_state(kv_type_, memory_));
+bool ExecutorModel::make_room(int64_t bytes) {
+  while (memory_->room() < bytes) {
+    if (!cache_.drop_one()) return false;
+  }
+  return true;
+}
+
+void ExecutorModel::forget_beginnings() {
+  while (cache_.drop_one()) {
+  }
+}
+
+namespace {
+
+// States under different rules are different.
+uint64_t key_of(const DepthRule& rule) {
+  return uint64_t{static_cast<uint32_t>(rule.max_depth)} << 32 | std::bit_cast<uint32_t>(rule.depth_shift);
+}
+
+}  // namespace
+
+std::unique_ptr<SequenceModel::Sequence> ExecutorModel::start(std::span<const int32_t> tokens,
+                                                              const DepthRule& rule) {
+  std::optional<SequenceState> state = cache_.find(tokens, key_of(rule));
+  if (!state) state = executor_.make_state(kv_type_, memory_);
+  return std::make_unique<StateSequence>(std::move(*state), cache_);
+}
+
+void ExecutorModel::keep(const Sequence& sequence, std::span<const int32_t> tokens, const DepthRule& rule) {
+  if (keep_every_ > 0) cache_.keep(tokens, key_of(rule), static_cast<const StateSequence&>(sequence).state());
 }
 
 std::span<const float* const> ExecutorModel::pass(std::span<const Call> calls) {
@@ -36,8 +75,8 @@ std::span<const float* const> ExecutorModel::pass(std::span<const Call> calls) {
   logits_.clear();
   for (const Call& call : calls) {
     ForwardOptions options;
-    options.max_depth = call.max_depth;
-    options.depth_shift = call.depth_shift;
+    options.max_depth = call.rule.max_depth;
+    options.depth_shift = call.rule.depth_shift;
     options.logits = call.wants_logits ? Logits::kLast : Logits::kNone;
     calls_.push_back({&static_cast<StateSequence&>(*call.sequence).state(), call.tokens, options});
   }

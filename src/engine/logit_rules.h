@@ -13,7 +13,7 @@ namespace fathom {
 
 struct LogitRules {
   std::vector<std::pair<int32_t, float>> bias = {};  // of ids below the vocabulary
-  float repetition_penalty = 1;                 // above 0
+  float repetition_penalty = 1;                      // above 0
   float presence_penalty = 0;
   float frequency_penalty = 0;
 

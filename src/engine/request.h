@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "engine/generate.h"
 #include "engine/logit_rules.h"
+#include "engine/sequence_model.h"
 #include "kernels/sampling/sampling.h"
 
 namespace fathom {
@@ -27,6 +28,7 @@ struct RequestResult {
   FinishReason finish = FinishReason::kLength;
   std::optional<int32_t> stop_token;  // that ended the text
   std::optional<Error> error;         // ended the request: logits that are not finite
+  int64_t cached_tokens = 0;          // of the prompt, which others had read before
   int64_t preemptions = 0;    // how often its memory was taken from it, and what it had read was read again
   double queued_seconds = 0;  // from its arrival to its first row
   double first_token_seconds = 0;  // from its arrival to its first token
@@ -42,8 +44,8 @@ struct Request {
   int32_t top_log_probabilities = 0;  // how many of the most probable tokens the result names at each place
   std::vector<int32_t> stop_tokens;   // ends the text and is not part of it
   int32_t priority = 0;               // the lower number goes first
-  int32_t max_depth = 0;              // recursion passes at most; 0: as the plan says
-  float depth_shift = 0;              // as ForwardOptions have it
+  DepthRule rule;                     // how deep its tokens go
+  bool keep_prompt = false;           // others with the same prompt will come: keeps all of it but a token
   // Sees each token as it is drawn; false ends the text behind it. May be empty. Called inside step(), like
   // on_end.
   std::function<bool(const GeneratedToken&)> on_token;

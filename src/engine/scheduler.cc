@@ -4,6 +4,7 @@
 #include <iterator>
 #include <numeric>
 #include <string>
+#include <utility>
 
 #include "base/check.h"
 
@@ -16,6 +17,7 @@ struct Scheduler::Active {
   std::unique_ptr<SequenceModel::Sequence> sequence;  // while it runs
   RequestResult result;
   bool started = false;
+  int64_t lost = 0;  // tokens it had read when its memory was taken
 
   // Rows that are to be read before the next token can be drawn.
   int64_t unread() const {
@@ -69,6 +71,7 @@ Result<RequestId> Scheduler::submit(Request request) {
   active->request = std::move(request);
   const RequestId id = next_id_++;
   waiting_.emplace(Place{active->request.priority, id}, std::move(active));
+  blocked_ = false;
   return id;
 }
 
@@ -83,13 +86,16 @@ void Scheduler::cancel(RequestId id) {
 void Scheduler::forget(RequestId id) {
   for (Line* line : {&waiting_, &running_})
     std::erase_if(*line, [id](const auto& entry) { return entry.first.id == id; });
+  blocked_ = false;
 }
 
 void Scheduler::end(Line& line, Line::iterator at, FinishReason reason, std::optional<Error> error) {
   const RequestId id = at->first.id;
   const std::unique_ptr<Active> active = std::move(at->second);
   line.erase(at);
+  if (active->sequence && !error && reason != FinishReason::kCancelled) keep(*active);
   active->sequence.reset();
+  blocked_ = false;
   RequestResult& result = active->result;
   result.finish = reason;
   result.error = std::move(error);
@@ -99,11 +105,12 @@ void Scheduler::end(Line& line, Line::iterator at, FinishReason reason, std::opt
 
 void Scheduler::preempt(Line::iterator victim) {
   Active& active = *victim->second;
-  counts_.read_again += active.sequence->position();
+  active.lost = active.sequence->position();
   active.sequence.reset();
   ++active.result.preemptions;
   ++counts_.preemptions;
   waiting_.insert(running_.extract(victim));
+  blocked_ = false;
 }
 
 // Bytes that are promised to a request: for what it reads, and a reserve.
@@ -112,34 +119,50 @@ int64_t Scheduler::claim(const Active& active) const {
   return model_.bytes(std::min(tokens, model_.context()));
 }
 
-// Takes memory from requests of lower priority until there is enough for one that waits.
-bool Scheduler::make_room_for(const Active& active) {
-  const auto fits = [&] {
-    if (static_cast<int64_t>(running_.size()) >= options_.max_sequences) return false;
-    int64_t room = model_.room();
-    for (const auto& [place, other] : running_)
-      room -= std::max<int64_t>(0, claim(*other) - other->sequence->bytes());
-    return claim(active) <= room;
+// Whether what is promised to all that run, and to one that has started but does not yet, is there.
+bool Scheduler::fits(const Active& active) {
+  int64_t wanted = 0;
+  const auto add = [&](const Active& one) {
+    wanted += std::max<int64_t>(0, claim(one) - one.sequence->bytes());
   };
-  while (!running_.empty() && !fits()) {
-    const auto last = std::prev(running_.end());
-    if (last->first.priority <= active.request.priority) return false;
-    preempt(last);
+  for (const auto& [place, other] : running_) add(*other);
+  add(active);
+  return model_.make_room(wanted);
+}
+
+// The first in line, if there is memory for it, or those of lower priority give theirs.
+bool Scheduler::admit_first() {
+  const auto first = waiting_.begin();
+  Active& active = *first->second;
+  const auto may_take = [&] {
+    return !running_.empty() && std::prev(running_.end())->first.priority > active.request.priority;
+  };
+  while (static_cast<int64_t>(running_.size()) >= options_.max_sequences) {
+    if (!may_take()) return false;
+    preempt(std::prev(running_.end()));
   }
-  return true;  // nobody runs: it fits alone, or submit() had refused it
+  active.sequence = model_.start(active.tokens, active.request.rule);
+  while (!fits(active) && !running_.empty()) {  // alone it fits, or submit() had refused it
+    if (!may_take()) {
+      active.sequence.reset();
+      return false;
+    }
+    preempt(std::prev(running_.end()));
+  }
+  const int64_t read = active.sequence->position();
+  if (!active.started) {
+    active.result.queued_seconds = clock_.seconds() - active.arrival;
+    active.result.cached_tokens = read;
+    counts_.cached += read;
+  }
+  active.started = true;
+  counts_.read_again += std::max<int64_t>(0, std::exchange(active.lost, 0) - read);
+  running_.insert(waiting_.extract(first));
+  return true;
 }
 
 void Scheduler::admit() {
-  while (!waiting_.empty()) {
-    const auto first = waiting_.begin();
-    // Preempting others puts them in line behind the first.
-    if (!make_room_for(*first->second)) return;
-    Active& active = *first->second;
-    active.sequence = model_.start();
-    if (!active.started) active.result.queued_seconds = clock_.seconds() - active.arrival;
-    active.started = true;
-    running_.insert(waiting_.extract(first));
-  }
+  while (!waiting_.empty() && !blocked_) blocked_ = !admit_first();
 }
 
 // Memory for the next rows of a running request, if need be from the last ones. False: it was the last
@@ -156,6 +179,22 @@ bool Scheduler::reserve(const Place& place, int64_t rows) {
   }
 }
 
+// Rows of one in the next pass, of `most` that are left: up to the last place where others may want to go on.
+int64_t Scheduler::rows_of(const Active& active, int64_t most) const {
+  const int64_t rows = std::min(active.unread(), most), from = active.sequence->position();
+  const auto prompt = static_cast<int64_t>(active.request.prompt.size());
+  if (active.request.keep_prompt && from < prompt - 1 && from + rows >= prompt) return prompt - 1 - from;
+  const int64_t every = model_.keep_every();
+  if (every == 0) return rows;
+  const int64_t end = (from + rows) / every * every;
+  return end > from ? end - from : rows;
+}
+
+void Scheduler::keep(const Active& active) {
+  const auto read = static_cast<size_t>(active.sequence->position());
+  if (read > 0) model_.keep(*active.sequence, std::span(active.tokens).first(read), active.request.rule);
+}
+
 // Rows of the next pass: one for everybody who draws, then those of prompts in order while any are left.
 void Scheduler::share_out_rows() {
   shares_.clear();
@@ -164,7 +203,7 @@ void Scheduler::share_out_rows() {
     for (const auto& [place, active] : running_) {
       const int64_t unread = active->unread();
       if ((unread == 1) != drawing || left == 0) continue;
-      shares_.push_back({place, std::min(unread, left)});
+      shares_.push_back({place, rows_of(*active, left)});
       left -= shares_.back().rows;
     }
   }
@@ -184,8 +223,7 @@ void Scheduler::plan_pass() {
     calls_.push_back({.sequence = active.sequence.get(),
                       .tokens = std::span(active.tokens).subspan(position, static_cast<size_t>(share.rows)),
                       .wants_logits = share.rows == active.unread() && active.request.max_tokens > 0,
-                      .max_depth = active.request.max_depth,
-                      .depth_shift = active.request.depth_shift});
+                      .rule = active.request.rule});
   }
 }
 
@@ -268,7 +306,12 @@ bool Scheduler::step() {
   for (size_t i = 0; i < calls_.size(); ++i) {
     counts_.rows += static_cast<int64_t>(calls_[i].tokens.size());
     const auto at = running_.find(shares_[i].place);
-    if (at->second->unread() > 0) continue;
+    const Active& active = *at->second;
+    const int64_t read = active.sequence->position(), every = model_.keep_every();
+    const bool is_prompt =
+        active.request.keep_prompt && read == static_cast<int64_t>(active.request.prompt.size()) - 1;
+    if ((every > 0 && read % every == 0) || is_prompt) keep(active);
+    if (active.unread() > 0) continue;
     if (at->second->request.max_tokens == 0) {
       end(running_, at, FinishReason::kLength);
     } else {

@@ -37,6 +37,7 @@ struct SchedulerCounts {
   int64_t drawn = 0;             // tokens
   int64_t preemptions = 0;
   int64_t read_again = 0;  // rows that preemption made necessary
+  int64_t cached = 0;      // tokens of prompts that others had read before
 };
 
 class Scheduler {
@@ -75,7 +76,10 @@ class Scheduler {
 
   void admit();
   int64_t claim(const Active& active) const;
-  bool make_room_for(const Active& active);
+  bool fits(const Active& active);
+  bool admit_first();
+  int64_t rows_of(const Active& active, int64_t most) const;
+  void keep(const Active& active);
   void share_out_rows();
   bool reserve(const Place& place, int64_t rows);
   void plan_pass();
@@ -91,6 +95,7 @@ class Scheduler {
   RequestId next_id_ = 1;
   Line waiting_, running_;
   std::vector<Place> cancelled_;
+  bool blocked_ = false;  // the first in line found no memory, and nothing has changed since
   // Of the pass that is being made.
   struct Share {
     Place place;

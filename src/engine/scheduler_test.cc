@@ -35,7 +35,20 @@ class FakeModel final : public SequenceModel {
   int64_t bytes(int64_t tokens) const override { return pages_for(tokens) * kPageBytes; }
   int64_t budget() const override { return pages_ * kPageBytes; }
   int64_t room() const override { return (pages_ - used_) * kPageBytes; }
-  std::unique_ptr<Sequence> start() override { return std::make_unique<FakeSequence>(*this); }
+  std::unique_ptr<Sequence> start(std::span<const int32_t> tokens, const DepthRule&) override {
+    auto sequence = std::make_unique<FakeSequence>(*this);
+    // As if another had read a beginning.
+    const size_t known =
+        knows == 0 ? 0 : std::min(tokens.size() - 1, tokens.size() * static_cast<size_t>(knows) / 4);
+    if (known > 0 && sequence->reserve(static_cast<int64_t>(known)))
+      sequence->read.assign(tokens.begin(), tokens.begin() + static_cast<int64_t>(known));
+    return sequence;
+  }
+  void keep(const Sequence& sequence, std::span<const int32_t> tokens, const DepthRule&) override {
+    EXPECT_TRUE(std::ranges::equal(static_cast<const FakeSequence&>(sequence).read, tokens));
+    kept.push_back(static_cast<int64_t>(tokens.size()));
+  }
+  int64_t keep_every() const override { return every; }
 
   std::span<const float* const> pass(std::span<const Call> calls) override {
     EXPECT_FALSE(calls.empty());
@@ -76,6 +89,9 @@ class FakeModel final : public SequenceModel {
   std::vector<std::string> log;  // of each pass: first token and rows of each call
   int64_t most_rows = 0;
   FakeClock* clock = nullptr;  // a pass takes a second
+  int64_t knows = 0;           // quarters of every sequence that it starts with
+  int64_t every = 0;
+  std::vector<int64_t> kept;  // tokens of what was kept
 
  private:
   struct FakeSequence final : Sequence {
@@ -175,6 +191,8 @@ TEST(Scheduler, TextsAreThoseOfTheRequestsAloneUnderAnySchedule) {
     const int64_t rows = 4 + below(20), pages = 16 + below(16);
     Bench bench(rows, pages,
                 {.max_sequences = 1 + below(static_cast<uint64_t>(rows)), .reserve_tokens = below(9)});
+    bench.model.knows = below(4);
+    bench.model.every = below(2) * 5;
     std::map<RequestId, Request> asked;
     std::set<RequestId> gone;
     int64_t left = 5 + below(25), steps = 0;
@@ -232,6 +250,29 @@ TEST(Scheduler, PromptsFillTheRowsThatDrawingLeaves) {
   EXPECT_EQ(bench.model.log[3], "1:1 ");
   EXPECT_EQ(bench.scheduler.counts().drawn, 23);
   EXPECT_EQ(bench.scheduler.counts().rows, 20 + 11 + 9);
+}
+
+TEST(Scheduler, SequencesAreKeptWhereOthersMayGoOn) {
+  Bench bench(16, 100);
+  bench.model.every = 5;
+  bench.submit(request_of(1, 13, 4));
+  bench.run();
+  EXPECT_EQ(bench.model.log[0], "1:10 ");
+  EXPECT_EQ(bench.model.log[1], "1:3 ");
+  EXPECT_EQ(bench.model.kept,
+            (std::vector<int64_t>{10, 15, 16}));  // at the end, too: the last token is not read
+  bench.model.kept.clear();
+  bench.model.every = 0;
+  Request first = request_of(2, 13, 2);
+  first.keep_prompt = true;
+  bench.submit(first);
+  bench.run();
+  EXPECT_EQ(bench.model.kept.front(), 12);
+  bench.model.knows = 4;
+  const RequestId second = bench.submit(first);
+  bench.run();
+  EXPECT_EQ(bench.results.at(second).cached_tokens, 12);
+  EXPECT_EQ(bench.scheduler.counts().cached, 12);
 }
 
 TEST(Scheduler, NobodyOvertakesWithinAPriority) {

@@ -8,6 +8,12 @@
 
 namespace fathom {
 
+// What decides how deep tokens go, as ForwardOptions have it.
+struct DepthRule {
+  int32_t max_depth = 0;
+  float depth_shift = 0;
+};
+
 class SequenceModel {
  public:
   // What one sequence remembers. Its memory goes back with it.
@@ -23,8 +29,7 @@ class SequenceModel {
     Sequence* sequence = nullptr;
     std::span<const int32_t> tokens;  // those that follow what it has read; memory for them is reserved
     bool wants_logits = false;        // of the last of them
-    int32_t max_depth = 0;            // as ForwardOptions have them
-    float depth_shift = 0;
+    DepthRule rule = {};              // that of the whole sequence
   };
 
   virtual ~SequenceModel() = default;
@@ -35,7 +40,17 @@ class SequenceModel {
   virtual int64_t bytes(int64_t tokens) const = 0;
   virtual int64_t budget() const = 0;
   virtual int64_t room() const = 0;  // what nobody has of it
-  virtual std::unique_ptr<Sequence> start() = 0;
+  // Lets go of what nobody reads, where there is any, until `bytes` are free. False: they are not.
+  virtual bool make_room(int64_t bytes) { return bytes <= room(); }
+  // A sequence of these tokens, of which it has read none, or a beginning that another has read before; never
+  // all.
+  virtual std::unique_ptr<Sequence> start(std::span<const int32_t> tokens, const DepthRule& rule) = 0;
+  // Keeps what the sequence remembers, which has read all of `tokens`, for others that begin with them, if
+  // there is room.
+  virtual void keep(const Sequence& /*sequence*/, std::span<const int32_t> /*tokens*/,
+                    const DepthRule& /*rule*/) {}
+  // Calls are cut so that sequences can be kept at every so many tokens; 0: they are not kept.
+  virtual int64_t keep_every() const { return 0; }
   // Reads the tokens of every call, each of another sequence. Logits [vocab] of each, null where nobody wants
   // them; valid until the next pass.
   virtual std::span<const float* const> pass(std::span<const Call> calls) = 0;

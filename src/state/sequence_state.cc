@@ -368,6 +368,15 @@ int64_t SequenceState::bytes() const {
   return total;
 }
 
+void SequenceState::for_each_page(FunctionRef<void(const uint8_t*, int64_t)> visit) const {
+  for (const KvState& state : kv_) {
+    for (const PageRef& page : state.pages_) visit(page.data(), page.bytes());
+  }
+  for (const SsmState& state : ssm_) {
+    if (state.page_) visit(state.page_.data(), state.page_.bytes());
+  }
+}
+
 void SequenceState::copy_from(const SequenceState& other) {
   FATHOM_CHECK(
       kv_.size() == other.kv_.size() && ssm_.size() == other.ssm_.size() && context_ == other.context_,

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "base/parallel.h"
 #include "base/result.h"
 #include "kernels/attention/attention.h"
 #include "plan/model_plan.h"
@@ -152,6 +153,8 @@ class SequenceState {
   const SsmState& ssm(SlotId slot, int32_t depth) const;
 
   int64_t bytes() const;  // of the pages it has, shared ones included
+  // Calls visit(where it lies, bytes) for each page it has.
+  void for_each_page(FunctionRef<void(const uint8_t*, int64_t)> visit) const;
 
   // Makes this state equal to `other`, which was made for the same plan, context, rows and type.
   void copy_from(const SequenceState& other);

@@ -1,5 +1,6 @@
 // A request gets the same tokens and the same bits of their log probabilities whatever runs beside it, in
-// whatever rows its prompt is read, and however often its memory is taken from it. For every model.
+// whatever rows its prompt is read, whoever has read its beginning before, and however often its memory is
+// taken from it. For every model.
 #include <algorithm>
 #include <map>
 
@@ -23,7 +24,7 @@ Request request_of(const TinyModel& model, uint64_t number, const std::function<
   request.sampling.temperature = below(3) == 0 ? 0.0F : 0.9F;
   request.sampling.seed = number;
   request.priority = static_cast<int32_t>(below(2));
-  if (is_routed(model.plan) && below(3) == 0) request.max_depth = 1;
+  if (is_routed(model.plan) && below(3) == 0) request.rule.max_depth = 1;
   return request;
 }
 
@@ -35,13 +36,13 @@ std::vector<GeneratedToken> alone(Executor& executor, const TinyModel& model, DT
   generate.prompt = request.prompt;
   generate.max_tokens = request.max_tokens;
   generate.sampling = request.sampling;
-  generate.max_depth = request.max_depth;
+  generate.max_depth = request.rule.max_depth;
   Generator generator(executor, model.plan, kRows);
   return generator.run(state, generate, [](const GeneratedToken&) { return true; })->tokens;
 }
 
 struct Counts {
-  int64_t preemptions = 0, cut_short = 0;
+  int64_t preemptions = 0, cut_short = 0, cached = 0;
 };
 
 void run_schedule(Executor& executor, const TinyModel& model, DType kv_type, Parallel& parallel,
@@ -51,7 +52,11 @@ void run_schedule(Executor& executor, const TinyModel& model, DType kv_type, Par
     return static_cast<int64_t>(philox(seed, 31, draws++)[0] % static_cast<uint64_t>(most));
   };
   const int64_t whole = state_bytes(model.plan, kContext, kRows, kv_type);
-  ExecutorModel sequences(executor, model.plan, kRows, kContext, kv_type, 2 * whole);
+  // Half of the schedules keep beginnings for others, and some prompts begin alike.
+  const bool keeps = below(2) == 0;
+  ExecutorModel sequences(executor, model.plan, kRows, kContext, kv_type, 2 * whole, keeps ? whole : 0,
+                          8 * (1 + below(4)));
+  const std::vector<int32_t> common = testing::random_tokens(90, model.plan.dims.vocab_size, 1000 + seed);
   SteadyClock clock;
   Scheduler scheduler(sequences, parallel, clock,
                       {.max_sequences = 1 + below(kRows), .reserve_tokens = below(2) * 16});
@@ -62,6 +67,8 @@ void run_schedule(Executor& executor, const TinyModel& model, DType kv_type, Par
   while (left > 0 || scheduler.waiting() + scheduler.running() > 0) {
     if (left > 0 && below(2) == 0) {
       Request request = request_of(model, number++, below);
+      if (below(3) > 0) std::copy_n(common.begin(), request.prompt.size() * 3 / 4, request.prompt.begin());
+      request.keep_prompt = below(3) == 0;
       Request kept = request;
       request.on_end = [&](RequestId id, RequestResult result) { results.emplace(id, std::move(result)); };
       const Result<RequestId> id = scheduler.submit(std::move(request));
@@ -90,6 +97,8 @@ void run_schedule(Executor& executor, const TinyModel& model, DType kv_type, Par
     }
   }
   counts.preemptions += scheduler.counts().preemptions;
+  counts.cached += scheduler.counts().cached;
+  sequences.forget_beginnings();
   EXPECT_EQ(sequences.memory().used(), 0);
 }
 
@@ -104,6 +113,7 @@ void expect_alike(DType type, Parallel& parallel, uint64_t seeds) {
   });
   EXPECT_GE(counts.preemptions, 20);
   EXPECT_GE(counts.cut_short, 10);
+  EXPECT_GE(counts.cached, 500);
 }
 
 TEST(Schedules, DoNotChangeABit) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
 #include "text/text_refused.h"
 
 namespace fathom::cli::batch {
@@ -12,7 +13,8 @@ struct BatchRunner::Job {
   CompletionRequest completion;
   int64_t prompt_tokens = 0;
   std::vector<CompletionText> texts;
-  size_t left = 0;  // texts that have not ended
+  size_t left = 0;               // texts that have not ended
+  std::vector<Request> waiting;  // by their number; those in line are empty
   std::vector<RequestId> ids;
   std::optional<ApiError> error;
 };
@@ -99,25 +101,32 @@ Status BatchRunner::start(BatchLine line) {
   }
   std::variant<Prompts, ApiError> prompts = prompts_of(completion);
   if (const auto* error = std::get_if<ApiError>(&prompts)) return refuse(*error);
-  std::vector<Request> requests;
+  const auto add = [&](const std::vector<int32_t>& prompt) {
+    const size_t index = job->waiting.size();
+    Request request = request_for(completion, job->custom_id, static_cast<int64_t>(index));
+    request.prompt = prompt;
+    job->texts.emplace_back(model_.codec, completion);
+    request.on_token = [this, job = job.get(), index](const GeneratedToken& token) {
+      submit_rest(*job, index);
+      return job->texts[index].push(token.token);
+    };
+    request.on_end = [this, job = job.get(), index](RequestId, RequestResult result) {
+      submit_rest(*job, index);
+      ended(*job, index, std::move(result));
+    };
+    job->waiting.push_back(std::move(request));
+  };
   for (const std::vector<int32_t>& prompt : std::get<Prompts>(prompts)) {
     job->prompt_tokens += static_cast<int64_t>(prompt.size());
-    for (int32_t sample = 0; sample < completion.n; ++sample) {
-      const size_t index = requests.size();
-      requests.push_back(request_for(completion, job->custom_id, static_cast<int64_t>(index)));
-      requests.back().prompt = prompt;
-      job->texts.emplace_back(model_.codec, completion);
-      requests.back().on_token = [job = job.get(), index](const GeneratedToken& token) {
-        return job->texts[index].push(token.token);
-      };
-      requests.back().on_end = [this, job = job.get(), index](RequestId, RequestResult result) {
-        ended(*job, index, std::move(result));
-      };
-    }
+    for (int32_t sample = 0; sample < completion.n; ++sample) add(prompt);
   }
-  job->left = requests.size();
+  job->left = job->waiting.size();
   Job& started = *jobs_.emplace(job->custom_id, std::move(job)).first->second;
-  for (Request& request : requests) {
+  // With a cache the first text of a prompt reads it, and the others come when it has.
+  const auto step = static_cast<size_t>(options_.keeps_prompts ? completion.n : 1);
+  for (size_t index = 0; index < started.texts.size(); index += step) {
+    Request request = std::exchange(started.waiting[index], {});
+    request.keep_prompt = step > 1;
     const bool too_long = static_cast<int64_t>(request.prompt.size()) >= scheduler_.context();
     const Result<RequestId> id = scheduler_.submit(std::move(request));
     if (id.ok()) {
@@ -133,6 +142,17 @@ Status BatchRunner::start(BatchLine line) {
                    .code = too_long ? "context_length_exceeded" : ""});
   }
   return {};
+}
+
+// The other texts of a prompt whose first one has been begun.
+void BatchRunner::submit_rest(Job& job, size_t first) {
+  const auto n = static_cast<size_t>(job.completion.n);
+  if (!options_.keeps_prompts || first % n != 0) return;
+  for (size_t index = first + 1; index < first + n; ++index) {
+    if (job.waiting[index].prompt.empty()) continue;
+    const Result<RequestId> id = scheduler_.submit(std::exchange(job.waiting[index], {}));
+    FATHOM_CHECK(id.ok(), "a text of a prompt that was accepted is refused");
+  }
 }
 
 void BatchRunner::ended(Job& job, size_t index, RequestResult result) {

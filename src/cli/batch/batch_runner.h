@@ -23,7 +23,8 @@ struct BatchOptions {
   std::string model_name;            // a request that names another is refused; empty names are this one
   int64_t created = 0;
   std::string fingerprint;
-  std::string chat_template;  // as of chat_template_of()
+  std::string chat_template;   // as of chat_template_of()
+  bool keeps_prompts = false;  // what one has read of a prompt others find
 };
 
 class BatchRunner {
@@ -44,6 +45,7 @@ class BatchRunner {
   Status start(BatchLine line);
   std::variant<Prompts, ApiError> prompts_of(const CompletionRequest& request);
   Request request_for(const CompletionRequest& completion, const std::string& custom_id, int64_t index);
+  void submit_rest(Job& job, size_t first);
   void ended(Job& job, size_t index, RequestResult result);
   Status finish(Job& job);
 

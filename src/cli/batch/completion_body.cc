@@ -90,8 +90,10 @@ ordered_json completion_body(const CompletionIdentity& identity, const Completio
                              std::span<const CompletionText> texts, int64_t prompt_tokens,
                              const TextCodec& codec) {
   ordered_json choices = ordered_json::array();
-  int64_t written = 0;
+  int64_t written = 0, cached = 0;
   for (const CompletionText& text : texts) {
+    // A prompt counts once, by its first text.
+    if (choices.size() % static_cast<size_t>(request.n) == 0) cached += text.result().cached_tokens;
     written += static_cast<int64_t>(text.result().tokens.size());
     ordered_json choice = {{"index", choices.size()}};
     if (request.chat) {
@@ -115,7 +117,8 @@ ordered_json completion_body(const CompletionIdentity& identity, const Completio
           {"usage",
            {{"prompt_tokens", prompt_tokens},
             {"completion_tokens", written},
-            {"total_tokens", prompt_tokens + written}}}};
+            {"total_tokens", prompt_tokens + written},
+            {"prompt_tokens_details", {{"cached_tokens", cached}}}}}};
 }
 
 }  // namespace fathom::cli::batch
