@@ -39,6 +39,7 @@ ExecutorModel::ExecutorModel(Executor& executor, const ModelPlan& plan, int64_t 
 int64_t ExecutorModel::bytes(int64_t tokens) const { return state_bytes(plan_, tokens, max_rows_, kv_type_); }
 
 bool ExecutorModel::make_room(int64_t bytes) {
+  if (memory_->room() + cache_.bytes() < bytes) return false;  // letting go of everything would not do
   while (memory_->room() < bytes) {
     if (!cache_.drop_one()) return false;
   }

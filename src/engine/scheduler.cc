@@ -93,7 +93,7 @@ void Scheduler::end(Line& line, Line::iterator at, FinishReason reason, std::opt
   const RequestId id = at->first.id;
   const std::unique_ptr<Active> active = std::move(at->second);
   line.erase(at);
-  if (active->sequence && !error && reason != FinishReason::kCancelled) keep(*active);
+  if (active->sequence && !error) keep(*active);
   active->sequence.reset();
   blocked_ = false;
   RequestResult& result = active->result;
