@@ -113,10 +113,11 @@ void Scheduler::preempt(Line::iterator victim) {
   blocked_ = false;
 }
 
-// Bytes that are promised to a request: for what it reads, and a reserve.
+// Bytes that are promised to a request: for what it reads, and a reserve, but no more than it can come to.
 int64_t Scheduler::claim(const Active& active) const {
-  const int64_t tokens = static_cast<int64_t>(active.tokens.size()) + options_.reserve_tokens;
-  return model_.bytes(std::min(tokens, model_.context()));
+  const auto read = static_cast<int64_t>(active.tokens.size());
+  const auto longest = static_cast<int64_t>(active.request.prompt.size()) + active.request.max_tokens;
+  return model_.bytes(std::min(read + options_.reserve_tokens, longest));
 }
 
 // Whether what is promised to all that run, and to one that has started but does not yet, is there.

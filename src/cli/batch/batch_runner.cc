@@ -1,6 +1,8 @@
 #include "cli/batch/batch_runner.h"
 
 #include <algorithm>
+#include <iterator>
+#include <limits>
 #include <utility>
 
 #include "base/check.h"
