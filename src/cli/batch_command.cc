@@ -69,6 +69,11 @@ Result<int> run(const CLI::App& app, Flags flags) {
   std::error_code error;
   if (std::filesystem::equivalent(flags.input, flags.output, error))
     return wrong_usage("FILE and --output are the same file");
+  // It is read once to be checked and once to be run.
+  if (std::filesystem::exists(flags.input, error) && !std::filesystem::is_regular_file(flags.input, error))
+    return invalid(flags.input + " is not a regular file, expected one that can be read twice");
+  if (flags.input == "-")
+    return invalid("FILE: standard input cannot be read twice, expected a regular file");
   FATHOM_ASSIGN(const int64_t requests, batch::check_batch(flags.input));
   ThreadPool pool(threads_or_all(flags.threads));
   FATHOM_ASSIGN(const LoadedModel model,

@@ -258,6 +258,12 @@ TEST_F(BatchCommand, WhatIsWrongWithTheWholeIsSaidFirst) {
   outcome = run("batch @llama @in.jsonl -o @out.jsonl --memory 100000GiB");
   EXPECT_EQ(outcome.code, 1);
   EXPECT_THAT(outcome.text, HasSubstr("--memory: "));
+  outcome = run("batch @llama - -o @out.jsonl < /dev/null");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.text, HasSubstr("standard input cannot be read twice"));
+  outcome = run("batch @llama /dev/null -o @out.jsonl");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.text, HasSubstr("/dev/null is not a regular file"));
   outcome = run("batch @llama @missing.jsonl -o @out.jsonl");
   EXPECT_EQ(outcome.code, 1);
   EXPECT_FALSE(fs::exists(path_ + "/out.jsonl"));

@@ -17,7 +17,6 @@ struct BatchRunner::Job {
   std::vector<CompletionText> texts;
   size_t left = 0;               // texts that have not ended
   std::vector<Request> waiting;  // by their number; those in line are empty
-  std::vector<RequestId> ids;
   std::optional<ApiError> error;
 };
 
@@ -125,6 +124,7 @@ Status BatchRunner::start(BatchLine line) {
   job->left = job->waiting.size();
   Job& started = *jobs_.emplace(job->custom_id, std::move(job)).first->second;
   // With a cache the first text of a prompt reads it, and the others come when it has.
+  std::vector<RequestId> in_line;
   const auto step = static_cast<size_t>(options_.keeps_prompts ? completion.n : 1);
   for (size_t index = 0; index < started.texts.size(); index += step) {
     Request request = std::exchange(started.waiting[index], {});
@@ -132,11 +132,11 @@ Status BatchRunner::start(BatchLine line) {
     const bool too_long = static_cast<int64_t>(request.prompt.size()) >= scheduler_.context();
     const Result<RequestId> id = scheduler_.submit(std::move(request));
     if (id.ok()) {
-      started.ids.push_back(*id);
+      in_line.push_back(*id);
       continue;
     }
     // Prompts that are in line already end with the rest of their body.
-    for (const RequestId other : started.ids) scheduler_.forget(other);
+    for (const RequestId other : in_line) scheduler_.forget(other);
     const std::string custom_id = started.custom_id;
     jobs_.erase(custom_id);
     return refuse({.message = id.error().message,
