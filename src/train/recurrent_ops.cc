@@ -119,8 +119,7 @@ Tensor selective_scan(const Tensor& x, const Tensor& dt, const Tensor& dt_bias, 
     Tensor grad_x = like(x), grad_dt = like(dt), grad_bias = like(dt_bias), grad_a_log = like(a_log),
            grad_b = at::empty({rows, state}, at::kFloat), grad_c = at::empty({rows, state}, at::kFloat),
            grad_d = like(d), grad_dt_b_c = at::zeros({rows, stride}, at::kFloat),
-           workspace = floats(
-               kernels::selective_scan_bwd_workspace(rows, inner, state, torch_parallel().num_threads()));
+           workspace = floats(kernels::selective_scan_bwd_workspace(rows, count, inner, state));
     kernels::selective_scan_bwd_cpu({.x = in(x),
                                      .dt = in(dt),
                                      .dt_bias = in(dt_bias),

@@ -141,8 +141,7 @@ Status run_mamba(ModuleCase& c) {
   Values grad_conv = values(rows * s.inner), grad_dt = values(rows * s.inner), grad_dt_bias = values(s.inner),
          grad_a_log = values(s.inner * s.state), grad_b = values(rows * s.state),
          grad_c = values(rows * s.state), grad_d = values(s.inner),
-         workspace =
-             values(kernels::selective_scan_bwd_workspace(rows, s.inner, s.state, c.parallel.num_threads()));
+         workspace = values(kernels::selective_scan_bwd_workspace(rows, batch, s.inner, s.state));
   kernels::selective_scan_bwd_cpu({.x = run.conv.data(),
                                    .dt = run.dt.data(),
                                    .dt_bias = weight("dt_proj.bias").data(),

@@ -76,6 +76,6 @@ void selective_scan_bwd_cpu(const SelectiveScanBwd& args, Parallel& parallel);
 // [inner, state], those of sequence s following those of s - 1.
 int64_t selective_scan_checkpoints(const RowRange* sequences, int64_t num_sequences, int64_t inner,
                                    int64_t state);
-int64_t selective_scan_bwd_workspace(int64_t rows, int64_t inner, int64_t state, int threads);
+int64_t selective_scan_bwd_workspace(int64_t rows, int64_t num_sequences, int64_t inner, int64_t state);
 
 }  // namespace fathom::kernels

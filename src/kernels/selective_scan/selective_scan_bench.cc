@@ -27,22 +27,36 @@ struct Inputs {
   std::vector<float> x, dt, bias, a, bc, d, y;
 };
 
-// rows of one sequence, without state.
+// Sequences of equal length, [count * length, inner] together.
+std::vector<RowRange> sequences_of(int64_t count, int64_t length) {
+  std::vector<RowRange> sequences;
+  for (int64_t s = 0; s < count; ++s) sequences.push_back({s * length, (s + 1) * length});
+  return sequences;
+}
+
+// Whole sequences, without state.
 void bm_selective_scan_fwd(benchmark::State& state) {
-  const int64_t rows = state.range(0), inner = state.range(1);
+  const int64_t count = state.range(0), rows = count * state.range(1), inner = state.range(2);
   Inputs in(rows, inner);
-  const ScanSequence sequence{{0, rows}, nullptr};
+  std::vector<ScanSequence> sequences;
+  for (const RowRange& range : sequences_of(count, state.range(1))) sequences.push_back({range, nullptr});
   for (auto _ : state) {
     selective_scan_fwd_cpu(
         {in.x.data(), in.dt.data(), in.bias.data(), in.a.data(), in.bc.data(), in.bc.data() + kState,
-         in.d.data(), in.y.data(), &sequence, 1, nullptr, inner, kState, 2 * kState},
+         in.d.data(), in.y.data(), sequences.data(), count, nullptr, inner, kState, 2 * kState},
         benchmarking::pool());
     benchmark::ClobberMemory();
   }
   const auto cells = static_cast<double>(rows * inner);
   benchmarking::report(state, 12 * cells, 18 * cells * kState);
 }
-BENCHMARK(bm_selective_scan_fwd)->Args({512, 1536})->Args({2048, 2976})->Args({512, 5120})->UseRealTime();
+BENCHMARK(bm_selective_scan_fwd)
+    ->Args({1, 512, 1536})
+    ->Args({1, 2048, 2976})
+    ->Args({1, 512, 5120})
+    ->Args({8, 256, 64})
+    ->Args({8, 256, 496})
+    ->UseRealTime();
 
 // One row for each of many sequences, each with its own state.
 void bm_selective_scan_decode(benchmark::State& state) {
@@ -64,15 +78,14 @@ void bm_selective_scan_decode(benchmark::State& state) {
 BENCHMARK(bm_selective_scan_decode)->Args({1, 5120})->Args({16, 5120})->UseRealTime();
 
 void bm_selective_scan_bwd(benchmark::State& state) {
-  const int64_t rows = state.range(0), inner = state.range(1);
+  const int64_t count = state.range(0), rows = count * state.range(1), inner = state.range(2);
   Inputs in(rows, inner);
-  const RowRange range{0, rows};
-  std::vector<float> checkpoints = filled(selective_scan_checkpoints(&range, 1, inner, kState), 0.1F),
+  const std::vector<RowRange> sequences = sequences_of(count, state.range(1));
+  std::vector<float> checkpoints =
+                         filled(selective_scan_checkpoints(sequences.data(), count, inner, kState), 0.1F),
                      grad_x = in.x, grad_dt = in.x, grad_bias = in.bias, grad_a = in.a,
                      grad_b = filled(rows * kState, 0.0F), grad_c = grad_b, grad_d = in.d,
-                     workspace = filled(selective_scan_bwd_workspace(rows, inner, kState,
-                                                                     benchmarking::pool().num_threads()),
-                                        0.0F);
+                     workspace = filled(selective_scan_bwd_workspace(rows, count, inner, kState), 0.0F);
   for (auto _ : state) {
     selective_scan_bwd_cpu({in.x.data(),
                             in.dt.data(),
@@ -83,8 +96,8 @@ void bm_selective_scan_bwd(benchmark::State& state) {
                             in.d.data(),
                             in.y.data(),
                             checkpoints.data(),
-                            &range,
-                            1,
+                            sequences.data(),
+                            count,
                             grad_x.data(),
                             grad_dt.data(),
                             grad_bias.data(),
@@ -102,7 +115,13 @@ void bm_selective_scan_bwd(benchmark::State& state) {
   const auto cells = static_cast<double>(rows * inner);
   benchmarking::report(state, 20 * cells, 40 * cells * kState);
 }
-BENCHMARK(bm_selective_scan_bwd)->Args({512, 1536})->Args({2048, 2976})->Args({512, 5120})->UseRealTime();
+BENCHMARK(bm_selective_scan_bwd)
+    ->Args({1, 512, 1536})
+    ->Args({1, 2048, 2976})
+    ->Args({1, 512, 5120})
+    ->Args({8, 256, 64})
+    ->Args({8, 256, 496})
+    ->UseRealTime();
 
 }  // namespace
 }  // namespace fathom::kernels

@@ -33,7 +33,7 @@ struct Case {
         grad_b(kRows * n),
         grad_c(kRows * n),
         grad_d(i),
-        workspace(selective_scan_bwd_workspace(kRows, i, n, 4)) {
+        workspace(selective_scan_bwd_workspace(kRows, 3, i, n)) {
     for (int64_t k = 0; k < a.size(); ++k) a[k] = -std::exp(a[k]);
     dt[0] = 30.0F;  // beyond where softplus is the identity
     for (const RowRange& rows : kSequences) sequences.push_back({rows, nullptr});
