@@ -13,10 +13,11 @@ namespace fathom {
 
 struct Executor::Impl {
   Impl(const ModelPlan& model, const Weights& values, int64_t rows, int64_t context_length, Parallel& pool,
-       const Numerics& numerics)
+       const Numerics& numerics, int64_t logit_rows)
       : plan(model),
         weights(values),
         max_rows(rows),
+        max_logits(logit_rows > 0 ? std::min(logit_rows, rows) : rows),
         context(context_length),
         last_state(last_state_layer(model)),
         parallel(pool),
@@ -35,21 +36,18 @@ struct Executor::Impl {
   void carve() {
     const int64_t hidden_size = plan.dims.hidden_size;
     hidden = scratch.take<float>(max_rows * hidden_size);
-    logits = scratch.take<float>(max_logit_rows() * plan.dims.vocab_size);
-    final_hidden = scratch.take<float>(max_rows * hidden_size);
+    logits = scratch.take<float>(max_logits * plan.dims.vocab_size);
+    final_hidden = scratch.take<float>(max_logits * hidden_size);
     ids = scratch.take<int32_t>(max_rows);
     depths = scratch.take<uint8_t>(max_rows);
     routed_depths = scratch.take<uint8_t>(max_rows);
     scores = scratch.take<float>(max_rows);
     routed_scores = scratch.take<float>(max_rows);
     head_workspace =
-        scratch.take<uint8_t>(kernels::linear_fwd_workspace(max_rows, hidden_size, DType::kBF16));
+        scratch.take<uint8_t>(kernels::linear_fwd_workspace(max_logits, hidden_size, DType::kBF16));
   }
 
   OpScope running(EngineOp op) { return {observer, op, parallel}; }
-
-  // All rows of a call may be scored at once.
-  int64_t max_logit_rows() const { return max_rows; }
 
   std::span<const ForwardResult> forward(std::span<const SequenceCall> calls) {
     take_rows(calls);
@@ -130,7 +128,7 @@ struct Executor::Impl {
 
   static int64_t rows_wanted(const SequenceRows& s) {
     if (s.options->logits == Logits::kAll) return s.rows.size();
-    return s.options->logits == Logits::kLast ? 1 : 0;
+    return s.options->logits == Logits::kLast ? std::min(s.options->last_rows, s.rows.size()) : 0;
   }
 
   // A choice among the rows of the call needs all of them.
@@ -152,6 +150,9 @@ struct Executor::Impl {
   void collect(std::span<const SequenceCall> calls, const Rows& going) {
     wanted.take_last(going, [](const SequenceRows& s) { return rows_wanted(s); });
     const Rows with_logits = wanted.rows();
+    FATHOM_CHECK(with_logits.count <= max_logits, "logits of " + std::to_string(with_logits.count) +
+                                                      " rows, expected " + std::to_string(max_logits) +
+                                                      " at most");
     keep_last(going, with_logits, hidden, plan.dims.hidden_size);
     if (with_logits.count > 0) head(with_logits.count);
     results.assign(calls.size(), {});
@@ -202,6 +203,7 @@ struct Executor::Impl {
   const ModelPlan& plan;
   const Weights& weights;
   const int64_t max_rows;
+  const int64_t max_logits;
   const int64_t context;
   const int32_t last_state;
   Parallel& parallel;
@@ -222,8 +224,8 @@ struct Executor::Impl {
 };
 
 Executor::Executor(const ModelPlan& plan, const Weights& weights, int64_t max_rows, int64_t context,
-                   Parallel& parallel, const Numerics& numerics)
-    : impl_(std::make_unique<Impl>(plan, weights, max_rows, context, parallel, numerics)) {}
+                   Parallel& parallel, const Numerics& numerics, int64_t max_logits)
+    : impl_(std::make_unique<Impl>(plan, weights, max_rows, context, parallel, numerics, max_logits)) {}
 Executor::~Executor() = default;
 
 SequenceState Executor::make_state(DType kv_type) const {
@@ -254,6 +256,8 @@ void Executor::set_observer(OpObserver* observer) {
 int64_t Executor::scratch_bytes() const {
   return impl_->scratch.bytes() + impl_->layers.scratch_bytes() + impl_->routed.scratch_bytes();
 }
+
+int64_t Executor::max_logits() const { return impl_->max_logits; }
 
 Parallel& Executor::pool() const { return impl_->parallel; }
 

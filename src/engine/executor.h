@@ -45,6 +45,7 @@ struct ForwardOptions {
   // Scores in [0, 1) of a router that learns none, [depth, rows]; empty: drawn by depth and position.
   std::span<const float> router_draws;
   Logits logits = Logits::kLast;
+  int64_t last_rows = 1;         // kLast: how many of the last rows; at most those of the call
   bool prefill_shortcut = true;  // false: every row goes all the way, to see what that costs
   // Rows [key_rows, rows) take part in everything but write no keys: they look at the rows before, and nobody
   // looks at them (the padding of recorded cases, which takes part in routing). 0: all rows write keys.
@@ -70,7 +71,7 @@ struct SequenceCall {
 
 // Of one sequence; valid until the next call.
 struct ForwardResult {
-  const float* logits = nullptr;  // [0, 1 or rows, vocab]
+  const float* logits = nullptr;  // [those that were wanted, vocab]
   // [rows] passes each row made through the routed segment, 0 for rows that a prefill shortcut left behind
   // before it; empty without routing.
   std::span<const uint8_t> depths;
@@ -81,8 +82,9 @@ class Executor {
  public:
   // `max_rows` bounds the rows of a call and sizes the scratch memory. Plan, weights and pool are the
   // caller's and outlive the executor. `numerics` passes check_numerics().
+  // `max_logits` bounds the rows of a call whose logits are wanted; 0: all may be.
   Executor(const ModelPlan& plan, const Weights& weights, int64_t max_rows, int64_t context,
-           Parallel& parallel, const Numerics& numerics = {});
+           Parallel& parallel, const Numerics& numerics = {}, int64_t max_logits = 0);
   ~Executor();
 
   // A state that fits this executor, with memory of its own for the whole context, or with pages of `memory`
@@ -102,6 +104,7 @@ class Executor {
   // Watches every kernel from the next call on; the caller's, null for nobody.
   void set_observer(OpObserver* observer);
   int64_t scratch_bytes() const;
+  int64_t max_logits() const;
   // The caller's, for what is done with the logits.
   Parallel& pool() const;
 

@@ -1,5 +1,6 @@
 #include "engine/executor_model.h"
 
+#include <algorithm>
 #include <bit>
 #include <optional>
 #include <utility>
@@ -17,11 +18,17 @@ class ExecutorModel::StateSequence final : public SequenceModel::Sequence {
     }
     return true;
   }
+  bool mark() override { return state_.mark(mark_); }
+  void go_back(int64_t position) override {
+    state_.go_back(mark_, position);
+    mark_ = {};
+  }
   SequenceState& state() { return state_; }
   const SequenceState& state() const { return state_; }
 
  private:
   SequenceState state_;
+  StateMark mark_;  // whose pages go before their memory
   PrefixCache& cache_;
 };
 
@@ -61,8 +68,9 @@ uint64_t key_of(const DepthRule& rule) {
 }  // namespace
 
 std::unique_ptr<SequenceModel::Sequence> ExecutorModel::start(std::span<const int32_t> tokens,
-                                                              const DepthRule& rule) {
-  std::optional<SequenceState> state = cache_.find(tokens, key_of(rule));
+                                                              int64_t most_known, const DepthRule& rule) {
+  const auto known = std::min(tokens.size(), static_cast<size_t>(most_known) + 1);
+  std::optional<SequenceState> state = cache_.find(tokens.first(known), key_of(rule));
   if (!state) state = executor_.make_state(kv_type_, memory_);
   return std::make_unique<StateSequence>(std::move(*state), cache_);
 }
@@ -78,7 +86,8 @@ std::span<const float* const> ExecutorModel::pass(std::span<const Call> calls) {
     ForwardOptions options;
     options.max_depth = call.rule.max_depth;
     options.depth_shift = call.rule.depth_shift;
-    options.logits = call.wants_logits ? Logits::kLast : Logits::kNone;
+    options.logits = call.logit_rows > 0 ? Logits::kLast : Logits::kNone;
+    options.last_rows = call.logit_rows;
     calls_.push_back({&static_cast<StateSequence&>(*call.sequence).state(), call.tokens, options});
   }
   for (const ForwardResult& result : executor_.forward(calls_)) logits_.push_back(result.logits);

@@ -21,11 +21,13 @@ class ExecutorModel final : public SequenceModel {
   int64_t vocab() const override { return plan_.dims.vocab_size; }
   int64_t context() const override { return context_; }
   int64_t max_rows() const override { return max_rows_; }
+  int64_t max_logits() const override { return executor_.max_logits(); }
   int64_t bytes(int64_t tokens) const override;
   int64_t budget() const override { return memory_->budget(); }
   int64_t room() const override { return memory_->room(); }
   bool make_room(int64_t bytes) override;
-  std::unique_ptr<Sequence> start(std::span<const int32_t> tokens, const DepthRule& rule) override;
+  std::unique_ptr<Sequence> start(std::span<const int32_t> tokens, int64_t most_known,
+                                  const DepthRule& rule) override;
   void keep(const Sequence& sequence, std::span<const int32_t> tokens, const DepthRule& rule) override;
   int64_t keep_every() const override { return keep_every_; }
   std::span<const float* const> pass(std::span<const Call> calls) override;

@@ -2,37 +2,42 @@
 
 #include <algorithm>
 #include <iterator>
-#include <numeric>
 #include <string>
 #include <utility>
 
 #include "base/check.h"
+#include "engine/ngram_draft.h"
 
 namespace fathom {
 
 struct Scheduler::Active {
   Request request;
   double arrival = 0;
-  std::vector<int32_t> tokens;                        // the prompt and what was drawn
+  std::vector<int32_t> tokens;  // the prompt and what was drawn, and during a pass what is guessed
+  int64_t guessed = 0;          // tokens of the end that are
+  DraftLength draft{0};
   std::unique_ptr<SequenceModel::Sequence> sequence;  // while it runs
   RequestResult result;
   bool started = false;
-  int64_t lost = 0;  // tokens it had read when its memory was taken
+  bool is_drawing = false;  // it has read its prompt since it got its memory
+  int64_t lost = 0;         // tokens it had read when its memory was taken
 
   // Rows that are to be read before the next token can be drawn.
   int64_t unread() const {
-    return static_cast<int64_t>(tokens.size()) - (sequence ? sequence->position() : 0);
+    return static_cast<int64_t>(tokens.size()) - guessed - (sequence ? sequence->position() : 0);
   }
+  // Tokens of the prompt, from the second on, whose log probabilities are to be told.
+  int64_t to_score() const {
+    return request.prompt_log_probabilities ? static_cast<int64_t>(request.prompt.size()) - 1 : 0;
+  }
+  int64_t scored() const { return static_cast<int64_t>(result.prompt.size()); }
 };
 
 Scheduler::Scheduler(SequenceModel& model, Parallel& parallel, Clock& clock, const SchedulerOptions& options)
-    : model_(model),
-      parallel_(parallel),
-      clock_(clock),
-      options_(options),
-      sampling_workspace_(kernels::sampling_workspace(model.vocab())) {
-  FATHOM_CHECK(options.max_sequences > 0 && options.max_sequences <= model.max_rows(),
-               "sequences that run at once: from 1 to the rows of a pass");
+    : model_(model), draw_(model.vocab(), parallel), clock_(clock), options_(options) {
+  FATHOM_CHECK(options.max_sequences > 0 && options.max_sequences <= model.max_rows() &&
+                   options.max_sequences <= model.max_logits(),
+               "sequences that run at once: from 1 to the rows of a pass, and to those with logits");
   FATHOM_CHECK(options.reserve_tokens >= 0, "a negative reserve");
 }
 
@@ -47,7 +52,7 @@ Result<RequestId> Scheduler::submit(Request request) {
     return invalid("the prompt has the id " + std::to_string(*outside) +
                    ", expected ids below the vocabulary of " + std::to_string(model_.vocab()));
   }
-  if (request.max_tokens < 0) return invalid("a negative number of tokens");
+  if (request.max_tokens < 0 || request.draft_tokens < 0) return invalid("a negative number of tokens");
   for (const auto& [id, bias] : request.rules.bias) {
     if (id < 0 || id >= model_.vocab())
       return invalid("a bias of the id " + std::to_string(id) + ", expected ids below the vocabulary of " +
@@ -68,6 +73,7 @@ Result<RequestId> Scheduler::submit(Request request) {
   auto active = std::make_unique<Active>();
   active->arrival = clock_.seconds();
   active->tokens = request.prompt;
+  active->draft = DraftLength(request.draft_tokens);
   active->request = std::move(request);
   const RequestId id = next_id_++;
   waiting_.emplace(Place{active->request.priority, id}, std::move(active));
@@ -107,6 +113,7 @@ void Scheduler::preempt(Line::iterator victim) {
   Active& active = *victim->second;
   active.lost = active.sequence->position();
   active.sequence.reset();
+  active.is_drawing = false;
   ++active.result.preemptions;
   ++counts_.preemptions;
   waiting_.insert(running_.extract(victim));
@@ -142,7 +149,11 @@ bool Scheduler::admit_first() {
     if (!may_take()) return false;
     preempt(std::prev(running_.end()));
   }
-  active.sequence = model_.start(active.tokens, active.request.rule);
+  // What is told of the prompt comes from reading it.
+  const bool scores = active.scored() < active.to_score();
+  active.sequence =
+      model_.start(active.tokens, scores ? active.scored() : static_cast<int64_t>(active.tokens.size()),
+                   active.request.rule);
   while (!fits(active) && !running_.empty()) {  // alone it fits, or submit() had refused it
     if (!may_take()) {
       active.sequence.reset();
@@ -196,17 +207,59 @@ void Scheduler::keep(const Active& active) {
   if (read > 0) model_.keep(*active.sequence, std::span(active.tokens).first(read), active.request.rule);
 }
 
-// Rows of the next pass: one for everybody who draws, then those of prompts in order while any are left.
+// Of the last rows of a call of `rows` the logits are wanted: of the last of all for the next token, and of
+// those before tokens of the prompt that are to be scored.
+int64_t Scheduler::logit_rows(const Active& active, int64_t rows) const {
+  const int64_t from = active.sequence->position(), to = from + rows;
+  const bool draws = rows == active.unread() && active.request.max_tokens > 0;
+  const int64_t first = std::max(from, active.scored());  // row p is before token p + 1
+  if (first < std::min(to, active.to_score())) return to - first;
+  return draws ? 1 : 0;
+}
+
+// Rows of the next pass: what everybody who draws has not read, which is one after all that was guessed came
+// true, then those of prompts in order while any are left.
 void Scheduler::share_out_rows() {
   shares_.clear();
-  int64_t left = model_.max_rows();
+  int64_t left = model_.max_rows(), logits_left = model_.max_logits() - running();
   for (const bool drawing : {true, false}) {
     for (const auto& [place, active] : running_) {
-      const int64_t unread = active->unread();
-      if ((unread == 1) != drawing || left == 0) continue;
-      shares_.push_back({place, rows_of(*active, left)});
+      if (active->is_drawing != drawing || left == 0) continue;
+      int64_t most = left;
+      if (active->scored() < active->to_score()) most = std::min(most, logits_left + 1);
+      shares_.push_back({place, rows_of(*active, most)});
       left -= shares_.back().rows;
+      logits_left -= std::max<int64_t>(0, logit_rows(*active, shares_.back().rows) - 1);
     }
+  }
+}
+
+// Guesses for those who draw, of rows and memory that nobody needs.
+void Scheduler::guess() {
+  int64_t rows = 0, logits = 0;
+  for (const Share& share : shares_) {
+    rows += share.rows;
+    logits += logit_rows(*running_.at(share.place), share.rows);
+  }
+  int64_t left =
+      std::min({options_.draft_rows - rows, model_.max_rows() - rows, model_.max_logits() - logits});
+  for (Share& share : shares_) {
+    Active& active = *running_.at(share.place);
+    if (!active.is_drawing || share.rows != active.unread() || active.request.draft_tokens == 0) continue;
+    // The last token of a text is not read, and no text goes beyond the context.
+    const int64_t to_draw = active.request.max_tokens - static_cast<int64_t>(active.result.tokens.size()),
+                  most = std::min({left, active.draft.next(), to_draw - 1,
+                                   model_.context() - static_cast<int64_t>(active.tokens.size())});
+    if (most <= 0) continue;
+    const int64_t count = append_ngram_draft(active.tokens, most);
+    if (count == 0) continue;
+    if (!active.sequence->reserve(share.rows + count) || !active.sequence->mark()) {
+      active.tokens.resize(active.tokens.size() - static_cast<size_t>(count));
+      continue;
+    }
+    active.guessed = count;
+    share.rows += count;
+    left -= count;
   }
 }
 
@@ -217,80 +270,96 @@ void Scheduler::plan_pass() {
   std::erase_if(shares_, [&](const Share& share) {
     return !running_.contains(share.place) || !reserve(share.place, share.rows);
   });
+  guess();
   calls_.clear();
   for (const Share& share : shares_) {
     const Active& active = *running_.at(share.place);
     const auto position = static_cast<size_t>(active.sequence->position());
     calls_.push_back({.sequence = active.sequence.get(),
                       .tokens = std::span(active.tokens).subspan(position, static_cast<size_t>(share.rows)),
-                      .wants_logits = share.rows == active.unread() && active.request.max_tokens > 0,
+                      .logit_rows = logit_rows(active, share.rows - active.guessed) + active.guessed,
                       .rule = active.request.rule});
   }
 }
 
-// The log probability is by the logits as they are.
-Result<kernels::Sampled> Scheduler::sample(const Active& active, const float* logits) {
-  const Request& request = active.request;
-  kernels::Sample sample{.logits = logits,
-                         .vocab = model_.vocab(),
-                         .params = request.sampling,
-                         .stream = request.stream,
-                         .position = static_cast<uint64_t>(active.tokens.size()),
-                         .workspace = sampling_workspace_.as()};
-  if (!request.rules.any()) return kernels::sample_cpu(sample, parallel_);
-  sample.params = {.temperature = 0};
-  FATHOM_ASSIGN(const kernels::Sampled best, kernels::sample_cpu(sample, parallel_));
-  changed_logits_.assign(logits, logits + model_.vocab());
-  apply_rules(request.rules, active.tokens, static_cast<int64_t>(request.prompt.size()), changed_logits_);
-  sample.logits = changed_logits_.data();
-  sample.params = request.sampling;
-  FATHOM_ASSIGN(kernels::Sampled drawn, kernels::sample_cpu(sample, parallel_));
-  drawn.log_probability = logits[drawn.token] - (logits[best.token] - best.log_probability);
-  return drawn;
+// Log probabilities of the prompt's tokens that follow the call's rows.
+std::optional<Error> Scheduler::score_prompt(Active& active, const SequenceModel::Call& call,
+                                             const float* logits) {
+  const int64_t end = active.sequence->position(), first = end - call.logit_rows;
+  for (int64_t row = std::max(first, active.scored()); row < std::min(end, active.to_score()); ++row) {
+    const float* const of_row = logits + (row - first) * model_.vocab();
+    const Result<GeneratedToken> token =
+        draw_.given(active.request.prompt[static_cast<size_t>(row) + 1], of_row);
+    if (!token.ok()) return at("after " + std::to_string(row + 1) + " tokens", token.error());
+    active.result.prompt.push_back(*token);
+    if (const int32_t count = active.request.top_log_probabilities; count > 0)
+      active.result.prompt_top.push_back(draw_.most_probable(of_row, count, *token));
+  }
+  return {};
 }
 
-namespace {
-
-// The `count` most probable tokens, the lower id first among equals; `drawn` gives the scale.
-std::vector<TokenLogProbability> most_probable(const float* logits, int64_t vocab, int32_t count,
-                                               const kernels::Sampled& drawn) {
-  std::vector<int32_t> ids(static_cast<size_t>(vocab));
-  std::iota(ids.begin(), ids.end(), 0);
-  const auto middle = ids.begin() + std::min<int64_t>(count, vocab);
-  std::partial_sort(ids.begin(), middle, ids.end(), [&](int32_t a, int32_t b) {
-    return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
-  });
-  const float scale = logits[drawn.token] - drawn.log_probability;
-  std::vector<TokenLogProbability> top;
-  for (auto id = ids.begin(); id != middle; ++id)
-    top.push_back({*id, *id == drawn.token ? drawn.log_probability : logits[*id] - scale});
-  return top;
-}
-
-}  // namespace
-
-void Scheduler::draw(Line::iterator at, const float* logits) {
-  Active& active = *at->second;
+// The next token. What ends the text, if anything does.
+std::optional<Scheduler::Ending> Scheduler::draw_one(Active& active, const float* logits) {
   const Request& request = active.request;
-  const Result<kernels::Sampled> drawn = sample(active, logits);
+  const Result<GeneratedToken> drawn = draw_.next(request, active.tokens, logits);
   if (!drawn.ok()) {
-    Error error = fathom::at("after " + std::to_string(active.tokens.size()) + " tokens", drawn.error());
-    return end(running_, at, FinishReason::kCancelled, std::move(error));
+    return Ending{FinishReason::kCancelled,
+                  at("after " + std::to_string(active.tokens.size()) + " tokens", drawn.error())};
   }
   if (std::ranges::find(request.stop_tokens, drawn->token) != request.stop_tokens.end()) {
     active.result.stop_token = drawn->token;
-    return end(running_, at, FinishReason::kStop);
+    return Ending{FinishReason::kStop};
   }
   ++counts_.drawn;
   std::vector<GeneratedToken>& tokens = active.result.tokens;
   if (tokens.empty()) active.result.first_token_seconds = clock_.seconds() - active.arrival;
-  tokens.push_back({drawn->token, drawn->log_probability});
+  tokens.push_back(*drawn);
   if (request.top_log_probabilities > 0)
-    active.result.top.push_back(most_probable(logits, model_.vocab(), request.top_log_probabilities, *drawn));
+    active.result.top.push_back(draw_.most_probable(logits, request.top_log_probabilities, *drawn));
   active.tokens.push_back(drawn->token);
-  if (request.on_token && !request.on_token(tokens.back()))
-    return end(running_, at, FinishReason::kCancelled);
-  if (static_cast<int64_t>(tokens.size()) == request.max_tokens) end(running_, at, FinishReason::kLength);
+  if (request.on_token && !request.on_token(tokens.back())) return Ending{FinishReason::kCancelled};
+  if (static_cast<int64_t>(tokens.size()) == request.max_tokens) return Ending{FinishReason::kLength};
+  return {};
+}
+
+// The next tokens, as long as they are those that were guessed, and one more.
+void Scheduler::draw(Line::iterator at, const float* logits) {
+  Active& active = *at->second;
+  const int64_t guessed = std::exchange(active.guessed, 0);
+  const std::vector<int32_t> guesses(active.tokens.end() - guessed, active.tokens.end());
+  active.tokens.resize(active.tokens.size() - guesses.size());
+  const auto before = static_cast<int64_t>(active.tokens.size());
+  int64_t accepted = 0;
+  std::optional<Ending> ending;
+  for (;; ++accepted, logits += model_.vocab()) {
+    ending = draw_one(active, logits);
+    if (ending || accepted == guessed || active.tokens.back() != guesses[static_cast<size_t>(accepted)])
+      break;
+  }
+  if (guessed > 0) {
+    active.sequence->go_back(before + accepted);
+    active.draft.note(guessed, accepted);
+    active.result.drafted += guessed;
+    active.result.accepted += accepted;
+    counts_.drafted += guessed;
+    counts_.accepted += accepted;
+  }
+  if (ending) end(running_, at, ending->reason, std::move(ending->error));
+}
+
+// What a call made of its request.
+void Scheduler::read(Line::iterator at, const SequenceModel::Call& call, const float* logits) {
+  Active& active = *at->second;
+  const int64_t read = active.sequence->position(), every = model_.keep_every();
+  const bool is_prompt =
+      active.request.keep_prompt && read == static_cast<int64_t>(active.request.prompt.size()) - 1;
+  if (active.guessed == 0 && ((every > 0 && read % every == 0) || is_prompt)) keep(active);
+  if (std::optional<Error> error = score_prompt(active, call, logits))
+    return end(running_, at, FinishReason::kCancelled, std::move(error));
+  if (active.unread() > 0) return;
+  active.is_drawing = true;
+  if (active.request.max_tokens == 0) return end(running_, at, FinishReason::kLength);
+  draw(at, logits + (call.logit_rows - 1 - active.guessed) * model_.vocab());
 }
 
 bool Scheduler::step() {
@@ -306,18 +375,7 @@ bool Scheduler::step() {
   ++counts_.passes;
   for (size_t i = 0; i < calls_.size(); ++i) {
     counts_.rows += static_cast<int64_t>(calls_[i].tokens.size());
-    const auto at = running_.find(shares_[i].place);
-    const Active& active = *at->second;
-    const int64_t read = active.sequence->position(), every = model_.keep_every();
-    const bool is_prompt =
-        active.request.keep_prompt && read == static_cast<int64_t>(active.request.prompt.size()) - 1;
-    if ((every > 0 && read % every == 0) || is_prompt) keep(active);
-    if (active.unread() > 0) continue;
-    if (at->second->request.max_tokens == 0) {
-      end(running_, at, FinishReason::kLength);
-    } else {
-      draw(at, logits[i]);
-    }
+    read(running_.find(shares_[i].place), calls_[i], logits[i]);
   }
   return true;
 }

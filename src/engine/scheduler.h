@@ -3,6 +3,10 @@
 // get alone, to the bit, because a call's company changes nothing (executor.h) and random numbers are keyed
 // by (seed, position).
 //
+// Guesses. Tokens that are guessed from the text are read with the last one, and each that the model then
+// draws itself is a token that costs no pass of its own. From the first that it does not draw the sequence
+// goes back.
+//
 // Order. Requests wait in line by priority, then by arrival; nobody overtakes within a priority. A request is
 // admitted when there is memory for what it has to read and a reserve, beside what was so promised to others.
 // If the memory ends, that of the last in the same order is taken from it: it waits again, at its old place,
@@ -18,11 +22,11 @@
 #include <span>
 #include <vector>
 
-#include "base/aligned_buffer.h"
 #include "base/clock.h"
 #include "base/parallel.h"
 #include "engine/request.h"
 #include "engine/sequence_model.h"
+#include "engine/token_draw.h"
 
 namespace fathom {
 
@@ -30,14 +34,18 @@ struct SchedulerOptions {
   int64_t max_sequences = 64;  // that run at once; fewer than the model's rows
   int64_t reserve_tokens =
       64;  // for which there has to be memory behind the prompt of a request that is admitted
+  // Rows up to which a pass takes guesses of tokens (Request::draft_tokens) beside the rows that it must: up
+  // to there a row costs little, since reading the weights takes the time.
+  int64_t draft_rows = 16;
 };
 
 struct SchedulerCounts {
   int64_t passes = 0, rows = 0;  // rows of all passes
   int64_t drawn = 0;             // tokens
   int64_t preemptions = 0;
-  int64_t read_again = 0;  // rows that preemption made necessary
-  int64_t cached = 0;      // tokens of prompts that others had read before
+  int64_t read_again = 0;             // rows that preemption made necessary
+  int64_t drafted = 0, accepted = 0;  // guesses of tokens that were read, and those that came true
+  int64_t cached = 0;                 // tokens of prompts that others had read before
 };
 
 class Scheduler {
@@ -83,13 +91,21 @@ class Scheduler {
   void share_out_rows();
   bool reserve(const Place& place, int64_t rows);
   void plan_pass();
+  int64_t logit_rows(const Active& active, int64_t rows) const;
+  void guess();
   void preempt(Line::iterator victim);
+  struct Ending {
+    FinishReason reason;
+    std::optional<Error> error = {};
+  };
+  std::optional<Error> score_prompt(Active& active, const SequenceModel::Call& call, const float* logits);
+  std::optional<Ending> draw_one(Active& active, const float* logits);
   void draw(Line::iterator at, const float* logits);
-  Result<kernels::Sampled> sample(const Active& active, const float* logits);
+  void read(Line::iterator at, const SequenceModel::Call& call, const float* logits);
   void end(Line& line, Line::iterator at, FinishReason reason, std::optional<Error> error = {});
 
   SequenceModel& model_;
-  Parallel& parallel_;
+  TokenDraw draw_;
   Clock& clock_;
   SchedulerOptions options_;
   RequestId next_id_ = 1;
@@ -103,8 +119,6 @@ class Scheduler {
   };
   std::vector<Share> shares_;
   std::vector<SequenceModel::Call> calls_;
-  AlignedBuffer sampling_workspace_;
-  std::vector<float> changed_logits_;
   SchedulerCounts counts_;
 };
 

@@ -19,8 +19,8 @@ constexpr int32_t kVocab = 40;
 constexpr int32_t kPoison =
     kVocab - 1;  // as the first token of a prompt: after six tokens no logits are finite
 
-// Logits that are a function of all that a sequence has read. Keeps a log of its passes, and checks what is
-// asked of it.
+// Logits that are a function of all that a sequence has read, or of the last token alone if the first is
+// even, which makes texts that repeat themselves. Keeps a log of its passes, and checks what is asked of it.
 class FakeModel final : public SequenceModel {
  public:
   FakeModel(int64_t rows, int64_t pages, int64_t context = 64)
@@ -32,14 +32,18 @@ class FakeModel final : public SequenceModel {
   int64_t vocab() const override { return kVocab; }
   int64_t context() const override { return context_; }
   int64_t max_rows() const override { return rows_; }
+  int64_t max_logits() const override { return logits > 0 ? logits : rows_; }
   int64_t bytes(int64_t tokens) const override { return pages_for(tokens) * kPageBytes; }
   int64_t budget() const override { return pages_ * kPageBytes; }
   int64_t room() const override { return (pages_ - used_) * kPageBytes; }
-  std::unique_ptr<Sequence> start(std::span<const int32_t> tokens, const DepthRule&) override {
+  std::unique_ptr<Sequence> start(std::span<const int32_t> tokens, int64_t most_known,
+                                  const DepthRule&) override {
     auto sequence = std::make_unique<FakeSequence>(*this);
     // As if another had read a beginning.
-    const size_t known =
-        knows == 0 ? 0 : std::min(tokens.size() - 1, tokens.size() * static_cast<size_t>(knows) / 4);
+    const size_t known = knows == 0
+                             ? 0
+                             : std::min({tokens.size() - 1, tokens.size() * static_cast<size_t>(knows) / 4,
+                                         static_cast<size_t>(most_known)});
     if (known > 0 && sequence->reserve(static_cast<int64_t>(known)))
       sequence->read.assign(tokens.begin(), tokens.begin() + static_cast<int64_t>(known));
     return sequence;
@@ -55,22 +59,31 @@ class FakeModel final : public SequenceModel {
     logits_.clear();
     results_.clear();
     std::set<const Sequence*> seen;
-    int64_t rows = 0;
+    int64_t rows = 0, wanted = 0;
     std::string line;
     for (const Call& call : calls) {
       auto& sequence = static_cast<FakeSequence&>(*call.sequence);
       EXPECT_TRUE(seen.insert(&sequence).second);
       EXPECT_FALSE(call.tokens.empty());
-      sequence.read.insert(sequence.read.end(), call.tokens.begin(), call.tokens.end());
+      EXPECT_LE(call.logit_rows, static_cast<int64_t>(call.tokens.size()));
+      const size_t silent = call.tokens.size() - static_cast<size_t>(call.logit_rows);
+      std::vector<float>& found = logits_.emplace_back();
+      for (size_t t = 0; t < call.tokens.size(); ++t) {
+        sequence.read.push_back(call.tokens[t]);
+        if (t < silent) continue;
+        const std::vector<float> of_row = logits_of(sequence.read);
+        found.insert(found.end(), of_row.begin(), of_row.end());
+      }
+      wanted += call.logit_rows;
       EXPECT_LE(sequence.position(), sequence.pages * kPageTokens) << "rows without memory";
       EXPECT_LE(sequence.position(), context_);
       rows += static_cast<int64_t>(call.tokens.size());
       line += std::to_string(sequence.read.front()) + ":" + std::to_string(call.tokens.size()) + " ";
-      logits_.push_back(call.wants_logits ? logits_of(sequence.read) : std::vector<float>());
     }
-    for (const std::vector<float>& logits : logits_)
-      results_.push_back(logits.empty() ? nullptr : logits.data());
+    for (const std::vector<float>& found : logits_)
+      results_.push_back(found.empty() ? nullptr : found.data());
     EXPECT_LE(rows, rows_);
+    EXPECT_LE(wanted, max_logits());
     most_rows = std::max(most_rows, rows);
     log.push_back(line);
     if (clock != nullptr) clock->advance(1);
@@ -79,8 +92,10 @@ class FakeModel final : public SequenceModel {
 
   static std::vector<float> logits_of(std::span<const int32_t> read) {
     std::vector<float> logits(kVocab);
-    uint64_t mixed = read.size();
-    for (const int32_t token : read) mixed = mixed * 6364136223846793005U + static_cast<uint64_t>(token) + 1;
+    const bool repeats = read.front() % 2 == 0;
+    uint64_t mixed = repeats ? 0 : read.size();
+    for (const int32_t token : repeats ? read.last(1) : read)
+      mixed = mixed * 6364136223846793005U + static_cast<uint64_t>(token) + 1;
     for (size_t v = 0; v < logits.size(); ++v) logits[v] = normal(mixed, 3, v);
     if (read.front() == kPoison && read.size() >= 6) logits[7] = std::numeric_limits<float>::quiet_NaN();
     return logits;
@@ -91,6 +106,9 @@ class FakeModel final : public SequenceModel {
   FakeClock* clock = nullptr;  // a pass takes a second
   int64_t knows = 0;           // quarters of every sequence that it starts with
   int64_t every = 0;
+  int64_t logits = 0;         // rows with logits of a pass; 0: all
+  bool forgets = false;       // sequences go back to their mark, wherever they were to go back to
+  int64_t marks = 0;          // that were made and not gone back to
   std::vector<int64_t> kept;  // tokens of what was kept
 
  private:
@@ -106,8 +124,25 @@ class FakeModel final : public SequenceModel {
       model.used_ += more;
       return true;
     }
+    // A mark takes a page.
+    bool mark() override {
+      if (model.used_ == model.pages_) return false;
+      ++model.used_;
+      ++model.marks;
+      marked = read.size();
+      return true;
+    }
+    void go_back(int64_t position) override {
+      EXPECT_LE(marked, static_cast<size_t>(position));
+      EXPECT_LE(position, this->position());
+      --model.used_;
+      --model.marks;
+      const bool all = position == this->position();
+      read.resize(model.forgets && !all ? marked : static_cast<size_t>(position));
+    }
     FakeModel& model;
     int64_t pages = 0;
+    size_t marked = 0;
     std::vector<int32_t> read;
   };
   static int64_t pages_for(int64_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
@@ -179,9 +214,25 @@ struct Bench {
   std::map<RequestId, RequestResult> results;
 };
 
-// Random arrivals, priorities, lengths, stop tokens and cancellations, in memory that is too small for all.
+// The log probabilities of the prompt's tokens, all of them or, of a request that was cancelled, the first.
+void expect_scores(const Request& request, const RequestResult& result, bool is_gone) {
+  const size_t wanted = request.prompt_log_probabilities ? request.prompt.size() - 1 : 0;
+  ASSERT_LE(result.prompt.size(), wanted);
+  EXPECT_TRUE(is_gone || result.prompt.size() == wanted);
+  for (size_t i = 0; i < result.prompt.size(); ++i) {
+    const std::vector<float> logits = FakeModel::logits_of(std::span(request.prompt).first(i + 1));
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(double{logit});
+    const int32_t token = request.prompt[i + 1];
+    EXPECT_EQ(result.prompt[i].token, token);
+    EXPECT_NEAR(result.prompt[i].log_probability, logits[static_cast<size_t>(token)] - std::log(sum), 1e-5);
+  }
+}
+
+// Random arrivals, priorities, guesses, lengths, stop tokens and cancellations, in memory that is too small
+// for all.
 TEST(Scheduler, TextsAreThoseOfTheRequestsAloneUnderAnySchedule) {
-  int64_t preemptions = 0, cancelled = 0, stopped = 0;
+  int64_t preemptions = 0, cancelled = 0, stopped = 0, drafted = 0, accepted = 0;
   for (uint64_t seed = 0; seed < 400; ++seed) {
     SCOPED_TRACE(seed);
     uint64_t draws = 0;
@@ -193,6 +244,8 @@ TEST(Scheduler, TextsAreThoseOfTheRequestsAloneUnderAnySchedule) {
                 {.max_sequences = 1 + below(static_cast<uint64_t>(rows)), .reserve_tokens = below(9)});
     bench.model.knows = below(4);
     bench.model.every = below(2) * 5;
+    bench.model.logits = bench.scheduler.max_sequences() + below(8);
+    bench.model.forgets = below(2) == 0;
     std::map<RequestId, Request> asked;
     std::set<RequestId> gone;
     int64_t left = 5 + below(25), steps = 0;
@@ -203,6 +256,8 @@ TEST(Scheduler, TextsAreThoseOfTheRequestsAloneUnderAnySchedule) {
         request.sampling.temperature = below(2) == 0 ? 0.0F : 0.9F;
         request.priority = static_cast<int32_t>(below(3));
         if (below(3) == 0) request.stop_tokens = {static_cast<int32_t>(below(kVocab)), 11};
+        request.draft_tokens = below(2) * below(9);
+        request.prompt_log_probabilities = below(4) == 0;
         const Request kept = request;
         asked.emplace(bench.submit(std::move(request)), kept);
         --left;
@@ -227,11 +282,17 @@ TEST(Scheduler, TextsAreThoseOfTheRequestsAloneUnderAnySchedule) {
         EXPECT_NE(result.finish, FinishReason::kCancelled);
       }
       for (size_t i = 0; i < result.tokens.size(); ++i) EXPECT_TRUE(same(result.tokens[i], expected[i])) << i;
+      expect_scores(request, result, is_gone);
       cancelled += result.finish == FinishReason::kCancelled ? 1 : 0;
       stopped += result.finish == FinishReason::kStop ? 1 : 0;
     }
     preemptions += bench.scheduler.counts().preemptions;
+    drafted += bench.scheduler.counts().drafted;
+    accepted += bench.scheduler.counts().accepted;
+    EXPECT_EQ(bench.model.marks, 0);
   }
+  EXPECT_GE(accepted, 1000);
+  EXPECT_GE(drafted - accepted, 500);
   EXPECT_GE(preemptions, 500);
   EXPECT_GE(cancelled, 200);
   EXPECT_GE(stopped, 200);
@@ -367,6 +428,69 @@ TEST(Scheduler, WhatCanNeverBeIsRefused) {
             "a sequence of 41 tokens needs 110 bytes of state, but the memory for states has 100");
   EXPECT_EQ(refusal(request_of(1, 30, 11)), "accepted");
   EXPECT_EQ(refusal(request_of(1, 40, 0)), "accepted");  // the prompt alone
+}
+
+TEST(Scheduler, GuessesThatComeTrueCostNoPass) {
+  for (const bool forgets : {false, true}) {
+    Bench bench(16, 100);
+    bench.model.forgets = forgets;
+    Request request = request_of(2, 3, 40);
+    request.sampling.temperature = 0;
+    const RequestId plain = bench.submit(request);
+    bench.run();
+    const int64_t passes = bench.scheduler.counts().passes;
+    EXPECT_EQ(passes, 40);
+    request.draft_tokens = 7;
+    const RequestId drafted = bench.submit(request);
+    bench.run();
+    const RequestResult& result = bench.results.at(drafted);
+    ASSERT_EQ(result.tokens.size(), 40U);
+    for (size_t i = 0; i < 40; ++i) EXPECT_TRUE(same(result.tokens[i], bench.results.at(plain).tokens[i]));
+    const int64_t now = bench.scheduler.counts().passes - passes;
+    EXPECT_EQ(now, 40 - result.accepted);
+    EXPECT_LE(now, 20);
+    EXPECT_EQ(bench.scheduler.counts().accepted, result.accepted);
+    EXPECT_EQ(bench.scheduler.counts().drafted, result.drafted);
+  }
+}
+
+// A pass that is full of rows takes no guesses, and guesses take nobody's memory.
+TEST(Scheduler, GuessesTakeWhatIsLeft) {
+  Bench bench(16, 11, {.max_sequences = 4, .reserve_tokens = 0, .draft_rows = 5});
+  Request request = request_of(2, 3, 30);
+  request.sampling.temperature = 0;
+  request.draft_tokens = 7;
+  bench.submit(request);
+  Request long_prompt = request_of(4, 12, 1);
+  while (bench.scheduler.counts().accepted == 0) bench.scheduler.step();
+  EXPECT_LE(bench.model.most_rows, 5);
+  bench.submit(long_prompt);
+  const int64_t drafted = bench.scheduler.counts().drafted;
+  bench.scheduler.step();
+  EXPECT_EQ(bench.scheduler.counts().drafted, drafted);
+  bench.run();
+  EXPECT_EQ(bench.scheduler.counts().preemptions, 0);
+}
+
+TEST(Scheduler, PromptsAreScoredInRowsOfLogits) {
+  Bench bench(16, 100);
+  bench.model.logits = 6;
+  bench.model.knows = 4;
+  Request request = request_of(1, 13, 2);
+  request.prompt_log_probabilities = true;
+  request.top_log_probabilities = 2;
+  const RequestId id = bench.submit(request);
+  bench.run();
+  EXPECT_EQ(bench.model.log[0], "1:6 ");  // nothing that others had read, and six rows with logits
+  EXPECT_EQ(bench.model.log[1], "1:6 ");
+  EXPECT_EQ(bench.model.log[2], "1:1 ");
+  expect_scores(request, bench.results.at(id), false);
+  ASSERT_EQ(bench.results.at(id).prompt_top.size(), 12U);
+  EXPECT_EQ(bench.results.at(id).prompt_top[3].size(), 2U);
+  request.max_tokens = 0;
+  const RequestId prompt_alone = bench.submit(request);
+  bench.run();
+  expect_scores(request, bench.results.at(prompt_alone), false);
 }
 
 TEST(Scheduler, RulesChangeWhatIsDrawnAndNotItsProbability) {

@@ -343,6 +343,36 @@ std::optional<SequenceState> SequenceState::fork() const {
   return twin;
 }
 
+bool SequenceState::mark(StateMark& mark) const {
+  mark.position_ = position_;
+  mark.lengths_.clear();
+  for (const KvState& state : kv_) mark.lengths_.push_back(state.length_);
+  mark.recurrences_.resize(ssm_.size());
+  for (size_t i = 0; i < ssm_.size(); ++i) {
+    PageRef& copy = mark.recurrences_[i];
+    if (!copy) copy = memory_->take(ssm_[i].page_bytes());
+    if (!copy) return false;
+    std::memcpy(copy.data(), ssm_[i].data(), static_cast<size_t>(ssm_[i].page_bytes()));
+  }
+  return true;
+}
+
+void SequenceState::go_back(const StateMark& mark, int64_t position) {
+  FATHOM_CHECK(mark.position_ <= position && position <= position_ && mark.lengths_.size() == kv_.size(),
+               "from " + std::to_string(position_) + " tokens back to " + std::to_string(position) +
+                   " by a mark at " + std::to_string(mark.position_));
+  if (position == position_) return;
+  // What was appended since is still there, and so is what came before: a ring has room for a call's rows.
+  bool all_have_all = ssm_.empty();
+  for (size_t i = 0; i < kv_.size(); ++i)
+    all_have_all &= kv_[i].length_ - mark.lengths_[i] == position_ - mark.position_;
+  const int64_t kept = all_have_all ? position - mark.position_ : 0;
+  for (size_t i = 0; i < kv_.size(); ++i) kv_[i].length_ = mark.lengths_[i] + kept;
+  for (size_t i = 0; i < ssm_.size(); ++i)
+    std::memcpy(ssm_[i].data(), mark.recurrences_[i].data(), static_cast<size_t>(ssm_[i].page_bytes()));
+  position_ = mark.position_ + kept;
+}
+
 void SequenceState::begin_at(int64_t position) {
   FATHOM_CHECK(
       position_ == 0 && position >= 0 && position < context_,

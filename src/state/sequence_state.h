@@ -105,7 +105,7 @@ class SsmState {
 
  private:
   friend class SequenceState;
-  float* data() const;
+  float* data() const;  // a page it has
   size_t count() const { return static_cast<size_t>(elements_); }
   int64_t page_bytes() const { return elements_ * static_cast<int64_t>(sizeof(float)); }
   void clear();
@@ -119,6 +119,15 @@ class SsmState {
 // of `context` tokens at every depth, or as many as a ring needs for calls of `max_rows` rows, in whole
 // blocks; for a recurrent one its state at every depth.
 int64_t state_bytes(const ModelPlan& plan, int64_t context, int64_t max_rows, DType kv_type);
+
+// Where a state stood. Its memory is used again when it is made anew.
+class StateMark {
+ private:
+  friend class SequenceState;
+  int64_t position_ = 0;
+  std::vector<int64_t> lengths_;      // of the lists of keys
+  std::vector<PageRef> recurrences_;  // copies
+};
 
 class SequenceState {
  public:
@@ -137,6 +146,14 @@ class SequenceState {
   // The same sequence once more, in the same memory: full pages are shared, the rest is copied. None: there
   // is no room.
   std::optional<SequenceState> fork() const;
+
+  // Notes where the state stands. False: there is no room for copies of the recurrences, and the mark is of
+  // no use.
+  bool mark(StateMark& mark) const;
+  // To a state that it was in between the mark and now, by calls that began at the mark: that after
+  // `position` tokens if every list has an entry of every token since, and there are no recurrences; else
+  // that of the mark.
+  void go_back(const StateMark& mark, int64_t position);
 
   int64_t position() const { return position_; }  // tokens consumed
   int64_t context() const { return context_; }

@@ -1,6 +1,6 @@
 // What a sequence gets does not depend on where its state has its memory: of its own, by pages within a
-// budget that others use as well, shared with the sequence that it was forked from, or lost and made again.
-// To the bit, for every model.
+// budget that others use as well, shared with the sequence that it was forked from, or lost and made again;
+// nor on tokens that it had read and went back from. To the bit, for every model.
 #include <cstring>
 
 #include "engine/executor.h"
@@ -97,11 +97,46 @@ void expect_alike(const TinyModel& model, DType type) {
   EXPECT_EQ(read_on(executor, *second, texts.of[1], kContext, vocab), expected[1]);
 }
 
+// Again and again: reads three tokens behind a mark and others that are not the text's, goes back behind the
+// three, and reads on.
+void expect_way_back(const TinyModel& model, DType type) {
+  constexpr int64_t kOwn = 3;
+  const Weights weights = testing::weights_of(model, type);
+  const DType kv_type = testing::kv_type_of(type);
+  const int64_t vocab = model.plan.dims.vocab_size;
+  const std::vector<int32_t> text = Texts(vocab).of[0];
+  SerialParallel serial;
+  Executor executor(model.plan, weights, kRows, kContext, serial);
+  const auto memory = std::make_shared<StateMemory>(2 * state_bytes(model.plan, kContext, kRows, kv_type));
+  SequenceState state = executor.make_state(kv_type, memory);
+  StateMark mark;
+  const bool has_recurrences = std::ranges::any_of(
+      model.plan.slots, [](const Slot& slot) { return slot.kind == SlotKind::kSsmState; });
+  for (int64_t wrong = 0; state.position() + kOwn + wrong <= kContext - kRows; ++wrong) {
+    const int64_t at = state.position();
+    std::vector<int32_t> guess(text.begin() + at, text.begin() + at + kOwn);
+    guess.resize(static_cast<size_t>(kOwn + wrong), 1);
+    ASSERT_TRUE(state.reserve(kOwn + wrong) && state.mark(mark));
+    executor.forward(state, guess, {});
+    state.go_back(mark, at + kOwn);
+    const bool all = state.position() == at + kOwn;
+    EXPECT_TRUE(all || state.position() == at);
+    // Lists of the deeper passes of routed models may have fewer entries.
+    EXPECT_TRUE(is_routed(model.plan) || all == (wrong == 0 || !has_recurrences)) << wrong;
+    ASSERT_TRUE(read_on(executor, state, text, at + kOwn + wrong % 5 + 1, vocab));
+  }
+  EXPECT_EQ(read_on(executor, state, text, kContext, vocab), alone(model, weights, kv_type, text));
+}
+
 TEST(Pages, DoNotChangeABit) {
   kernels::testing::for_each_level([&] {
     testing::for_each_tiny_model([&](const TinyModel& model) { expect_alike(model, DType::kBF16); });
   });
-  testing::for_each_tiny_model([&](const TinyModel& model) { expect_alike(model, DType::kF32); });
+  testing::for_each_tiny_model([&](const TinyModel& model) {
+    expect_alike(model, DType::kF32);
+    expect_way_back(model, DType::kF32);
+    expect_way_back(model, DType::kBF16);
+  });
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // A request gets the same tokens and the same bits of their log probabilities whatever runs beside it, in
-// whatever rows its prompt is read, whoever has read its beginning before, and however often its memory is
-// taken from it. For every model.
+// whatever rows its prompt is read, whoever has read its beginning before, whatever is guessed of its text,
+// and however often its memory is taken from it. For every model.
 #include <algorithm>
 #include <map>
 
@@ -24,6 +24,12 @@ Request request_of(const TinyModel& model, uint64_t number, const std::function<
   request.sampling.temperature = below(3) == 0 ? 0.0F : 0.9F;
   request.sampling.seed = number;
   request.priority = static_cast<int32_t>(below(2));
+  request.prompt_log_probabilities = below(8) == 0;
+  if (below(2) == 0) {  // texts without chance soon repeat themselves
+    request.draft_tokens = 1 + below(5);
+    request.sampling.temperature = 0;
+    request.max_tokens = 24;
+  }
   if (is_routed(model.plan) && below(3) == 0) request.rule.max_depth = 1;
   return request;
 }
@@ -41,8 +47,35 @@ std::vector<GeneratedToken> alone(Executor& executor, const TinyModel& model, DT
   return generator.run(state, generate, [](const GeneratedToken&) { return true; })->tokens;
 }
 
+// Log probabilities of the prompt's tokens from the second on, from the logits of one call.
+std::vector<GeneratedToken> scored_alone(Executor& executor, const TinyModel& model, DType kv_type,
+                                         Parallel& parallel, const Request& request) {
+  SequenceState state = executor.make_state(kv_type);
+  TokenDraw draw(model.plan.dims.vocab_size, parallel);
+  std::vector<GeneratedToken> scored;
+  const std::span<const int32_t> prompt = request.prompt;
+  for (size_t from = 0; from + 1 < prompt.size(); from += kRows) {
+    const size_t rows = std::min(static_cast<size_t>(kRows), prompt.size() - 1 - from);
+    ForwardOptions options;
+    options.max_depth = request.rule.max_depth;
+    options.logits = Logits::kAll;
+    const float* logits = executor.forward(state, prompt.subspan(from, rows), options).logits;
+    for (size_t r = 0; r < rows; ++r, logits += model.plan.dims.vocab_size)
+      scored.push_back(*draw.given(prompt[from + r + 1], logits));
+  }
+  return scored;
+}
+
+void expect_alike(const std::vector<GeneratedToken>& found, const std::vector<GeneratedToken>& expected) {
+  ASSERT_LE(found.size(), expected.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ(found[i].token, expected[i].token) << i;
+    EXPECT_EQ(found[i].log_probability, expected[i].log_probability) << i;
+  }
+}
+
 struct Counts {
-  int64_t preemptions = 0, cut_short = 0, cached = 0;
+  int64_t preemptions = 0, cut_short = 0, cached = 0, drafted = 0, accepted = 0, scored = 0;
 };
 
 void run_schedule(Executor& executor, const TinyModel& model, DType kv_type, Parallel& parallel,
@@ -52,17 +85,17 @@ void run_schedule(Executor& executor, const TinyModel& model, DType kv_type, Par
     return static_cast<int64_t>(philox(seed, 31, draws++)[0] % static_cast<uint64_t>(most));
   };
   const int64_t whole = state_bytes(model.plan, kContext, kRows, kv_type);
-  // Half of the schedules keep beginnings for others, and some prompts begin alike.
-  const bool keeps = below(2) == 0;
+  // Two of three schedules keep beginnings for others, and some prompts begin alike.
+  const bool keeps = below(3) > 0;
   ExecutorModel sequences(executor, model.plan, kRows, kContext, kv_type, 2 * whole, keeps ? whole : 0,
-                          8 * (1 + below(4)));
+                          8 * (1 + below(3)));
   const std::vector<int32_t> common = testing::random_tokens(90, model.plan.dims.vocab_size, 1000 + seed);
   SteadyClock clock;
   Scheduler scheduler(sequences, parallel, clock,
                       {.max_sequences = 1 + below(kRows), .reserve_tokens = below(2) * 16});
   std::map<RequestId, Request> asked;
   std::map<RequestId, RequestResult> results;
-  int64_t left = 7;
+  int64_t left = 8;
   uint64_t number = seed * 100;
   while (left > 0 || scheduler.waiting() + scheduler.running() > 0) {
     if (left > 0 && below(2) == 0) {
@@ -91,13 +124,17 @@ void run_schedule(Executor& executor, const TinyModel& model, DType kv_type, Par
     } else {
       ASSERT_EQ(result.tokens.size(), expected.size());
     }
-    for (size_t i = 0; i < result.tokens.size(); ++i) {
-      EXPECT_EQ(result.tokens[i].token, expected[i].token) << i;
-      EXPECT_EQ(result.tokens[i].log_probability, expected[i].log_probability) << i;
-    }
+    expect_alike(result.tokens, expected);
+    if (!request.prompt_log_probabilities) continue;
+    const std::vector<GeneratedToken> scored = scored_alone(executor, model, kv_type, parallel, request);
+    EXPECT_TRUE(result.finish == FinishReason::kCancelled || result.prompt.size() == scored.size());
+    expect_alike(result.prompt, scored);
+    counts.scored += static_cast<int64_t>(result.prompt.size());
   }
   counts.preemptions += scheduler.counts().preemptions;
   counts.cached += scheduler.counts().cached;
+  counts.drafted += scheduler.counts().drafted;
+  counts.accepted += scheduler.counts().accepted;
   sequences.forget_beginnings();
   EXPECT_EQ(sequences.memory().used(), 0);
 }
@@ -114,6 +151,9 @@ void expect_alike(DType type, Parallel& parallel, uint64_t seeds) {
   EXPECT_GE(counts.preemptions, 20);
   EXPECT_GE(counts.cut_short, 10);
   EXPECT_GE(counts.cached, 500);
+  EXPECT_GE(counts.accepted, 50);
+  EXPECT_GE(counts.drafted - counts.accepted, 50);
+  EXPECT_GE(counts.scored, 100);
 }
 
 TEST(Schedules, DoNotChangeABit) {
