@@ -34,7 +34,7 @@ struct Flags {
   std::string model, input, output, alias, chat_template;
   NumericFlags numeric{.as_stored = true, .kv_type = "bf16"};
   kernels::SamplingParams sampling;
-  int64_t context = 0, chunk = 512, max_sequences = 64;
+  int64_t context = 0, chunk = 512, max_sequences = 64, draft_max = 0;
   uint64_t memory = 0;                   // 0: what is free
   std::optional<uint64_t> prefix_cache;  // none: a quarter of the memory
   int threads = 0;
@@ -86,14 +86,18 @@ Result<int> run(const CLI::App& app, Flags flags) {
   const int64_t rows = std::max(flags.chunk, flags.max_sequences);
   FATHOM_ASSIGN(const int64_t budget, state_budget(flags, model, context, rows));
 
-  Executor executor(model.plan, *model.weights, rows, context, pool, numerics);
+  // Rows with logits: a token of each sequence and guesses, or a piece of a prompt whose tokens are scored.
+  constexpr int64_t kScored = 64;
+  const SchedulerOptions options{.max_sequences = flags.max_sequences};
+  Executor executor(model.plan, *model.weights, rows, context, pool, numerics,
+                    flags.max_sequences + std::max(kScored, options.draft_rows));
   const int64_t cached =
       flags.prefix_cache
           ? static_cast<int64_t>(std::min<uint64_t>(*flags.prefix_cache, static_cast<uint64_t>(budget)))
           : budget / 4;
   ExecutorModel sequences(executor, model.plan, rows, context, flags.numeric.keys(), budget, cached);
   SteadyClock clock;
-  Scheduler scheduler(sequences, pool, clock, {.max_sequences = flags.max_sequences});
+  Scheduler scheduler(sequences, pool, clock, options);
   FATHOM_ASSIGN(batch::BatchOutput output, batch::BatchOutput::open(flags.output));
   FATHOM_ASSIGN(batch::BatchInput input, batch::BatchInput::open(flags.input));
   const std::string name = flags.alias.empty()
@@ -106,6 +110,7 @@ Result<int> run(const CLI::App& app, Flags flags) {
                              .created = static_cast<int64_t>(std::time(nullptr)),
                              .fingerprint = version_of("fathom"),
                              .chat_template = flags.chat_template,
+                             .draft_tokens = flags.draft_max,
                              .keeps_prompts = cached > 0});
   catch_stop_signals(stopped, "what is being written is left, and done by the next run");
   Progress progress(flags.quiet, ::isatty(STDERR_FILENO) != 0, clock);
@@ -133,8 +138,11 @@ Result<int> run(const CLI::App& app, Flags flags) {
   progress.say("batch: " + std::to_string(output.done() - before) + " done, " + std::to_string(counts.drawn) +
                " tokens, " + rate() + ", " + std::to_string(counts.rows) + " rows in " +
                std::to_string(counts.passes) + " passes, " + std::to_string(counts.preemptions) +
-               " preemptions, " + std::to_string(counts.cached) +
-               " tokens of prompts found read, states at most " + mib(sequences.memory().most_used()));
+               " preemptions, " + std::to_string(counts.cached) + " tokens of prompts found read, " +
+               (flags.draft_max > 0 ? std::to_string(counts.accepted) + " of " +
+                                          std::to_string(counts.drafted) + " guesses came true, "
+                                    : "") +
+               "states at most " + mib(sequences.memory().most_used()));
   if (stopped.load()) return kExitInterrupted;
   if (output.failed() > 0) {
     return invalid(std::to_string(output.failed()) + " of " + std::to_string(output.done()) +
@@ -165,6 +173,12 @@ Action declare_batch(CLI::App& app) {
       ->check(whole_number(1, kMostContext));
   app.add_option("--chunk,-b", flags->chunk, "rows of a pass, of prompts and of tokens that are drawn")
       ->check(whole_number(1, kMostChunk))
+      ->capture_default_str();
+  app.add_option(
+         "--draft-max", flags->draft_max,
+         "tokens guessed from a prompt and its text that are read with each token, at most, while few "
+         "sequences run")
+      ->check(whole_number(0, kMostDraft))
       ->capture_default_str();
   app.add_option("--memory", flags->memory,
                  "for the states of all sequences, as 2GiB (default: four fifths of what is free)")

@@ -113,6 +113,86 @@ TEST_F(BatchCommand, TextsAreThoseOfGenerate) {
   }
 }
 
+// Guesses change how a text comes and nothing of it, in a batch and in fathom generate.
+TEST_F(BatchCommand, GuessesChangeNoText) {
+  std::string lines;
+  for (int i = 0; i < 6; ++i) {
+    json body = body_of("to be or not to be or not to be ", 40, i);
+    body["temperature"] = i % 2 == 0 ? 0.0 : 0.9;
+    lines += line_of("r" + std::to_string(i), body);
+  }
+  put("in.jsonl", lines);
+  // Of small weights a tied head finds the last token again: a text that repeats itself.
+  ModelSpec still = testing_plan::tiny_mor(Sharing::kMiddleCycle, 3);
+  still.initializer_range = 0.02;
+  still.tie_word_embeddings = true;
+  cli::testing::write_random_model(path_ + "/still", still);
+  for (const char* model : {"llama", "mor", "still"}) {
+    const bool repeats = std::string(model) == "still";
+    const std::string batch = std::string("batch @") + model + " @in.jsonl -b 16 --max-sequences 2 -c 300 ";
+    ASSERT_EQ(run(batch + "-o @" + model + ".jsonl").code, 0);
+    const Outcome guessed = run(batch + "--draft-max 5 -o @" + model + "-guessed.jsonl");
+    ASSERT_EQ(guessed.code, 0) << guessed.text;
+    EXPECT_THAT(guessed.text, HasSubstr("guesses came true"));
+    const auto plain = responses(std::string(model) + ".jsonl"),
+               other = responses(std::string(model) + "-guessed.jsonl");
+    int64_t accepted = 0;
+    for (const auto& [id, response] : plain) {
+      EXPECT_EQ(other.at(id)["body"]["choices"], response["body"]["choices"]) << model << " " << id;
+      const json& details = other.at(id)["body"]["usage"]["completion_tokens_details"];
+      accepted += details["accepted_prediction_tokens"].get<int64_t>();
+    }
+    EXPECT_GE(accepted, repeats ? 50 : 0) << model;
+
+    const std::string generate = std::string("generate @") + model +
+                                 " --json --temperature 0 -n 40 --prompt 'to be or not to be or not to be ' ";
+    json alone = json::parse(run(generate).text, nullptr, false),
+         drafted = json::parse(run(generate + "--draft-max 7").text, nullptr, false);
+    ASSERT_TRUE(alone.is_object() && drafted.is_object());
+    EXPECT_EQ(alone["tokens"], drafted["tokens"]);
+    EXPECT_EQ(alone["prompt_depths"], drafted["prompt_depths"]);
+    EXPECT_GE(drafted["drafted_tokens"], drafted["accepted_tokens"]);
+    EXPECT_GE(drafted["accepted_tokens"], repeats ? 20 : 0) << model;
+  }
+}
+
+TEST_F(BatchCommand, AnEchoIsThePromptWithItsProbabilities) {
+  json body = body_of("a prompt", 3, 1), prompt_alone = body, ids = body;
+  body["echo"] = prompt_alone["echo"] = ids["echo"] = true;
+  body["logprobs"] = 2;
+  prompt_alone["max_tokens"] = 0;
+  ids["prompt"] = {97, 32, 112};
+  ids.erase("logprobs");
+  put("in.jsonl", line_of("a", body) + line_of("b", prompt_alone) + line_of("c", ids) +
+                      line_of("d", {{"messages", {{{"role", "user"}, {"content", "x"}}}}, {"echo", true}},
+                              "/v1/chat/completions"));
+  EXPECT_EQ(
+      run("batch @llama @in.jsonl -o @out.jsonl -c 300 -b 4 --max-sequences 2 --chat-template chatml").code,
+      1);
+  auto all = responses("out.jsonl");
+  const json a = all.at("a")["body"]["choices"][0];
+  EXPECT_EQ(a["text"].get<std::string>().substr(0, 8), "a prompt");
+  const json& logprobs = a["logprobs"];
+  for (const char* list : {"tokens", "token_logprobs", "top_logprobs", "text_offset"})
+    ASSERT_EQ(logprobs[list].size(), 11U) << list;
+  EXPECT_EQ(logprobs["tokens"][0], "a");
+  EXPECT_EQ(logprobs["tokens"][2], "p");
+  EXPECT_EQ(logprobs["text_offset"][8], 8);
+  EXPECT_TRUE(logprobs["token_logprobs"][0].is_null() && logprobs["top_logprobs"][0].is_null());
+  for (size_t i = 1; i < 11; ++i) {
+    EXPECT_LT(logprobs["token_logprobs"][i].get<double>(), 0) << i;
+    EXPECT_GE(logprobs["top_logprobs"][i].size(), 1U) << i;  // ids of one text are one
+  }
+  EXPECT_EQ(all.at("a")["body"]["usage"]["completion_tokens"], 3);
+  const json b = all.at("b")["body"]["choices"][0];
+  EXPECT_EQ(b["text"], "a prompt");
+  for (size_t i = 0; i < 8; ++i) EXPECT_EQ(b["logprobs"]["token_logprobs"][i], logprobs["token_logprobs"][i]);
+  const json c = all.at("c")["body"]["choices"][0];
+  EXPECT_EQ(c["text"].get<std::string>().substr(0, 3), "a p");
+  EXPECT_TRUE(c["logprobs"].is_null());
+  EXPECT_EQ(all.at("d")["status_code"], 501);
+}
+
 TEST_F(BatchCommand, ABatchThatWasKilledGoesOn) {
   std::string lines;
   for (int i = 0; i < 40; ++i)

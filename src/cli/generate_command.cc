@@ -38,7 +38,7 @@ struct Flags {
   NumericFlags numeric{.as_stored = true};
   std::string replay_depths, record_depths;
   std::vector<std::string> stop;
-  int64_t max_tokens = 128, context = 0, chunk = 256;
+  int64_t max_tokens = 128, context = 0, chunk = 256, draft_max = 0;
   int threads = 0, max_depth = 0;
   kernels::SamplingParams sampling{.temperature = 0.8F};
   double compute_budget = 0, target_latency_ms = 0;  // 0: none
@@ -65,6 +65,11 @@ Status check(const Flags& flags) {
     if (first != nullptr)
       return wrong_usage(std::string(first->flag) + " and " + rule.flag + " exclude each other");
     first = &rule;
+  }
+  if (flags.draft_max > 0) {
+    // Depths are given or aimed at token by token as they are drawn.
+    if (first != nullptr)
+      return wrong_usage(std::string("--draft-max and ") + first->flag + " exclude each other");
   }
   if (first != nullptr && !first->takes_most && flags.max_depth > 0)
     return wrong_usage(std::string(first->flag) + " and --max-depth exclude each other");
@@ -175,7 +180,7 @@ Result<int> run(const CLI::App& app, Flags flags) {
                    " depths, expected one of each of the " + std::to_string(prompt_rows) +
                    " tokens of the prompt");
   }
-  const int64_t rows = std::min(flags.chunk, prompt_rows);
+  const int64_t rows = std::max(std::min(flags.chunk, prompt_rows), 1 + flags.draft_max);
   FATHOM_TRY(check_run_memory(model.path, model.plan, context, rows, flags.numeric.keys()));
   FATHOM_ASSIGN(const Numerics numerics, flags.numeric.numerics(model.plan, model.matrix_type));
   Executor executor(model.plan, *model.weights, rows, context, pool, numerics);
@@ -187,6 +192,7 @@ Result<int> run(const CLI::App& app, Flags flags) {
   request.sampling = sampling;
   if (!flags.ignore_eos) request.stop_tokens = model.end_ids;
   request.max_depth = flags.max_depth;
+  request.draft_tokens = flags.draft_max;
   request.want_depths = flags.return_depths;
   request.routing = rule.routing;
   request.replay_depths = rule.replay;
@@ -239,6 +245,10 @@ Result<int> run(const CLI::App& app, Flags flags) {
                                    {"prefill_seconds", result.prefill_seconds},
                                    {"decode_seconds", result.decode_seconds},
                                    {"state_bytes", state.bytes()}};
+    if (flags.draft_max > 0) {
+      json["drafted_tokens"] = result.drafted;
+      json["accepted_tokens"] = result.accepted;
+    }
     TextCodec::Stream pieces(model.codec);
     std::vector<std::string> prompt_pieces;
     for (int32_t id : ids) prompt_pieces.push_back(pieces.push(id));
@@ -311,6 +321,12 @@ Action declare_generate(CLI::App& app) {
       ->check(whole_number(1, kMostContext));
   app.add_option("--chunk,-b", flags->chunk, "rows of the prompt per call")
       ->check(whole_number(1, kMostChunk))
+      ->capture_default_str();
+  app.add_option(
+         "--draft-max", flags->draft_max,
+         "tokens guessed from prompt and text that are read with each token, at most: a text that repeats "
+         "itself comes faster, and is the same")
+      ->check(whole_number(0, kMostDraft))
       ->capture_default_str();
   add_threads_flag(app, flags->threads);
   add_numeric_flags(app, flags->numeric);

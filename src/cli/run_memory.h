@@ -18,6 +18,7 @@ namespace fathom::cli {
 // enough that the sizes made of them fit 64 bits.
 constexpr int64_t kMostContext = int64_t{1} << 30;
 constexpr int64_t kMostChunk = int64_t{1} << 20;
+constexpr int64_t kMostDraft = 1024;  // guesses of tokens read at once
 
 // Bytes, about: the state of a sequence of `context` tokens, the tables of their positions, and the scratch
 // memory of calls of `rows` rows.

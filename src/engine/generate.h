@@ -24,7 +24,10 @@ struct GenerateRequest {
   RoutingMode routing = RoutingMode::kThreshold;
   std::span<const uint8_t> replay_depths;
   DepthController* controller = nullptr;  // shifts decisions call by call; null or inactive: nobody does
-  bool want_depths = false;               // runs the last token too, so that every token has a depth
+  // Most tokens of a call that are guessed from prompt and text (ngram_draft.h) and read with the last one:
+  // changes nothing but the time. Not together with topk, replayed depths or a controller.
+  int64_t draft_tokens = 0;
+  bool want_depths = false;  // runs the last token too, so that every token has a depth
   // Once it is true (a signal, another thread) the call ends: behind a chunk of the prompt, of which the
   // state has then read the first position() tokens, or behind a token. Null: nothing ends it.
   const std::atomic<bool>* cancelled = nullptr;
@@ -42,6 +45,7 @@ struct GenerateResult {
   FinishReason finish = FinishReason::kLength;
   std::vector<uint8_t> depths;  // of prompt and generated tokens in order; empty for models without routing
   std::vector<float> scores;    // router weight of each token's last pass, likewise
+  int64_t drafted = 0, accepted = 0;  // guesses that were read, and those that came true
   double prefill_seconds = 0;
   double decode_seconds = 0;
 };
@@ -56,8 +60,13 @@ class Generator {
                              const std::function<bool(const GeneratedToken&)>& on_token);
 
  private:
+  struct Text;
+  bool feed_prompt(SequenceState& state, const GenerateRequest& request, ForwardResult& forward,
+                   GenerateResult& result);
+  ForwardResult read_on(SequenceState& state, const GenerateRequest& request, Text& text,
+                        GenerateResult& result);
   ForwardResult feed(SequenceState& state, std::span<const int32_t> tokens, const GenerateRequest& request,
-                     Logits logits, GenerateResult& result);
+                     int64_t logit_rows, GenerateResult& result);
 
   Executor& executor_;
   const ModelPlan& plan_;

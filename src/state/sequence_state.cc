@@ -348,9 +348,10 @@ bool SequenceState::mark(StateMark& mark) const {
   mark.lengths_.clear();
   for (const KvState& state : kv_) mark.lengths_.push_back(state.length_);
   mark.recurrences_.resize(ssm_.size());
+  StateMemory& memory = mark.memory_ ? *mark.memory_ : *memory_;
   for (size_t i = 0; i < ssm_.size(); ++i) {
     PageRef& copy = mark.recurrences_[i];
-    if (!copy) copy = memory_->take(ssm_[i].page_bytes());
+    if (!copy) copy = memory.take(ssm_[i].page_bytes());
     if (!copy) return false;
     std::memcpy(copy.data(), ssm_[i].data(), static_cast<size_t>(ssm_[i].page_bytes()));
   }

@@ -122,8 +122,13 @@ int64_t state_bytes(const ModelPlan& plan, int64_t context, int64_t max_rows, DT
 
 // Where a state stood. Its memory is used again when it is made anew.
 class StateMark {
+ public:
+  // `memory` is what copies of recurrences come from; null: the state's own.
+  explicit StateMark(std::shared_ptr<StateMemory> memory = nullptr) : memory_(std::move(memory)) {}
+
  private:
   friend class SequenceState;
+  std::shared_ptr<StateMemory> memory_;  // before the pages, which go first
   int64_t position_ = 0;
   std::vector<int64_t> lengths_;      // of the lists of keys
   std::vector<PageRef> recurrences_;  // copies

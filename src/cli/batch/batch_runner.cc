@@ -80,6 +80,8 @@ Request BatchRunner::request_for(const CompletionRequest& completion, const std:
     if (end >= 0) request.stop_tokens.push_back(end);
   }
   request.priority = completion.priority;
+  request.draft_tokens = options_.draft_tokens;
+  request.prompt_log_probabilities = completion.echo && completion.logprobs.has_value();
   return request;
 }
 
@@ -106,7 +108,7 @@ Status BatchRunner::start(BatchLine line) {
     const size_t index = job->waiting.size();
     Request request = request_for(completion, job->custom_id, static_cast<int64_t>(index));
     request.prompt = prompt;
-    job->texts.emplace_back(model_.codec, completion);
+    job->texts.emplace_back(model_.codec, completion, prompt);
     request.on_token = [this, job = job.get(), index](const GeneratedToken& token) {
       submit_rest(*job, index);
       return job->texts[index].push(token.token);

@@ -24,6 +24,7 @@ struct BatchOptions {
   int64_t created = 0;
   std::string fingerprint;
   std::string chat_template;   // as of chat_template_of()
+  int64_t draft_tokens = 0;    // Request::draft_tokens
   bool keeps_prompts = false;  // what one has read of a prompt others find
 };
 

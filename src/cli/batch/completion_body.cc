@@ -25,28 +25,48 @@ int64_t characters_in(const std::string& text) {
   return std::ranges::count_if(text, [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; });
 }
 
-// Parallel lists, an entry for each token.
-ordered_json completion_logprobs(const CompletionText& text, const TextCodec& codec) {
+// Parallel lists, an entry for each token: of the prompt, if the text begins with it, whose first token has
+// nothing before it that would make it probable, and of the text.
+struct LogprobLists {
+  const CompletionText& text;
+  const TextCodec& codec;
   ordered_json tokens = ordered_json::array(), numbers = tokens, top = tokens, offsets = tokens;
   int64_t offset = 0;
-  for (size_t i = 0; i < text.result().tokens.size(); ++i) {
-    const GeneratedToken& token = text.result().tokens[i];
-    tokens.push_back(text_of(codec, token.token));
+
+  void begin_entry(int32_t id) {
+    offsets.push_back(offset);
+    if (tokens.size() < text.pieces().size()) offset += characters_in(text.pieces()[tokens.size()]);
+    tokens.push_back(text_of(codec, id));
+  }
+  void add(const GeneratedToken& token, const std::vector<std::vector<TokenLogProbability>>& others,
+           size_t i) {
+    begin_entry(token.token);
     numbers.push_back(number_of(token.log_probability));
     ordered_json alternatives = ordered_json::object();
     // Two ids may be the same text: the more probable one counts, which comes first.
-    const auto add = [&](int32_t id, float log_probability) {
-      alternatives.emplace(text_of(codec, id), number_of(log_probability));
-    };
-    if (i < text.result().top.size()) {
-      for (const TokenLogProbability& other : text.result().top[i]) add(other.token, other.log_probability);
+    if (i < others.size()) {
+      for (const TokenLogProbability& other : others[i])
+        alternatives.emplace(text_of(codec, other.token), number_of(other.log_probability));
     }
-    add(token.token, token.log_probability);
+    alternatives.emplace(text_of(codec, token.token), number_of(token.log_probability));
     top.push_back(std::move(alternatives));
-    offsets.push_back(offset);
-    if (i < text.pieces().size()) offset += characters_in(text.pieces()[i]);
   }
-  return {{"tokens", tokens}, {"token_logprobs", numbers}, {"top_logprobs", top}, {"text_offset", offsets}};
+};
+
+ordered_json completion_logprobs(const CompletionText& text, const TextCodec& codec) {
+  const RequestResult& result = text.result();
+  LogprobLists lists{text, codec};
+  if (!text.echoed().empty()) {
+    lists.begin_entry(text.echoed().front());
+    lists.numbers.push_back(nullptr);
+    lists.top.push_back(nullptr);
+    for (size_t i = 0; i < result.prompt.size(); ++i) lists.add(result.prompt[i], result.prompt_top, i);
+  }
+  for (size_t i = 0; i < result.tokens.size(); ++i) lists.add(result.tokens[i], result.top, i);
+  return {{"tokens", lists.tokens},
+          {"token_logprobs", lists.numbers},
+          {"top_logprobs", lists.top},
+          {"text_offset", lists.offsets}};
 }
 
 ordered_json chat_entry(const TextCodec& codec, int32_t id, float log_probability) {
@@ -90,11 +110,13 @@ ordered_json completion_body(const CompletionIdentity& identity, const Completio
                              std::span<const CompletionText> texts, int64_t prompt_tokens,
                              const TextCodec& codec) {
   ordered_json choices = ordered_json::array();
-  int64_t written = 0, cached = 0;
+  int64_t written = 0, cached = 0, drafted = 0, accepted = 0;
   for (const CompletionText& text : texts) {
     // A prompt counts once, by its first text.
     if (choices.size() % static_cast<size_t>(request.n) == 0) cached += text.result().cached_tokens;
     written += static_cast<int64_t>(text.result().tokens.size());
+    drafted += text.result().drafted;
+    accepted += text.result().accepted;
     ordered_json choice = {{"index", choices.size()}};
     if (request.chat) {
       choice["message"] = message_of(text);
@@ -108,17 +130,20 @@ ordered_json completion_body(const CompletionIdentity& identity, const Completio
     choice["stop_reason"] = text.stop_reason();
     choices.push_back(std::move(choice));
   }
-  return {{"id", (request.chat ? "chatcmpl-" : "cmpl-") + identity.id},
-          {"object", request.chat ? "chat.completion" : "text_completion"},
-          {"created", identity.created},
-          {"model", identity.model},
-          {"system_fingerprint", identity.system_fingerprint},
-          {"choices", choices},
-          {"usage",
-           {{"prompt_tokens", prompt_tokens},
-            {"completion_tokens", written},
-            {"total_tokens", prompt_tokens + written},
-            {"prompt_tokens_details", {{"cached_tokens", cached}}}}}};
+  return {
+      {"id", (request.chat ? "chatcmpl-" : "cmpl-") + identity.id},
+      {"object", request.chat ? "chat.completion" : "text_completion"},
+      {"created", identity.created},
+      {"model", identity.model},
+      {"system_fingerprint", identity.system_fingerprint},
+      {"choices", choices},
+      {"usage",
+       {{"prompt_tokens", prompt_tokens},
+        {"completion_tokens", written},
+        {"total_tokens", prompt_tokens + written},
+        {"prompt_tokens_details", {{"cached_tokens", cached}}},
+        {"completion_tokens_details",
+         {{"accepted_prediction_tokens", accepted}, {"rejected_prediction_tokens", drafted - accepted}}}}}};
 }
 
 }  // namespace fathom::cli::batch

@@ -259,7 +259,11 @@ std::variant<CompletionRequest, ApiError> parse_completion(const json& body, boo
     fields.refuse("n", "more than " + std::to_string(kMostPrompts) + " texts of one body");
 
   fields.only("stream", {false});
-  fields.only("echo", {false});
+  if (chat) {
+    fields.only("echo", {false});
+  } else {
+    request.echo = fields.flag("echo").value_or(false);
+  }
   fields.only("best_of", {1, request.n});
   fields.only("suffix", {""});
   fields.only("prompt_logprobs", {});

@@ -47,6 +47,7 @@ struct CompletionRequest {
   std::vector<std::string> stop;
   std::vector<int32_t> stop_token_ids;
   bool ignore_eos = false, include_stop_str_in_output = false, add_special_tokens = true;
+  bool echo = false;                // of completions: the text begins with the prompt
   std::optional<int32_t> logprobs;  // how many alternatives beside each token
   int32_t priority = 0;
 };

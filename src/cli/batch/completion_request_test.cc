@@ -113,8 +113,8 @@ TEST(CompletionRequest, WhatIsWrongIsNamed) {
 }
 
 TEST(CompletionRequest, WhatIsKnownAndNotSupportedIsSaid) {
-  for (const char* body : {R"({"prompt": "a", "stream": true})", R"({"prompt": "a", "echo": true})",
-                           R"({"prompt": "a", "best_of": 4})", R"({"prompt": "a", "suffix": "b"})",
+  for (const char* body : {R"({"prompt": "a", "stream": true})", R"({"prompt": "a", "best_of": 4})",
+                           R"({"prompt": "a", "suffix": "b"})",
                            R"({"prompt": "a", "response_format": {"type": "json_object"}})"}) {
     const ApiError error = refused(body);
     EXPECT_EQ(error.status, 501) << body;

@@ -16,11 +16,21 @@ std::vector<std::string_view> kept_markers(bool chat) {
 
 }  // namespace
 
-CompletionText::CompletionText(const TextCodec& codec, const CompletionRequest& request)
+CompletionText::CompletionText(const TextCodec& codec, const CompletionRequest& request,
+                               std::span<const int32_t> prompt)
     : stream_(codec, kept_markers(request.chat)),
       stops_(request.stop),
       keeps_stop_(request.include_stop_str_in_output),
-      stop_tokens_(request.stop_token_ids) {}
+      stop_tokens_(request.stop_token_ids) {
+  if (!request.echo) return;
+  echoed_.assign(prompt.begin(), prompt.end());
+  // A stop string is looked for behind the prompt. A character that the prompt leaves open ends with it.
+  TextCodec::Stream stream(codec);
+  for (const int32_t token : prompt) text_ += pieces_.emplace_back(stream.push(token));
+  const std::string rest = stream.finish();
+  text_ += rest;
+  if (!pieces_.empty()) pieces_.back() += rest;
+}
 
 void CompletionText::take(const std::string& ready) {
   text_ += stops_.push(ready);

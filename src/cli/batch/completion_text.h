@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,8 @@ namespace fathom::cli::batch {
 
 class CompletionText {
  public:
-  // The codec outlives it.
-  CompletionText(const TextCodec& codec, const CompletionRequest& request);
+  // The codec outlives it. The text begins with that of `prompt` if the request says so.
+  CompletionText(const TextCodec& codec, const CompletionRequest& request, std::span<const int32_t> prompt);
 
   // The next token; false once a stop string was met.
   bool push(int32_t token);
@@ -27,7 +28,10 @@ class CompletionText {
   const char* finish_reason() const;
   // What ended it: a stop string, or one of the request's own stop tokens; null if neither.
   nlohmann::json stop_reason() const;
-  // For each token the part of the text that it made, whole characters, and where that begins, in characters.
+  // Tokens of the prompt that the text begins with.
+  const std::vector<int32_t>& echoed() const { return echoed_; }
+  // For each token, echoed ones first, the part of the text that it made, whole characters, and where that
+  // begins, in characters.
   const std::vector<std::string>& pieces() const { return pieces_; }
 
  private:
@@ -37,6 +41,7 @@ class CompletionText {
   StopStrings stops_;
   const bool keeps_stop_;
   const std::vector<int32_t> stop_tokens_;  // the request's own
+  std::vector<int32_t> echoed_;
   std::string text_;
   std::vector<std::string> pieces_;
   RequestResult result_;
