@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/parallel.h"
+#include "base/scratch_file.h"
 #include "cli/batch/batch_runner.h"
 #include "cli/commands.h"
 #include "cli/flag_checks.h"
@@ -31,7 +32,7 @@ namespace {
 std::atomic<bool> stopped{false};
 
 struct Flags {
-  std::string model, input, output, alias, chat_template;
+  std::string model, input, output, alias, chat_template, slots;
   NumericFlags numeric{.as_stored = true, .kv_type = "bf16"};
   kernels::SamplingParams sampling;
   int64_t context = 0, chunk = 512, max_sequences = 64, draft_max = 0;
@@ -96,6 +97,10 @@ Result<int> run(const CLI::App& app, Flags flags) {
           ? static_cast<int64_t>(std::min<uint64_t>(*flags.prefix_cache, static_cast<uint64_t>(budget)))
           : budget / 4;
   ExecutorModel sequences(executor, model.plan, rows, context, flags.numeric.keys(), budget, cached);
+  if (!flags.slots.empty()) {
+    FATHOM_ASSIGN(const ScratchFile here, ScratchFile::open(flags.slots));
+    sequences.save_in(flags.slots);
+  }
   SteadyClock clock;
   Scheduler scheduler(sequences, pool, clock, options);
   FATHOM_ASSIGN(batch::BatchOutput output, batch::BatchOutput::open(flags.output));
@@ -138,7 +143,9 @@ Result<int> run(const CLI::App& app, Flags flags) {
   progress.say("batch: " + std::to_string(output.done() - before) + " done, " + std::to_string(counts.drawn) +
                " tokens, " + rate() + ", " + std::to_string(counts.rows) + " rows in " +
                std::to_string(counts.passes) + " passes, " + std::to_string(counts.preemptions) +
-               " preemptions, " + std::to_string(counts.cached) + " tokens of prompts found read, " +
+               " preemptions (" + std::to_string(counts.read_again) + " tokens read again, " +
+               std::to_string(counts.restored) + " restored), " + std::to_string(counts.cached) +
+               " tokens of prompts found read, " +
                (flags.draft_max > 0 ? std::to_string(counts.accepted) + " of " +
                                           std::to_string(counts.drafted) + " guesses came true, "
                                     : "") +
@@ -187,6 +194,10 @@ Action declare_batch(CLI::App& app) {
          "--prefix-cache", flags->prefix_cache,
          "of --memory, for beginnings of texts that others share, as 512MiB; 0: none (default: a quarter)")
       ->transform(CLI::AsSizeValue(false));
+  app.add_option(
+         "--slot-save-path", flags->slots,
+         "directory for the states of sequences whose memory others need; without it they are read again")
+      ->check(not_empty());
   app.add_option("--chat-template", flags->chat_template, "phi or chatml (default: the model's)");
   add_sampling_flags(app, flags->sampling, SamplingDefaults::kOfModel);
   add_threads_flag(app, flags->threads);

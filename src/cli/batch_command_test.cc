@@ -357,9 +357,23 @@ TEST_F(BatchCommand, MemoryTooSmallForAllTakesTurns) {
   const Outcome outcome = run("batch @llama @in.jsonl -o @out.jsonl -c 300 --memory 200KiB");
   ASSERT_EQ(outcome.code, 0) << outcome.text;
   EXPECT_THAT(outcome.text, ::testing::Not(HasSubstr(" 0 preemptions")));
-  const auto wide = responses("wide.jsonl"), narrow = responses("out.jsonl");
-  for (const auto& [id, response] : wide)
+  EXPECT_THAT(outcome.text, HasSubstr(", 0 restored)"));
+  fs::create_directories(path_ + "/slots");
+  const Outcome saved =
+      run("batch @llama @in.jsonl -o @saved.jsonl -c 300 --memory 200KiB --slot-save-path @slots");
+  ASSERT_EQ(saved.code, 0) << saved.text;
+  EXPECT_THAT(saved.text, HasSubstr("(0 tokens read again, "));
+  EXPECT_THAT(saved.text, ::testing::Not(HasSubstr(", 0 restored)")));
+  EXPECT_TRUE(fs::is_empty(path_ + "/slots"));
+  const auto wide = responses("wide.jsonl"), narrow = responses("out.jsonl"),
+             restored = responses("saved.jsonl");
+  for (const auto& [id, response] : wide) {
     EXPECT_EQ(narrow.at(id)["body"]["choices"], response["body"]["choices"]) << id;
+    EXPECT_EQ(restored.at(id)["body"]["choices"], response["body"]["choices"]) << id;
+  }
+  const Outcome nowhere = run("batch @llama @in.jsonl -o @x.jsonl --slot-save-path @nowhere");
+  EXPECT_EQ(nowhere.code, 1);
+  EXPECT_THAT(nowhere.text, HasSubstr("/nowhere: cannot make a scratch file: No such file or directory"));
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #include <optional>
 #include <utility>
 
+#include "state/saved_state.h"
+
 namespace fathom {
 
 class ExecutorModel::StateSequence final : public SequenceModel::Sequence {
@@ -21,7 +23,7 @@ class ExecutorModel::StateSequence final : public SequenceModel::Sequence {
   bool mark() override { return state_.mark(mark_); }
   void go_back(int64_t position) override {
     state_.go_back(mark_, position);
-    mark_ = {};
+    mark_ = StateMark();
   }
   SequenceState& state() { return state_; }
   const SequenceState& state() const { return state_; }
@@ -77,6 +79,25 @@ std::unique_ptr<SequenceModel::Sequence> ExecutorModel::start(std::span<const in
 
 void ExecutorModel::keep(const Sequence& sequence, std::span<const int32_t> tokens, const DepthRule& rule) {
   if (keep_every_ > 0) cache_.keep(tokens, key_of(rule), static_cast<const StateSequence&>(sequence).state());
+}
+
+struct ExecutorModel::StateSaved final : SequenceModel::Saved {
+  explicit StateSaved(SavedState from) : state(std::move(from)) {}
+  int64_t position() const override { return state.position(); }
+  SavedState state;
+};
+
+std::unique_ptr<SequenceModel::Saved> ExecutorModel::save(const Sequence& sequence) {
+  if (directory_.empty()) return nullptr;
+  Result<SavedState> saved =
+      SavedState::write(static_cast<const StateSequence&>(sequence).state(), directory_);
+  return saved.ok() ? std::make_unique<StateSaved>(std::move(*saved)) : nullptr;
+}
+
+std::unique_ptr<SequenceModel::Sequence> ExecutorModel::restore(const Saved& saved) {
+  SequenceState state = executor_.make_state(kv_type_, memory_);
+  if (!static_cast<const StateSaved&>(saved).state.read(state).ok()) return nullptr;
+  return std::make_unique<StateSequence>(std::move(state), cache_);
 }
 
 std::span<const float* const> ExecutorModel::pass(std::span<const Call> calls) {

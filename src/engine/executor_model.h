@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "engine/executor.h"
@@ -30,7 +31,12 @@ class ExecutorModel final : public SequenceModel {
                                   const DepthRule& rule) override;
   void keep(const Sequence& sequence, std::span<const int32_t> tokens, const DepthRule& rule) override;
   int64_t keep_every() const override { return keep_every_; }
+  std::unique_ptr<Saved> save(const Sequence& sequence) override;
+  std::unique_ptr<Sequence> restore(const Saved& saved) override;
   std::span<const float* const> pass(std::span<const Call> calls) override;
+
+  // Sequences can be saved, in files without a name in this directory.
+  void save_in(std::string directory) { directory_ = std::move(directory); }
 
   const StateMemory& memory() const { return *memory_; }
   // Lets go of all that is kept.
@@ -38,6 +44,7 @@ class ExecutorModel final : public SequenceModel {
 
  private:
   class StateSequence;
+  struct StateSaved;
   Executor& executor_;
   const ModelPlan& plan_;
   int64_t max_rows_, context_;
@@ -45,6 +52,7 @@ class ExecutorModel final : public SequenceModel {
   std::shared_ptr<StateMemory> memory_;
   PrefixCache cache_;  // whose pages go before their memory
   int64_t keep_every_;
+  std::string directory_;  // empty: sequences are not saved
   std::vector<SequenceCall> calls_;
   std::vector<const float*> logits_;
 };

@@ -18,6 +18,8 @@ struct Scheduler::Active {
   DraftLength draft{0};
   std::unique_ptr<SequenceModel::Sequence> sequence;  // while it runs
   RequestResult result;
+  std::unique_ptr<SequenceModel::Saved>
+      saved;  // while it waits for memory once more, if there is room for it
   bool started = false;
   bool is_drawing = false;  // it has read its prompt since it got its memory
   int64_t lost = 0;         // tokens it had read when its memory was taken
@@ -112,6 +114,7 @@ void Scheduler::end(Line& line, Line::iterator at, FinishReason reason, std::opt
 void Scheduler::preempt(Line::iterator victim) {
   Active& active = *victim->second;
   active.lost = active.sequence->position();
+  if (active.lost > 0) active.saved = model_.save(*active.sequence);
   active.sequence.reset();
   active.is_drawing = false;
   ++active.result.preemptions;
@@ -131,11 +134,19 @@ int64_t Scheduler::claim(const Active& active) const {
 bool Scheduler::fits(const Active& active) {
   int64_t wanted = 0;
   const auto add = [&](const Active& one) {
-    wanted += std::max<int64_t>(0, claim(one) - one.sequence->bytes());
+    wanted += std::max<int64_t>(0, claim(one) - (one.sequence ? one.sequence->bytes() : 0));
   };
   for (const auto& [place, other] : running_) add(*other);
   add(active);
   return model_.make_room(wanted);
+}
+
+// What a request begins with: nothing, or what others have read of it.
+std::unique_ptr<SequenceModel::Sequence> Scheduler::begin(const Active& active) {
+  // What is told of the prompt comes from reading it.
+  const bool scores = active.scored() < active.to_score();
+  return model_.start(active.tokens, scores ? active.scored() : static_cast<int64_t>(active.tokens.size()),
+                      active.request.rule);
 }
 
 // The first in line, if there is memory for it, or those of lower priority give theirs.
@@ -149,17 +160,18 @@ bool Scheduler::admit_first() {
     if (!may_take()) return false;
     preempt(std::prev(running_.end()));
   }
-  // What is told of the prompt comes from reading it.
-  const bool scores = active.scored() < active.to_score();
-  active.sequence =
-      model_.start(active.tokens, scores ? active.scored() : static_cast<int64_t>(active.tokens.size()),
-                   active.request.rule);
+  if (!active.saved) active.sequence = begin(active);
   while (!fits(active) && !running_.empty()) {  // alone it fits, or submit() had refused it
     if (!may_take()) {
       active.sequence.reset();
       return false;
     }
     preempt(std::prev(running_.end()));
+  }
+  if (active.saved) {
+    active.sequence = model_.restore(*std::exchange(active.saved, nullptr));
+    if (active.sequence) counts_.restored += active.sequence->position();
+    if (!active.sequence) active.sequence = begin(active);
   }
   const int64_t read = active.sequence->position();
   if (!active.started) {

@@ -10,8 +10,9 @@
 // Order. Requests wait in line by priority, then by arrival; nobody overtakes within a priority. A request is
 // admitted when there is memory for what it has to read and a reserve, beside what was so promised to others.
 // If the memory ends, that of the last in the same order is taken from it: it waits again, at its old place,
-// and what it had read is read once more, which gives the same bits. So the first always goes on. Given the
-// same submissions and cancellations between the same passes all decisions are the same.
+// and what it had read is saved and restored, or read once more, which gives the same bits. So the first
+// always goes on. Given the same submissions and cancellations between the same passes all decisions are the
+// same.
 //
 // Used by one thread.
 #pragma once
@@ -44,6 +45,7 @@ struct SchedulerCounts {
   int64_t drawn = 0;             // tokens
   int64_t preemptions = 0;
   int64_t read_again = 0;             // rows that preemption made necessary
+  int64_t restored = 0;               // tokens that were not read again, since what had been read was saved
   int64_t drafted = 0, accepted = 0;  // guesses of tokens that were read, and those that came true
   int64_t cached = 0;                 // tokens of prompts that others had read before
 };
@@ -85,6 +87,7 @@ class Scheduler {
   void admit();
   int64_t claim(const Active& active) const;
   bool fits(const Active& active);
+  std::unique_ptr<SequenceModel::Sequence> begin(const Active& active);
   bool admit_first();
   int64_t rows_of(const Active& active, int64_t most) const;
   void keep(const Active& active);

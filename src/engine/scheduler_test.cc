@@ -53,6 +53,20 @@ class FakeModel final : public SequenceModel {
     kept.push_back(static_cast<int64_t>(tokens.size()));
   }
   int64_t keep_every() const override { return every; }
+  std::unique_ptr<Saved> save(const Sequence& sequence) override {
+    if (!saves) return nullptr;
+    auto saved = std::make_unique<FakeSaved>();
+    saved->read = static_cast<const FakeSequence&>(sequence).read;
+    return saved;
+  }
+  // Now and then what was saved is gone.
+  std::unique_ptr<Sequence> restore(const Saved& saved) override {
+    const std::vector<int32_t>& read = static_cast<const FakeSaved&>(saved).read;
+    auto sequence = std::make_unique<FakeSequence>(*this);
+    if (++restores % 4 == 0 || !sequence->reserve(static_cast<int64_t>(read.size()))) return nullptr;
+    sequence->read = read;
+    return sequence;
+  }
 
   std::span<const float* const> pass(std::span<const Call> calls) override {
     EXPECT_FALSE(calls.empty());
@@ -106,8 +120,10 @@ class FakeModel final : public SequenceModel {
   FakeClock* clock = nullptr;  // a pass takes a second
   int64_t knows = 0;           // quarters of every sequence that it starts with
   int64_t every = 0;
-  int64_t logits = 0;         // rows with logits of a pass; 0: all
-  bool forgets = false;       // sequences go back to their mark, wherever they were to go back to
+  int64_t logits = 0;    // rows with logits of a pass; 0: all
+  bool forgets = false;  // sequences go back to their mark, wherever they were to go back to
+  bool saves = false;
+  int64_t restores = 0;
   int64_t marks = 0;          // that were made and not gone back to
   std::vector<int64_t> kept;  // tokens of what was kept
 
@@ -143,6 +159,10 @@ class FakeModel final : public SequenceModel {
     FakeModel& model;
     int64_t pages = 0;
     size_t marked = 0;
+    std::vector<int32_t> read;
+  };
+  struct FakeSaved final : Saved {
+    int64_t position() const override { return static_cast<int64_t>(read.size()); }
     std::vector<int32_t> read;
   };
   static int64_t pages_for(int64_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
@@ -232,7 +252,7 @@ void expect_scores(const Request& request, const RequestResult& result, bool is_
 // Random arrivals, priorities, guesses, lengths, stop tokens and cancellations, in memory that is too small
 // for all.
 TEST(Scheduler, TextsAreThoseOfTheRequestsAloneUnderAnySchedule) {
-  int64_t preemptions = 0, cancelled = 0, stopped = 0, drafted = 0, accepted = 0;
+  int64_t preemptions = 0, cancelled = 0, stopped = 0, drafted = 0, accepted = 0, restored = 0;
   for (uint64_t seed = 0; seed < 400; ++seed) {
     SCOPED_TRACE(seed);
     uint64_t draws = 0;
@@ -246,6 +266,7 @@ TEST(Scheduler, TextsAreThoseOfTheRequestsAloneUnderAnySchedule) {
     bench.model.every = below(2) * 5;
     bench.model.logits = bench.scheduler.max_sequences() + below(8);
     bench.model.forgets = below(2) == 0;
+    bench.model.saves = below(2) == 0;
     std::map<RequestId, Request> asked;
     std::set<RequestId> gone;
     int64_t left = 5 + below(25), steps = 0;
@@ -289,9 +310,11 @@ TEST(Scheduler, TextsAreThoseOfTheRequestsAloneUnderAnySchedule) {
     preemptions += bench.scheduler.counts().preemptions;
     drafted += bench.scheduler.counts().drafted;
     accepted += bench.scheduler.counts().accepted;
+    restored += bench.scheduler.counts().restored;
     EXPECT_EQ(bench.model.marks, 0);
   }
   EXPECT_GE(accepted, 1000);
+  EXPECT_GE(restored, 1000);
   EXPECT_GE(drafted - accepted, 500);
   EXPECT_GE(preemptions, 500);
   EXPECT_GE(cancelled, 200);
@@ -370,6 +393,21 @@ TEST(Scheduler, AHigherPriorityTakesTheMemoryOfALowerOne) {
   ASSERT_EQ(bench.results.at(first).tokens.size(), expected.size());
   for (size_t i = 0; i < expected.size(); ++i)
     EXPECT_TRUE(same(bench.results.at(first).tokens[i], expected[i]));
+}
+
+TEST(Scheduler, WhatIsSavedIsNotReadAgain) {
+  Bench bench(8, 10, {.max_sequences = 4, .reserve_tokens = 0});
+  bench.model.saves = true;
+  Request low = request_of(1, 20, 15), high = request_of(2, 20, 3);
+  low.priority = 5;
+  const RequestId first = bench.submit(low);
+  for (int i = 0; i < 6; ++i) bench.scheduler.step();
+  bench.submit(high);
+  bench.run();
+  EXPECT_EQ(bench.results.at(first).preemptions, 1);
+  EXPECT_EQ(bench.scheduler.counts().restored, 23);
+  EXPECT_EQ(bench.scheduler.counts().read_again, 0);
+  EXPECT_EQ(bench.scheduler.counts().rows, 20 + 14 + 20 + 2);
 }
 
 TEST(Scheduler, CancellingTakesEffectBeforeTheNextRow) {

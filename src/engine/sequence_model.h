@@ -58,6 +58,16 @@ class SequenceModel {
                     const DepthRule& /*rule*/) {}
   // Calls are cut so that sequences can be kept at every so many tokens; 0: they are not kept.
   virtual int64_t keep_every() const { return 0; }
+  // What a sequence remembers, put where it takes none of the memory.
+  class Saved {
+   public:
+    virtual ~Saved() = default;
+    virtual int64_t position() const = 0;  // tokens read
+  };
+  // Null: there is no such place, or it is full.
+  virtual std::unique_ptr<Saved> save(const Sequence& /*sequence*/) { return nullptr; }
+  // The sequence once more. Null: no room in the memory, or what was saved cannot be had back.
+  virtual std::unique_ptr<Sequence> restore(const Saved& /*saved*/) { return nullptr; }
   // Reads the tokens of every call, each of another sequence. Logits [logit_rows, vocab] of each, null where
   // nobody wants them; valid until the next pass.
   virtual std::span<const float* const> pass(std::span<const Call> calls) = 0;

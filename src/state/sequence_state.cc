@@ -408,6 +408,39 @@ void SequenceState::for_each_page(FunctionRef<void(const uint8_t*, int64_t)> vis
   }
 }
 
+SequenceState::Outline SequenceState::outline() const {
+  Outline outline{position_, first_position_, {}};
+  for (const KvState& state : kv_) outline.lengths.push_back(state.length_);
+  return outline;
+}
+
+bool SequenceState::take_outline(const Outline& outline) {
+  FATHOM_CHECK(position_ == 0 && outline.lengths.size() == kv_.size(), "an outline of another state");
+  for (size_t i = 0; i < kv_.size(); ++i) {
+    if (!kv_[i].hold(outline.lengths[i], *memory_)) return false;
+    kv_[i].length_ = outline.lengths[i];
+  }
+  position_ = outline.position;
+  first_position_ = outline.first_position;
+  return std::ranges::all_of(ssm_, [&](SsmState& state) { return state.hold(*memory_); });
+}
+
+void SequenceState::for_each_page_in_use(FunctionRef<void(const uint8_t*, int64_t)> visit) const {
+  for (const KvState& state : kv_) {
+    const auto pages = static_cast<size_t>(state.pages_for(state.length_));
+    for (const PageRef& page : std::span(state.pages_).first(pages)) visit(page.data(), page.bytes());
+  }
+  for (const SsmState& state : ssm_) {
+    if (state.page_) visit(state.page_.data(), state.page_.bytes());
+  }
+}
+
+void SequenceState::for_each_page_in_use(FunctionRef<void(uint8_t*, int64_t)> visit) {
+  std::as_const(*this).for_each_page_in_use([&](const uint8_t* page, int64_t bytes) {
+    visit(const_cast<uint8_t*>(page), bytes);  // the state is not const
+  });
+}
+
 void SequenceState::copy_from(const SequenceState& other) {
   FATHOM_CHECK(
       kv_.size() == other.kv_.size() && ssm_.size() == other.ssm_.size() && context_ == other.context_,

@@ -178,6 +178,19 @@ class SequenceState {
   // Calls visit(where it lies, bytes) for each page it has.
   void for_each_page(FunctionRef<void(const uint8_t*, int64_t)> visit) const;
 
+  // What a state is beside its pages.
+  struct Outline {
+    int64_t position = 0, first_position = 0;
+    std::vector<int64_t> lengths;  // of the lists of keys
+  };
+  Outline outline() const;
+  // Gives an empty state an outline, and the pages that go with it, with anything in them. False: no room.
+  bool take_outline(const Outline& outline);
+  // Calls visit(where it lies, bytes) for each page that holds something, in an order that follows from the
+  // outline. Pages that are written to are nobody else's.
+  void for_each_page_in_use(FunctionRef<void(const uint8_t*, int64_t)> visit) const;
+  void for_each_page_in_use(FunctionRef<void(uint8_t*, int64_t)> visit);
+
   // Makes this state equal to `other`, which was made for the same plan, context, rows and type.
   void copy_from(const SequenceState& other);
 

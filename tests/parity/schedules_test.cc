@@ -2,6 +2,9 @@
 // whatever rows its prompt is read, whoever has read its beginning before, whatever is guessed of its text,
 // and however often its memory is taken from it. For every model.
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <map>
 
 #include "base/random.h"
@@ -75,7 +78,7 @@ void expect_alike(const std::vector<GeneratedToken>& found, const std::vector<Ge
 }
 
 struct Counts {
-  int64_t preemptions = 0, cut_short = 0, cached = 0, drafted = 0, accepted = 0, scored = 0;
+  int64_t preemptions = 0, cut_short = 0, cached = 0, drafted = 0, accepted = 0, scored = 0, restored = 0;
 };
 
 void run_schedule(Executor& executor, const TinyModel& model, DType kv_type, Parallel& parallel,
@@ -89,6 +92,8 @@ void run_schedule(Executor& executor, const TinyModel& model, DType kv_type, Par
   const bool keeps = below(3) > 0;
   ExecutorModel sequences(executor, model.plan, kRows, kContext, kv_type, 2 * whole, keeps ? whole : 0,
                           8 * (1 + below(3)));
+  const bool saves = below(2) == 0;
+  if (saves) sequences.save_in(std::filesystem::temp_directory_path());
   const std::vector<int32_t> common = testing::random_tokens(90, model.plan.dims.vocab_size, 1000 + seed);
   SteadyClock clock;
   Scheduler scheduler(sequences, parallel, clock,
@@ -135,6 +140,7 @@ void run_schedule(Executor& executor, const TinyModel& model, DType kv_type, Par
   counts.cached += scheduler.counts().cached;
   counts.drafted += scheduler.counts().drafted;
   counts.accepted += scheduler.counts().accepted;
+  counts.restored += scheduler.counts().restored;
   sequences.forget_beginnings();
   EXPECT_EQ(sequences.memory().used(), 0);
 }
@@ -154,6 +160,7 @@ void expect_alike(DType type, Parallel& parallel, uint64_t seeds) {
   EXPECT_GE(counts.accepted, 50);
   EXPECT_GE(counts.drafted - counts.accepted, 50);
   EXPECT_GE(counts.scored, 100);
+  EXPECT_GE(counts.restored, 200);
 }
 
 TEST(Schedules, DoNotChangeABit) {
@@ -162,6 +169,45 @@ TEST(Schedules, DoNotChangeABit) {
   SerialParallel serial;
   expect_alike(DType::kF32, serial, 2);
   expect_alike(DType::kI8, serial, 1);
+}
+
+// What a model is made of, as far as states differ by it.
+std::string family_of(const TinyModel& model) {
+  const bool hybrid = std::ranges::any_of(model.plan.slots, [](const Slot& slot) {
+    return slot.kind == SlotKind::kSsmState || slot.kind == SlotKind::kGmuMemory;
+  });
+  if (is_routed(model.plan)) return hybrid ? "routed hybrid" : "routed";
+  return hybrid ? "hybrid" : "plain";
+}
+
+// As many schedules for each family as FATHOM_SCHEDULES says (tools/check-schedules: a thousand).
+TEST(Schedules, OfEachFamily) {
+  const char* const asked = std::getenv("FATHOM_SCHEDULES");
+  const int64_t wanted = asked != nullptr ? std::atoll(asked) : 10;
+  std::map<std::string, int64_t> models, schedules;
+  testing::for_each_tiny_model([&](const TinyModel& model) { ++models[family_of(model)]; });
+  EXPECT_EQ(models.size(), 4U);
+  SerialParallel serial;
+  Counts counts;
+  uint64_t seed = 1000000;
+  testing::for_each_tiny_model([&](const TinyModel& model) {
+    const std::string family = family_of(model);
+    const int64_t seeds = (wanted + models[family] - 1) / models[family];
+    const Weights weights = testing::weights_of(model, DType::kBF16);
+    Executor executor(model.plan, weights, kRows, kContext, serial);
+    for (int64_t run = 0; run < seeds; ++run, ++schedules[family])
+      run_schedule(executor, model, testing::kv_type_of(DType::kBF16), serial, seed++, counts);
+  });
+  for (const auto& [family, count] : schedules) {
+    EXPECT_GE(count, wanted);
+    std::printf("%s: %ld models, %ld schedules\n", family.c_str(), static_cast<long>(models[family]),
+                static_cast<long>(count));
+  }
+  std::printf(
+      "preemptions %ld, cut short %ld, tokens found read %ld, restored %ld, guesses %ld, of them right %ld\n",
+      static_cast<long>(counts.preemptions), static_cast<long>(counts.cut_short),
+      static_cast<long>(counts.cached), static_cast<long>(counts.restored), static_cast<long>(counts.drafted),
+      static_cast<long>(counts.accepted));
 }
 
 }  // namespace
