@@ -6,6 +6,7 @@
 
 #include "io/finite_values.h"
 #include "io/model_directory.h"
+#include "io/warm_pages.h"
 #include "plan/spec_io.h"
 #include "weights/model_source.h"
 
@@ -61,6 +62,20 @@ Status check_weight_memory(const std::string& model, const StoredWeights& weight
   return invalid(std::move(sentence));
 }
 
+namespace {
+
+// Meanwhile the tokenizer is read. Not of files that were read anyway to be converted, nor of more than fits
+// into memory, which would push itself out, nor where there is one core for both.
+std::jthread warmed(const std::shared_ptr<const WeightFiles>& files, const Weights& weights) {
+  int64_t mapped = 0;
+  for (const StoredTensor& tensor : files->tensors()) mapped += static_cast<int64_t>(tensor.bytes().size());
+  const bool converted = weights.bytes_owned() > mapped / 2;
+  if (converted || available_cores() < 2 || mapped > available_memory().value_or(0)) return {};
+  return warm_pages(files);
+}
+
+}  // namespace
+
 Result<LoadedWeights> load_weights_of(const std::string& path, const MatrixChoice& matrices,
                                       bool check_tensors, Parallel* parallel) {
   LoadedWeights model;
@@ -76,6 +91,7 @@ Result<LoadedWeights> load_weights_of(const std::string& path, const MatrixChoic
   FATHOM_TRY(check_weight_memory(model.path, stored, model.matrix_type, matrices));
   SerialParallel serial;
   FATHOM_ASSIGN(Weights weights, stored.load(model.matrix_type, parallel != nullptr ? *parallel : serial));
+  model.warming = warmed(source.files, weights);
   model.plan = std::move(source.plan);
   model.weights = std::make_unique<const Weights>(std::move(weights));
   return model;
@@ -110,6 +126,7 @@ Result<LoadedModel> load_model(const std::string& path, const MatrixChoice& matr
   model.path = std::move(loaded.path);
   model.plan = std::move(loaded.plan);
   model.weights = std::move(loaded.weights);
+  model.warming = std::move(loaded.warming);
   FATHOM_ASSIGN(const ModelDirectory directory, ModelDirectory::open(model.path));
   FATHOM_ASSIGN(model.codec, TextCodec::of_model(model.path, model.plan.dims.vocab_size));
   FATHOM_ASSIGN(model.end_ids, end_ids_of(directory, model));

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/machine_limits.h"
@@ -27,6 +28,7 @@ struct LoadedModel {
   TextCodec codec;
   std::vector<int32_t> end_ids;      // tokens that end a text
   nlohmann::json generation_config;  // null without generation_config.json
+  std::jthread warming;              // see LoadedWeights
 };
 
 // A model directory, or the directory of a run, whose last checkpoint is taken.
@@ -37,6 +39,7 @@ struct LoadedWeights {
   ModelPlan plan;
   std::unique_ptr<const Weights> weights;
   DType matrix_type = DType::kF32;
+  std::jthread warming;  // makes pages of mapped weights ready (io/warm_pages.h), if anything; may be dropped
 };
 // `check_tensors` refuses weights that are not finite, which costs a pass over all of them. What has to be
 // converted is shared out to `parallel`; without one the calling thread does it. Errors: also those of

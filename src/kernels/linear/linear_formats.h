@@ -12,16 +12,17 @@ using namespace simd::FATHOM_SIMD_LEVEL;
 
 namespace {
 
-// A tile of accumulators takes most of the registers; the rest hold the operands.
+// A tile of accumulators takes most of the registers; the rest hold the operands. Up to kStreamRows rows
+// memory is waited for, and the registers hold their accumulators of two outputs.
 #if defined(FATHOM_HAS_AVX512)
-constexpr int kWideTileRows = 4, kWideTileOuts = 6;
+constexpr int kWideTileRows = 4, kWideTileOuts = 6, kManyStreamRows = 8;
 #else
-constexpr int kWideTileRows = 3, kWideTileOuts = 4;
+constexpr int kWideTileRows = 3, kWideTileOuts = 4, kManyStreamRows = 3;
 #endif
 
 // Float weights; inputs are read where they lie.
 struct F32Format {
-  static constexpr int kTileRows = kWideTileRows, kTileOuts = kWideTileOuts;
+  static constexpr int kTileRows = kWideTileRows, kTileOuts = kWideTileOuts, kStreamRows = kManyStreamRows;
   static constexpr int kStep = kLanes, kParts = 1, kInputBytes = 4, kWeightBytes = 4;
   using Operand = Vec;
   using Sum = Vec;
@@ -54,7 +55,7 @@ FATHOM_INLINE IVec load_pairs_n(const char* w, int64_t n) {
 #if defined(FATHOM_SIMD_avx512_bf16)
 
 struct Bf16Format {
-  static constexpr int kTileRows = kWideTileRows, kTileOuts = kWideTileOuts;
+  static constexpr int kTileRows = kWideTileRows, kTileOuts = kWideTileOuts, kStreamRows = kManyStreamRows;
   static constexpr int kStep = 2 * kLanes, kParts = 1, kInputBytes = 2, kWeightBytes = 2;
   using Operand = IVec;
   using Sum = Vec;
@@ -77,6 +78,7 @@ struct Bf16Format {
 #else
   static constexpr int kTileRows = 3, kTileOuts = 3;
 #endif
+  static constexpr int kStreamRows = kManyStreamRows < 6 ? kManyStreamRows : 6;
   static constexpr int kStep = 2 * kLanes, kParts = 2, kInputBytes = 4, kWeightBytes = 2;
   using Operand = Vec;
   using Sum = Vec;
@@ -97,9 +99,9 @@ struct Bf16Format {
 // four rows share what widening three weights costs.
 struct Int8Format {
 #if defined(FATHOM_HAS_AVX512)
-  static constexpr int kTileRows = kWideTileRows, kTileOuts = kWideTileOuts;
+  static constexpr int kTileRows = kWideTileRows, kTileOuts = kWideTileOuts, kStreamRows = 6;
 #else
-  static constexpr int kTileRows = 4, kTileOuts = 3;
+  static constexpr int kTileRows = 4, kTileOuts = 3, kStreamRows = 3;
 #endif
   static constexpr int kStep = 2 * kLanes, kParts = 1, kInputBytes = 2, kWeightBytes = 1;
   static constexpr int64_t kMostSteps = 256;

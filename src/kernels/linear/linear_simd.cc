@@ -8,18 +8,20 @@ namespace {
 // An output is one accumulator over the input in steps, the last step masked, then one tree. Everything below
 // only decides which accumulators are worked on side by side, so blocks and tiles may be cut anywhere.
 
-constexpr int kStreamRows = 3;  // up to here memory is waited for and nothing else
 constexpr int kStreamOuts = 4;
-constexpr int64_t kLine = 64;  // bytes of a cache line
+constexpr int64_t kLine = 64;          // bytes of a cache line
+constexpr int64_t kFetchAhead = 1024;  // bytes of a sequence of weights that are on their way
 
 // Sequences of weights that `rows` rows read, each far enough from the others to be foreseen by itself. More
 // rows need the registers.
 constexpr int streams_of(int rows) { return rows == 1 ? 4 : 2; }
 
-// Weights to fetch while others are multiplied: `outs` times as many as the one output's that pass meanwhile.
+// Weights to fetch while others are multiplied: of each sequence those `distance` bytes on, or of one place
+// `outs` times as many as the one output's that pass meanwhile.
 struct Ahead {
-  const char* weight;
-  int64_t outs;
+  int64_t distance = 0;
+  const char* weight = nullptr;
+  int64_t outs = 0;
 };
 
 // R x O accumulators over `count` inputs.
@@ -36,7 +38,9 @@ FATHOM_INLINE void accumulate(const char* x, int64_t x_stride, const char* weigh
       typename F::Operand xs[R];
       for (int r = 0; r < R; ++r) xs[r] = F::input(x + r * x_stride + i * F::kInputBytes, part);
       for (int o = 0; o < O; ++o) {
-        const typename F::Operand w = F::weight(weight + o * weight_stride + i * F::kWeightBytes, part);
+        const char* const at = weight + o * weight_stride + i * F::kWeightBytes;
+        if (ahead.distance > 0 && part == 0) __builtin_prefetch(at + ahead.distance);
+        const typename F::Operand w = F::weight(at, part);
         for (int r = 0; r < R; ++r) total[r][o] = F::multiply_add(xs[r], w, total[r][o]);
       }
     }
@@ -117,7 +121,7 @@ FATHOM_INLINE void stream(const LinearFwd& args, const LinearRows& x, int64_t ro
   for (int o = 0; o < O; ++o) {
     Vec one[R][S] = {};
     accumulate_floats<F, R, S>(input_at(x, row), x.stride, weight_at<F>(args, out + o),
-                               apart * args.in * F::kWeightBytes, args.in, Ahead{nullptr, 0}, one);
+                               apart * args.in * F::kWeightBytes, args.in, {.distance = kFetchAhead}, one);
     for (int s = 0; s < S; ++s) {
       for (int r = 0; r < R; ++r) total[s][r][o] = one[r][s];
     }
@@ -169,8 +173,9 @@ FATHOM_INLINE void tile_outputs(const LinearFwd& args, const LinearRows& x, int6
   int64_t next = out + O;
   for (int64_t row = row_begin; row < row_end; row += F::kTileRows, next += share) {
     const int64_t rows = row_end - row < F::kTileRows ? row_end - row : F::kTileRows;
-    tile_rows<F, F::kTileRows, O>(args, x, rows, row, out,
-                                  {weight_at<F>(args, next), next < out + 2 * O ? share : 0});
+    tile_rows<F, F::kTileRows, O>(
+        args, x, rows, row, out,
+        {.weight = weight_at<F>(args, next), .outs = next < out + 2 * O ? share : 0});
   }
 }
 
@@ -188,8 +193,8 @@ FATHOM_INLINE void tile_block(const LinearFwd& args, const LinearRows& x, int64_
 template <class F>
 FATHOM_INLINE void block(const LinearFwd& args, const LinearRows& x, int64_t row_begin, int64_t row_end,
                          int64_t out_begin, int64_t out_end) {
-  if (row_end - row_begin <= kStreamRows) {
-    stream_block<F, kStreamRows>(args, x, row_end - row_begin, row_begin, out_begin, out_end);
+  if (row_end - row_begin <= F::kStreamRows) {
+    stream_block<F, F::kStreamRows>(args, x, row_end - row_begin, row_begin, out_begin, out_end);
   } else {
     tile_block<F>(args, x, row_begin, row_end, out_begin, out_end);
   }
