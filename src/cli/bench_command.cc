@@ -181,7 +181,7 @@ Action declare_bench(CLI::App& app) {
       ->allow_extra_args(false)
       ->check(tokens)
       ->capture_default_str();
-  app.add_option("--n-parallel", flags->parallel,
+  app.add_option("--n-parallel,--npl", flags->parallel,
                  "sequences that decode side by side, a token of each in a call")
       ->delimiter(',')
       ->allow_extra_args(false)

@@ -223,6 +223,7 @@ TEST(BenchCommand, RefusesInOneSentence) {
       {"tiny/llama -p 0 -n 0", 2, "-p 0 and -n 0 leave nothing to measure"},
       {"tiny/llama -p 8 -n 0 --plot x.svg", 2, "--plot draws decoding, expected -n above 0"},
       {"tiny/llama -p 8 -n 0 --n-parallel 4", 2, "--n-parallel is about decoding, expected -n above 0"},
+      {"tiny/llama -p 8 -n 0 --npl 4", 2, "--n-parallel is about decoding, expected -n above 0"},
       {"tiny/llama -n 1 --n-parallel 1,4 --plot x.svg", 2, "expected --n-parallel 1"},
       {"tiny/llama -n 1 --n-parallel 0", 2, "is not a whole number of 1 to 1024"},
       {"tiny/llama -p -1", 2, "-1"},
