@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "cli/bench/markdown_table.h"
 #include "cli/json_text.h"
 
 namespace fathom::cli::bench {
@@ -22,39 +23,6 @@ std::string quantity(double value) { return number(value >= 1000 ? "%.0f" : "%.4
 
 std::string word(const Json& row, const char* key) { return row.at(key).get<std::string>(); }
 double value(const Json& row, const char* key) { return row.at(key).get<double>(); }
-
-// A Markdown table: cells padded to columns, so that it reads as text too. The first column is left-aligned.
-class Table {
- public:
-  explicit Table(std::vector<std::string> names) : lines_{std::move(names)} {}
-  void add(std::vector<std::string> cells) { lines_.push_back(std::move(cells)); }
-
-  std::string text() const {
-    std::vector<size_t> widths(lines_.front().size(), 4);
-    for (const auto& line : lines_) {
-      for (size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], length(line[c]));
-    }
-    std::string out;
-    for (size_t l = 0; l < lines_.size(); ++l) {
-      for (size_t c = 0; c < lines_[l].size(); ++c) {
-        const std::string pad(widths[c] - length(lines_[l][c]), ' ');
-        out += (c == 0 ? "| " : " | ") + (c == 0 ? lines_[l][c] + pad : pad + lines_[l][c]);
-      }
-      out += " |\n";
-      if (l > 0) continue;
-      for (size_t c = 0; c < widths.size(); ++c)
-        out += (c == 0 ? "| " : " | ") + std::string(widths[c] - 1, '-') + (c == 0 ? "-" : ":");
-      out += " |\n";
-    }
-    return out;
-  }
-
- private:
-  static size_t length(const std::string& cell) {  // characters of UTF-8
-    return static_cast<size_t>(std::ranges::count_if(cell, [](char c) { return (c & 0xC0) != 0x80; }));
-  }
-  std::vector<std::vector<std::string>> lines_;
-};
 
 std::string share_cell(const Json& row) {
   return number("%.0f %% (", 100 * value(row, "share_median")) +
@@ -78,7 +46,7 @@ std::string main_table(const std::vector<Json>& rows) {
                                     "MB/token", "MFLOP/token", "share of limit",
                                     "limit"};
   if (many) names.emplace_back("tokens/s of a sequence");
-  Table table(std::move(names));
+  MarkdownTable table(std::move(names));
   for (const Json& row : rows) {
     const Json& bytes = row.at("bytes_per_token");
     std::vector<std::string> cells = {
@@ -144,7 +112,7 @@ std::string legend(const std::vector<Json>& rows) {
 }
 
 std::string profile_table(const Json& row) {
-  Table table({"op", "calls", "ms", "share of time", "rate", "share of limit"});
+  MarkdownTable table({"op", "calls", "ms", "share of time", "rate", "share of limit"});
   for (const Json& op : row.at("profile")) {
     const bool rated = !op.at("share_of_limit").is_null();
     table.add({word(op, "op"), std::to_string(op.at("calls").get<int64_t>()),

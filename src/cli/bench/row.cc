@@ -44,20 +44,8 @@ Json profile_of(const Measurement& m) {
 
 }  // namespace
 
-Json row_of(const Environment& environment, const ModelFacts& facts, const Measurement& m) {
+Json head_of_row(const Environment& environment, const ModelFacts& facts) {
   const BenchModel& model = *facts.model;
-  const Workload& w = m.workload;
-  const auto tokens = static_cast<double>(w.tokens());
-  const auto rates = samples_of(m, [&](const Repetition& run) { return tokens_per_second(m, run); });
-  const auto times = samples_of(m, [](const Repetition& run) { return run.seconds * 1e9; });
-  const auto shares = samples_of(m, [&](const Repetition& run) { return share_of_limit(m, run); });
-  const auto reads = samples_of(m, [](const Repetition& run) { return run.read_peak; });
-  const auto gemms = samples_of(m, [](const Repetition& run) { return run.gemm_peak; });
-  const Spread rate = spread_of(rates), time = spread_of(times), share = spread_of(shares),
-               read = spread_of(reads), gemm = spread_of(gemms);
-  const std::optional<LimitTime> limit =
-      limit_of(work_of(m), {.read_peak = read.median, .gemm_peak = gemm.median});
-  const auto if_decoding = [&](double value) { return w.decodes() ? Json(value) : Json(); };
   return {
       {"build_version", environment.version},
       {"build_commit", environment.commit},
@@ -76,6 +64,24 @@ Json row_of(const Environment& environment, const ModelFacts& facts, const Measu
       {"state_dtype", name_of(facts.numerics.state_type)},
       {"n_threads", facts.threads},
       {"n_batch", facts.chunk},
+  };
+}
+
+Json row_of(const Environment& environment, const ModelFacts& facts, const Measurement& m) {
+  const Workload& w = m.workload;
+  const auto tokens = static_cast<double>(w.tokens());
+  const auto rates = samples_of(m, [&](const Repetition& run) { return tokens_per_second(m, run); });
+  const auto times = samples_of(m, [](const Repetition& run) { return run.seconds * 1e9; });
+  const auto shares = samples_of(m, [&](const Repetition& run) { return share_of_limit(m, run); });
+  const auto reads = samples_of(m, [](const Repetition& run) { return run.read_peak; });
+  const auto gemms = samples_of(m, [](const Repetition& run) { return run.gemm_peak; });
+  const Spread rate = spread_of(rates), time = spread_of(times), share = spread_of(shares),
+               read = spread_of(reads), gemm = spread_of(gemms);
+  const std::optional<LimitTime> limit =
+      limit_of(work_of(m), {.read_peak = read.median, .gemm_peak = gemm.median});
+  const auto if_decoding = [&](double value) { return w.decodes() ? Json(value) : Json(); };
+  Json row = head_of_row(environment, facts);
+  row.update(Json{
       {"test", w.name()},
       {"n_prompt", w.prompt},
       {"n_gen", w.generate},
@@ -120,7 +126,8 @@ Json row_of(const Environment& environment, const ModelFacts& facts, const Measu
       {"samples_gemm_peak", gemms},
       {"samples_share", shares},
       {"profile", profile_of(m)},
-  };
+  });
+  return row;
 }
 
 }  // namespace fathom::cli::bench
