@@ -42,27 +42,6 @@ struct Flags {
   bool quiet = false, check_tensors = false;
 };
 
-// Bytes for the states of all sequences together. Error: there is less than the flag asks for.
-Result<int64_t> state_budget(const Flags& flags, const LoadedModel& model, int64_t context, int64_t rows) {
-  const DType keys = flags.numeric.keys();
-  const int64_t scratch =
-      run_bytes(model.plan, context, rows, keys) - state_bytes(model.plan, context, rows, keys);
-  const std::optional<int64_t> free = available_memory();
-  constexpr double kShare = 0.8;  // of what is free, without the flag: others want memory too
-  if (flags.memory == 0) {
-    constexpr int64_t kUnknown = int64_t{1} << 30;
-    if (!free) return kUnknown;
-    return std::max<int64_t>(0, static_cast<int64_t>(kShare * static_cast<double>(*free - scratch)));
-  }
-  const auto asked = static_cast<int64_t>(std::min<uint64_t>(flags.memory, INT64_MAX / 2));
-  if (free && asked + scratch > *free) {
-    return invalid("--memory: " + std::to_string(asked >> 20) + " MiB for states and " +
-                   std::to_string(scratch >> 20) + " MiB beside them, but " + std::to_string(*free >> 20) +
-                   " MiB are free");
-  }
-  return asked;
-}
-
 std::string mib(int64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
 Result<int> run(const CLI::App& app, Flags flags) {
@@ -85,7 +64,8 @@ Result<int> run(const CLI::App& app, Flags flags) {
   say_if_beyond_longest("batch", "--context", flags.context, model.plan);
   const int64_t context = flags.context > 0 ? flags.context : model.plan.dims.max_positions;
   const int64_t rows = std::max(flags.chunk, flags.max_sequences);
-  FATHOM_ASSIGN(const int64_t budget, state_budget(flags, model, context, rows));
+  FATHOM_ASSIGN(const int64_t budget,
+                state_budget(model.plan, context, rows, flags.numeric.keys(), flags.memory));
 
   // Rows with logits: a token of each sequence and guesses, or a piece of a prompt whose tokens are scored.
   constexpr int64_t kScored = 64;

@@ -1,8 +1,10 @@
 // fathom bench: how fast a model runs here, and how near that is to what the machine can do.
 #include <atomic>
 #include <ctime>
+#include <functional>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include "base/file.h"
 #include "base/isa.h"
@@ -11,6 +13,7 @@
 #include "cli/bench/depth_chart.h"
 #include "cli/bench/output.h"
 #include "cli/bench/runner.h"
+#include "cli/bench_serving.h"
 #include "cli/commands.h"
 #include "cli/flag_checks.h"
 #include "cli/output_folder.h"
@@ -42,6 +45,9 @@ struct Flags {
   int repetitions = 5;
   NumericFlags numeric;  // the lists of types apart
   bool fill_given = false, profile = false, progress = false, no_prefill_shortcut = false;
+  std::optional<ServingFlags> serving;
+
+  DType keys() const { return kv_type == "bf16" ? DType::kBF16 : DType::kF32; }
 };
 
 std::string now() {
@@ -61,25 +67,48 @@ Status check_memory(const BenchModel& model, int64_t bytes) {
 }
 
 // One model in one type on one number of threads.
-Status run_model(const Flags& flags, const std::vector<Workload>& work, const std::string& name,
-                 const MatrixChoice& matrices, int threads, std::vector<Json>& rows) {
-  ThreadPool pool(threads);
+struct Setup {
+  const BenchModel& model;
+  Numerics numerics;
+  ThreadPool& pool;
+  int threads;
+};
+
+using Emit = std::function<void(Json row)>;
+
+ModelFacts facts_of(const Flags& flags, const Setup& setup) {
+  return {.model = &setup.model,
+          .matrix_type = setup.model.matrix_type,
+          .kv_type = flags.keys(),
+          .numerics = setup.numerics,
+          .threads = setup.threads,
+          .chunk = flags.chunk,
+          .prefill_shortcut = !flags.no_prefill_shortcut,
+          .depth_fill = flags.fill,
+          .time = now()};
+}
+
+Environment environment() {
+  return {FATHOM_VERSION, FATHOM_COMMIT, processor_name(), std::string(name_of(isa_level()))};
+}
+
+Status run_tests(const Flags& flags, const std::vector<Workload>& work, const Setup& setup,
+                 const Emit& emit) {
+  const BenchModel& model = setup.model;
   SteadyClock clock;
-  FATHOM_ASSIGN(const BenchModel model, open_bench_model(name, matrices, pool));
-  FATHOM_ASSIGN(const Numerics numerics, flags.numeric.numerics(model.plan, model.matrix_type));
   const RunnerOptions options{.matrix_type = model.matrix_type,
-                              .kv_type = flags.kv_type == "bf16" ? DType::kBF16 : DType::kF32,
-                              .numerics = numerics,
+                              .kv_type = flags.keys(),
+                              .numerics = setup.numerics,
                               .chunk = flags.chunk,
                               .fill = flags.fill == "random" ? DepthFill::kRandom : DepthFill::kPrefill,
                               .prefill_shortcut = !flags.no_prefill_shortcut};
   FATHOM_TRY(check_memory(model, runner_bytes(model.plan, work, options)));
-  kernels::ReadProbe probe(kernels::ReadProbe::bytes_beyond_caches(), pool, clock);
-  Runner runner(model, work, options, probe, pool, clock);
+  kernels::ReadProbe probe(kernels::ReadProbe::bytes_beyond_caches(), setup.pool, clock);
+  Runner runner(model, work, options, probe, setup.pool, clock);
   const auto say = [&](const std::string& what) {
     if (flags.progress)
-      std::cerr << "fathom bench: " << name << ", " << name_of(model.matrix_type) << ", " << threads
-                << " threads: " << what << std::endl;
+      std::cerr << "fathom bench: " << model.given << ", " << name_of(model.matrix_type) << ", "
+                << setup.threads << " threads: " << what << std::endl;
   };
   say("warming up");
   runner.warm_up();
@@ -93,42 +122,51 @@ Status run_model(const Flags& flags, const std::vector<Workload>& work, const st
     say("profile");
     runner.profile();
   }
-  const Environment environment{FATHOM_VERSION, FATHOM_COMMIT, processor_name(),
-                                std::string(name_of(isa_level()))};
-  const ModelFacts facts{.model = &model,
-                         .matrix_type = model.matrix_type,
-                         .kv_type = options.kv_type,
-                         .numerics = numerics,
-                         .threads = threads,
-                         .chunk = flags.chunk,
-                         .prefill_shortcut = options.prefill_shortcut,
-                         .depth_fill = flags.fill,
-                         .read_loop = runner.read_loop(),
-                         .gemm_loop = runner.gemm_loop(),
-                         .time = now()};
-  for (const Measurement& m : runner.measurements()) {
-    rows.push_back(row_of(environment, facts, m));
-    if (flags.output == "jsonl") std::cout << to_text({rows.back()}, Format::kJsonLines) << std::flush;
-  }
+  ModelFacts facts = facts_of(flags, setup);
+  facts.read_loop = runner.read_loop();
+  facts.gemm_loop = runner.gemm_loop();
+  for (const Measurement& m : runner.measurements()) emit(row_of(environment(), facts, m));
   return {};
 }
 
-Status run_models(const Flags& flags, const std::vector<Workload>& work, std::vector<Json>& rows) {
+Status run_serving(const Flags& flags, const Setup& setup, const Emit& emit) {
+  FATHOM_ASSIGN(const ServingRun run, flags.serving->run(setup.model, flags.keys(), setup.numerics,
+                                                         flags.chunk, setup.pool, flags.progress, stopped));
+  emit(serving_row_of(environment(), facts_of(flags, setup), run));
+  return cancelled_if(stopped);
+}
+
+Status run_model(const Flags& flags, const std::vector<Workload>& work, const std::string& name,
+                 const MatrixChoice& matrices, int threads, const Emit& emit) {
+  ThreadPool pool(threads);
+  FATHOM_ASSIGN(const BenchModel model, open_bench_model(name, matrices, pool));
+  FATHOM_ASSIGN(const Numerics numerics, flags.numeric.numerics(model.plan, model.matrix_type));
+  const Setup setup{model, numerics, pool, threads};
+  return flags.serving->given() ? run_serving(flags, setup, emit) : run_tests(flags, work, setup, emit);
+}
+
+Status run_models(const Flags& flags, const std::vector<Workload>& work, const Emit& emit) {
   for (const std::string& model : flags.models) {
     for (const std::string& dtype : flags.dtypes.empty() ? std::vector<std::string>{""} : flags.dtypes) {
       for (int threads : flags.threads) {
         FATHOM_TRY(cancelled_if(stopped));
         FATHOM_TRY(
-            run_model(flags, work, model, matrix_choice(dtype, DType::kBF16), threads_or_all(threads), rows));
+            run_model(flags, work, model, matrix_choice(dtype, DType::kBF16), threads_or_all(threads), emit));
       }
     }
   }
   return {};
 }
 
-Result<int> run(const Flags& flags) {
-  const std::vector<Workload> work =
-      workloads(flags.prompts, flags.generations, flags.depths, flags.parallel);
+Format format_of(const std::string& word) {
+  if (word == "csv") return Format::kCsv;
+  if (word == "json") return Format::kJson;
+  return word == "jsonl" ? Format::kJsonLines : Format::kMarkdown;
+}
+
+// What there is to measure without --requests, once flags fit together.
+Result<std::vector<Workload>> checked_workloads(const Flags& flags) {
+  std::vector<Workload> work = workloads(flags.prompts, flags.generations, flags.depths, flags.parallel);
   if (work.empty()) return wrong_usage("bench: -p 0 and -n 0 leave nothing to measure");
   if (flags.fill_given && std::ranges::all_of(flags.depths, [](int64_t depth) { return depth == 0; }))
     return wrong_usage("bench: --fill says how the state of a depth is made, but no -d above 0 was given");
@@ -141,16 +179,29 @@ Result<int> run(const Flags& flags) {
       return wrong_usage("bench: --plot draws decoding, expected -n above 0");
     FATHOM_TRY(check_output_folder(flags.plot));
   }
-  catch_stop_signals(stopped, "what has not had all its repetitions is not printed");
-  std::vector<Json> rows;
-  const Status measured = run_models(flags, work, rows);
-  // What was measured is printed whatever came after it.
-  if (!rows.empty() && flags.output != "jsonl") {
-    std::cout << to_text(rows, flags.output == "csv"    ? Format::kCsv
-                               : flags.output == "json" ? Format::kJson
-                                                        : Format::kMarkdown)
-              << std::flush;
+  return work;
+}
+
+Result<int> run(const Flags& flags) {
+  FATHOM_TRY(flags.serving->check());
+  const bool serving = flags.serving->given();
+  std::vector<Workload> work;
+  if (!serving) {
+    FATHOM_ASSIGN(work, checked_workloads(flags));
   }
+  catch_stop_signals(stopped, serving ? "what was measured so far is printed"
+                                      : "what has not had all its repetitions is not printed");
+  const Format format = format_of(flags.output);
+  std::vector<Json> rows;
+  const auto print = [&](const std::vector<Json>& some) {
+    std::cout << (serving ? serving_text(some, format) : to_text(some, format)) << std::flush;
+  };
+  const Status measured = run_models(flags, work, [&](Json row) {
+    rows.push_back(std::move(row));
+    if (format == Format::kJsonLines) print({rows.back()});
+  });
+  // What was measured is printed whatever came after it.
+  if (!rows.empty() && format != Format::kJsonLines) print(rows);
   if (!measured.ok() && measured.error().kind == ErrorKind::kCancelled) return kExitInterrupted;
   FATHOM_TRY(measured);
   if (!flags.plot.empty()) FATHOM_TRY(write_file_atomic(flags.plot, draw_depth_chart(rows)));
@@ -181,7 +232,7 @@ Action declare_bench(CLI::App& app) {
       ->allow_extra_args(false)
       ->check(tokens)
       ->capture_default_str();
-  app.add_option("--n-parallel", flags->parallel,
+  app.add_option("--n-parallel,--npl", flags->parallel,
                  "sequences that decode side by side, a token of each in a call")
       ->delimiter(',')
       ->allow_extra_args(false)
@@ -221,6 +272,7 @@ Action declare_bench(CLI::App& app) {
   app.add_option("--output,-o", flags->output, "md, csv, json or jsonl")
       ->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))
       ->capture_default_str();
+  flags->serving.emplace(app);
   return [flags, fill]() -> Result<int> {
     flags->fill_given = fill->count() > 0;
     return run(*flags);

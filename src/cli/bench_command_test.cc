@@ -212,6 +212,60 @@ TEST(BenchCommand, StopsBetweenRepetitions) {
   EXPECT_THAT(text, HasSubstr("stopping: what has not had all its repetitions is not printed; "));
 }
 
+TEST(BenchCommand, ServesALoad) {
+  const std::string load =
+      "tiny/llama tiny/sambay --requests 6 --max-concurrency 2 --random-prefix-len 3 --random-input-len 12 "
+      "--random-output-len 5 --random-range-ratio 0.5 --seed 4 --memory 8MiB --chunk 8 -t 2 ";
+  const Outcome outcome = fathom_bench(load + "-o json", "2>&1");
+  ASSERT_EQ(outcome.code, 0) << outcome.text;
+  const nlohmann::json rows = nlohmann::json::parse(outcome.text);
+  ASSERT_EQ(rows.size(), 2U);
+  for (const nlohmann::json& row : rows) {
+    EXPECT_EQ(row["test"], "serve6");
+    EXPECT_EQ(row["completed"], 6);
+    EXPECT_EQ(row["stopped"], false);
+    EXPECT_EQ(row["memory"], 8 << 20);
+    EXPECT_EQ(row["max_running"], 2);
+    // Lengths follow from the seed, whatever the model.
+    EXPECT_EQ(row["total_input_tokens"], rows[0]["total_input_tokens"]);
+    EXPECT_EQ(row["total_output_tokens"], rows[0]["total_output_tokens"]);
+    EXPECT_GE(row["total_input_tokens"], 6 * 9);
+    EXPECT_LE(row["total_input_tokens"], 6 * 21);
+    for (const char* key :
+         {"request_throughput", "mean_ttft_ms", "p99_itl_ms", "p50_e2el_ms", "state_bytes_max"})
+      EXPECT_GT(row[key], 0) << key;
+    EXPECT_GE(row["max_e2el_ms"], row["max_ttft_ms"]);
+  }
+  const Outcome table = fathom_bench(load, "2>/dev/null");
+  ASSERT_EQ(table.code, 0);
+  EXPECT_THAT(table.text, StartsWith("| model"));
+  EXPECT_THAT(table.text, HasSubstr("| time to first token "));
+}
+
+// The second request comes after a quarter of an hour, about.
+TEST(BenchCommand, AServingRunThatIsStoppedPrintsWhatWasMeasured) {
+  const std::string base =
+      (std::filesystem::temp_directory_path() / ("fathom-bench-serve-" + std::to_string(::getpid())))
+          .string();
+  const std::string said = base + ".said", printed = base + ".printed";
+  const int status =
+      std::system((FATHOM_BIN_DIR "/fathom bench tiny/llama --requests 5 --request-rate 0.001 --memory 8MiB "
+                                  "-t 1 --progress 2>" +
+                   said + " >" + printed + " & child=$!; until grep -q '5 requests' " + said +
+                   " 2>/dev/null; do sleep 0.01; done; kill -TERM $child; wait $child")
+                      .c_str());
+  const auto text_of = [](const std::string& path) {
+    std::ifstream file(path);
+    std::string text(std::istreambuf_iterator<char>(file), {});
+    std::filesystem::remove(path);
+    return text;
+  };
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+  EXPECT_THAT(text_of(said), HasSubstr("stopping: what was measured so far is printed; "));
+  EXPECT_THAT(text_of(printed), HasSubstr(" of 5 requests; figures are of what had been measured."));
+}
+
 TEST(BenchCommand, RefusesInOneSentence) {
   const struct {
     const char* arguments;
@@ -223,6 +277,7 @@ TEST(BenchCommand, RefusesInOneSentence) {
       {"tiny/llama -p 0 -n 0", 2, "-p 0 and -n 0 leave nothing to measure"},
       {"tiny/llama -p 8 -n 0 --plot x.svg", 2, "--plot draws decoding, expected -n above 0"},
       {"tiny/llama -p 8 -n 0 --n-parallel 4", 2, "--n-parallel is about decoding, expected -n above 0"},
+      {"tiny/llama -p 8 -n 0 --npl 4", 2, "--n-parallel is about decoding, expected -n above 0"},
       {"tiny/llama -n 1 --n-parallel 1,4 --plot x.svg", 2, "expected --n-parallel 1"},
       {"tiny/llama -n 1 --n-parallel 0", 2, "is not a whole number of 1 to 1024"},
       {"tiny/llama -p -1", 2, "-1"},
@@ -243,6 +298,20 @@ TEST(BenchCommand, RefusesInOneSentence) {
       {"tiny/llama --fill zeros -d 4", 2, "zeros"},
       {"tiny/llama --fill random", 2, "no -d above 0 was given"},
       {"tiny/llama --frobnicate", 2, "--frobnicate"},
+      {"tiny/llama --request-rate 2", 2, "--request-rate is about serving, expected --requests"},
+      {"tiny/llama --seed 2", 2, "--seed is about serving, expected --requests"},
+      {"tiny/llama --requests 2 -p 8", 2,
+       "--n-prompt is about tests, not --requests: prompts have --random-input-len tokens"},
+      {"tiny/llama --requests 2 --npl 4", 2, "how many are under way is --max-concurrency"},
+      {"tiny/llama --requests 2 --profile", 2, "only tests are profiled"},
+      {"tiny/llama --requests 0", 2, "is not a whole number of 1 to 1000000"},
+      {"tiny/llama --requests 2 --request-rate 0", 2, "'0' is not a finite number above 0 or inf"},
+      {"tiny/llama --requests 2 --request-rate -inf", 2, "'-inf' is not a finite number above 0 or inf"},
+      {"tiny/llama --requests 2 --random-range-ratio 1", 2, "is not a number of 0 to 0.999"},
+      {"tiny/llama --requests 2 --memory 1MiB --prefix-cache 2MiB", 2,
+       "--prefix-cache is a part of --memory"},
+      {"tiny/llama --requests 2 --memory 1KiB", 1, "but the memory for states has 1024"},
+      {"tiny/llama --requests 2 --memory 100TiB", 1, "tiny/llama: --memory: 104857600 MiB for states"},
   };
   for (const auto& c : cases) {
     const Outcome outcome = fathom_bench(c.arguments, "2>&1");

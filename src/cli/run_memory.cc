@@ -72,4 +72,22 @@ Status check_run_memory(const std::string& model, const ModelPlan& plan, std::sp
                  " MiB are free; use a smaller " + flags);
 }
 
+Result<int64_t> state_budget(const ModelPlan& plan, int64_t context, int64_t rows, DType kv_type,
+                             uint64_t asked, std::optional<int64_t> available) {
+  const int64_t scratch = run_bytes(plan, context, rows, kv_type) - state_bytes(plan, context, rows, kv_type);
+  if (asked == 0) {
+    constexpr double kShare = 0.8;
+    constexpr int64_t kUnknown = int64_t{1} << 30;
+    if (!available) return kUnknown;
+    return std::max<int64_t>(0, static_cast<int64_t>(kShare * static_cast<double>(*available - scratch)));
+  }
+  const auto wanted = static_cast<int64_t>(std::min<uint64_t>(asked, INT64_MAX / 2));
+  if (available && wanted + scratch > *available) {
+    return invalid("--memory: " + std::to_string(wanted >> 20) + " MiB for states and " +
+                   std::to_string(scratch >> 20) + " MiB beside them, but " +
+                   std::to_string(*available >> 20) + " MiB are free");
+  }
+  return wanted;
+}
+
 }  // namespace fathom::cli

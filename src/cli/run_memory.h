@@ -39,4 +39,10 @@ Status check_run_memory(const std::string& model, const ModelPlan& plan, std::sp
                         DType kv_type, const std::string& flags,
                         std::optional<int64_t> available = available_memory());
 
+// Bytes for the states of many sequences together, beside the scratch memory of calls of `rows` rows: those
+// that --memory asks for, or of 0 four fifths of what is free, for others want memory too. Error: there is
+// less than the flag asks for.
+Result<int64_t> state_budget(const ModelPlan& plan, int64_t context, int64_t rows, DType kv_type,
+                             uint64_t asked, std::optional<int64_t> available = available_memory());
+
 }  // namespace fathom::cli

@@ -57,6 +57,17 @@ TEST(RunMemory, OfSeveralExecutorsAndStatesIsTheirSum) {
                                         " MiB are free; use a smaller --chunk");
 }
 
+TEST(RunMemory, OfStatesIsWhatIsAskedForOrFourFifthsOfWhatIsFree) {
+  const ModelPlan plan = *build_plan(tiny());
+  const int64_t scratch = run_bytes(plan, 500, 16, DType::kF32) - state_bytes(plan, 500, 16, DType::kF32);
+  EXPECT_EQ(*state_budget(plan, 500, 16, DType::kF32, 0, scratch + 1000), 800);
+  EXPECT_EQ(*state_budget(plan, 500, 16, DType::kF32, 0, scratch - 1000), 0);
+  EXPECT_EQ(*state_budget(plan, 500, 16, DType::kF32, 0, std::nullopt), int64_t{1} << 30);
+  EXPECT_EQ(*state_budget(plan, 500, 16, DType::kF32, 1000, scratch + 1000), 1000);
+  EXPECT_FALSE(state_budget(plan, 500, 16, DType::kF32, 1001, scratch + 1000).ok());
+  EXPECT_FALSE(state_budget(plan, 500, 16, DType::kF32, UINT64_MAX, scratch + 1000).ok());
+}
+
 // Of a model larger than those there are.
 TEST(RunMemory, OfTheMostThatFlagsAllowFits64Bits) {
   ModelSpec spec = tiny();

@@ -13,6 +13,7 @@ namespace fathom::cli::bench {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 struct Fixture {
   Fixture() {
@@ -94,6 +95,42 @@ TEST(BenchOutput, RowsFollowFromTheSamples) {
   double share = 0;
   for (const Json& op : profile) share += op["share_of_time"].get<double>();
   EXPECT_DOUBLE_EQ(share, 1);
+}
+
+// The same work at other peaks: what takes longer limits.
+TEST(BenchOutput, DecodingIsLimitedByWhatTakesLonger) {
+  Fixture many;
+  many.decode.workload.parallel = 4;  // 40,000 bytes and 2500 products in a repetition of a second
+  many.decode.repetitions = {{1.0, 80'000, 10'000}};
+  const Json reads = many.rows()[0];
+  EXPECT_EQ(reads["test"], "tg10 x4 @ d4");
+  EXPECT_EQ(reads["limit"], "read");
+  EXPECT_DOUBLE_EQ(reads["share_median"].get<double>(), 0.5);
+  EXPECT_DOUBLE_EQ(reads["median_ts"].get<double>(), 40);
+  EXPECT_DOUBLE_EQ(reads["median_ts_sequence"].get<double>(), 10);
+
+  many.decode.repetitions = {{1.0, 400'000, 10'000}};
+  Profile profile{.run = many.decode.repetitions.front(), .ops = {}};
+  profile.ops[static_cast<size_t>(EngineOp::kLinear)] = {0.5, 7};
+  profile.ops[static_cast<size_t>(EngineOp::kAttention)] = {0.25, 7};
+  many.decode.profile = profile;
+  const Json multiplies = many.rows()[0];
+  EXPECT_EQ(multiplies["limit"], "gemm");
+  EXPECT_DOUBLE_EQ(multiplies["share_median"].get<double>(), 0.25);
+  for (const Json& op : multiplies["profile"]) {
+    if (op["op"] == "linear") {  // 2000 products in 0.5 s
+      EXPECT_EQ(op["unit"], "flops");
+      EXPECT_DOUBLE_EQ(op["share_of_limit"].get<double>(), 0.4);
+    } else if (op["op"] == "attention") {  // 40 x 150 bytes in 0.25 s
+      EXPECT_EQ(op["unit"], "bytes");
+      EXPECT_DOUBLE_EQ(op["share_of_limit"].get<double>(), 0.06);
+    }
+  }
+  const std::string text = to_text(many.rows(), Format::kMarkdown);
+  for (const char* part :
+       {"| tokens/s of a sequence |", " GEMM 1e-05 GFLOP/s (", "4e-06 GFLOP/s", "2.4e-05 GB/s"})
+    EXPECT_THAT(text, HasSubstr(part));
+  EXPECT_THAT(to_text(Fixture().rows(), Format::kMarkdown), Not(HasSubstr("of a sequence")));
 }
 
 TEST(BenchOutput, JsonParsesBack) {

@@ -25,30 +25,44 @@ double tokens_per_second(const Measurement& m, const Repetition& run) {
   return static_cast<double>(m.workload.tokens()) / run.seconds;
 }
 
-double share_of_limit(const Measurement& m, const Repetition& run) {
-  if (m.workload.decodes()) return m.bytes.total() * tokens_per_second(m, run) / run.read_peak;
-  return m.products() / run.seconds / run.gemm_peak;
+std::optional<LimitTime> limit_of(const Work& work, const Repetition& run) {
+  const double read = work.bytes.value_or(0) / run.read_peak, gemm = work.flops.value_or(0) / run.gemm_peak;
+  if (std::max(read, gemm) <= 0) return std::nullopt;
+  return read > gemm ? LimitTime{Limit::kRead, read} : LimitTime{Limit::kGemm, gemm};
 }
 
-std::optional<double> work_of(const Measurement& m, EngineOp op) {
+Work work_of(const Measurement& m) {
+  Work work{.flops = m.products()};
+  if (m.workload.decodes()) work.bytes = static_cast<double>(m.workload.tokens()) * m.bytes.total();
+  return work;
+}
+
+Work work_of(const Measurement& m, EngineOp op) {
   const auto tokens = static_cast<double>(m.workload.tokens());
   const bool decodes = m.workload.decodes();
+  const auto moves = [&](double bytes) { return Work{.bytes = tokens * bytes}; };
+  const auto multiplies = [](double flops) { return Work{.flops = flops}; };
   switch (op) {
     case EngineOp::kLinear:
-      return decodes ? tokens * m.bytes.products : m.flops.linear;
+      return decodes ? Work{tokens * m.bytes.products, m.flops.linear} : multiplies(m.flops.linear);
     case EngineOp::kHead:
-      return decodes ? tokens * m.bytes.head : m.flops.head;
+      return decodes ? Work{tokens * m.bytes.head, m.flops.head} : multiplies(m.flops.head);
     case EngineOp::kAttention:
-      return decodes ? tokens * m.bytes.kv : m.flops.attention;
+      return decodes ? moves(m.bytes.kv) : multiplies(m.flops.attention);
     case EngineOp::kCausalConv1d:
-      return decodes ? std::optional(tokens * m.bytes.conv) : std::nullopt;
+      return decodes ? moves(m.bytes.conv) : Work{};
     case EngineOp::kSelectiveScan:
     case EngineOp::kSsdScan:
     case EngineOp::kGatedDelta:
-      return decodes ? tokens * m.bytes.ssm : m.flops.scan;
+      return decodes ? moves(m.bytes.ssm) : multiplies(m.flops.scan);
     default:
-      return std::nullopt;
+      return {};
   }
+}
+
+double share_of_limit(const Measurement& m, const Repetition& run) {
+  const std::optional<LimitTime> limit = limit_of(work_of(m), run);
+  return limit ? limit->seconds / run.seconds : 0;
 }
 
 }  // namespace fathom::cli::bench

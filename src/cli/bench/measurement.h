@@ -43,12 +43,27 @@ struct Spread {
 Spread spread_of(std::span<const double> samples);
 
 double tokens_per_second(const Measurement& m, const Repetition& run);
-// Share of the limit: bytes against the read peak for decoding, products against the GEMM peak for a prefill,
-// all the time counted.
-double share_of_limit(const Measurement& m, const Repetition& run);
 
-// What an op had to move or multiply in the whole workload, as far as it is counted; the limit is the
-// workload's.
-std::optional<double> work_of(const Measurement& m, EngineOp op);
+// What the machine has to do at the least, and in what time at its peaks. Nothing to move: it is not counted.
+enum class Limit : uint8_t { kRead, kGemm };
+struct Work {
+  std::optional<double> bytes{}, flops{};
+};
+// The limit of work, which is the one that takes longer at the peaks of `run`, and that time. Nothing for no
+// work.
+struct LimitTime {
+  Limit limit;
+  double seconds;
+};
+std::optional<LimitTime> limit_of(const Work& work, const Repetition& run);
+
+// Of the whole workload: the bytes of decoding, products alone of FLOPs.
+Work work_of(const Measurement& m);
+// What one of its ops had to move or multiply, as far as it is counted. FLOPs that decoding has outside of
+// products are left out, as in the whole.
+Work work_of(const Measurement& m, EngineOp op);
+
+// Share of the limit of a repetition, all its time counted.
+double share_of_limit(const Measurement& m, const Repetition& run);
 
 }  // namespace fathom::cli::bench

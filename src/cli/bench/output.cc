@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "cli/bench/markdown_table.h"
 #include "cli/json_text.h"
 
 namespace fathom::cli::bench {
@@ -23,39 +24,6 @@ std::string quantity(double value) { return number(value >= 1000 ? "%.0f" : "%.4
 std::string word(const Json& row, const char* key) { return row.at(key).get<std::string>(); }
 double value(const Json& row, const char* key) { return row.at(key).get<double>(); }
 
-// A Markdown table: cells padded to columns, so that it reads as text too. The first column is left-aligned.
-class Table {
- public:
-  explicit Table(std::vector<std::string> names) : lines_{std::move(names)} {}
-  void add(std::vector<std::string> cells) { lines_.push_back(std::move(cells)); }
-
-  std::string text() const {
-    std::vector<size_t> widths(lines_.front().size(), 4);
-    for (const auto& line : lines_) {
-      for (size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], length(line[c]));
-    }
-    std::string out;
-    for (size_t l = 0; l < lines_.size(); ++l) {
-      for (size_t c = 0; c < lines_[l].size(); ++c) {
-        const std::string pad(widths[c] - length(lines_[l][c]), ' ');
-        out += (c == 0 ? "| " : " | ") + (c == 0 ? lines_[l][c] + pad : pad + lines_[l][c]);
-      }
-      out += " |\n";
-      if (l > 0) continue;
-      for (size_t c = 0; c < widths.size(); ++c)
-        out += (c == 0 ? "| " : " | ") + std::string(widths[c] - 1, '-') + (c == 0 ? "-" : ":");
-      out += " |\n";
-    }
-    return out;
-  }
-
- private:
-  static size_t length(const std::string& cell) {  // characters of UTF-8
-    return static_cast<size_t>(std::ranges::count_if(cell, [](char c) { return (c & 0xC0) != 0x80; }));
-  }
-  std::vector<std::vector<std::string>> lines_;
-};
-
 std::string share_cell(const Json& row) {
   return number("%.0f %% (", 100 * value(row, "share_median")) +
          number("%.0f-", 100 * value(row, "share_min")) + number("%.0f)", 100 * value(row, "share_max"));
@@ -70,18 +38,34 @@ std::string limit_cell(const Json& row) {
 }
 
 std::string main_table(const std::vector<Json>& rows) {
-  Table table({"model", "parameters", "size", "dtype", "kv", "threads", "test", "tokens/s",
-               "median (min-max)", "MB/token", "MFLOP/token", "share of limit", "limit"});
+  const bool many =
+      std::ranges::any_of(rows, [](const Json& row) { return row.at("n_parallel").get<int64_t>() > 1; });
+  std::vector<std::string> names = {"model",    "parameters",  "size",
+                                    "dtype",    "kv",          "threads",
+                                    "test",     "tokens/s",    "median (min-max)",
+                                    "MB/token", "MFLOP/token", "share of limit",
+                                    "limit"};
+  if (many) names.emplace_back("tokens/s of a sequence");
+  MarkdownTable table(std::move(names));
   for (const Json& row : rows) {
     const Json& bytes = row.at("bytes_per_token");
-    table.add({word(row, "model"), number("%.2f M", 1e-6 * value(row, "model_n_params")),
-               number("%.2f MiB", value(row, "model_size") / (1 << 20)), word(row, "dtype"),
-               word(row, "kv_type"), std::to_string(row.at("n_threads").get<int>()), word(row, "test"),
-               number("%.2f ± ", value(row, "avg_ts")) + number("%.2f", value(row, "stddev_ts")),
-               number("%.2f (", value(row, "median_ts")) + number("%.2f-", value(row, "min_ts")) +
-                   number("%.2f)", value(row, "max_ts")),
-               bytes.is_null() ? "-" : quantity(1e-6 * bytes.get<double>()),
-               quantity(1e-6 * value(row, "flops_per_token")), share_cell(row), limit_cell(row)});
+    std::vector<std::string> cells = {
+        word(row, "model"),
+        number("%.2f M", 1e-6 * value(row, "model_n_params")),
+        number("%.2f MiB", value(row, "model_size") / (1 << 20)),
+        word(row, "dtype"),
+        word(row, "kv_type"),
+        std::to_string(row.at("n_threads").get<int>()),
+        word(row, "test"),
+        number("%.2f ± ", value(row, "avg_ts")) + number("%.2f", value(row, "stddev_ts")),
+        number("%.2f (", value(row, "median_ts")) + number("%.2f-", value(row, "min_ts")) +
+            number("%.2f)", value(row, "max_ts")),
+        bytes.is_null() ? "-" : quantity(1e-6 * bytes.get<double>()),
+        quantity(1e-6 * value(row, "flops_per_token")),
+        share_cell(row),
+        limit_cell(row)};
+    if (many) cells.push_back(number("%.2f", value(row, "median_ts_sequence")));
+    table.add(std::move(cells));
   }
   return table.text();
 }
@@ -104,11 +88,12 @@ std::string legend(const std::vector<Json>& rows) {
   text += word(first, "cpu_info") + ", kernels " + word(first, "isa") + ", fathom " +
           word(first, "build_version") + " (" + word(first, "build_commit") +
           "); repetitions: " + std::to_string(first.at("repetitions").get<int>()) + ".\n";
-  text +=
-      "Read peak: " + distinct(rows, "read_loop") + ". GEMM peak: " + distinct(rows, "gemm_loop") +
-      ", in registers: the arithmetic ceiling, no library's product.\n"
-      "Decoding is divided by the read peak, a prefill's products by the GEMM peak, all its time counted;\n"
-      "peaks are of the same seconds as each repetition.\n";
+  text += "Read peak: " + distinct(rows, "read_loop") + ". GEMM peak: " + distinct(rows, "gemm_loop") +
+          ", in registers: the arithmetic ceiling, no library's product.\n"
+          "A prefill's products are divided by the GEMM peak, decoding by the peak that limits it more: "
+          "bytes by\n"
+          "the read peak, or products by the GEMM peak. All time is counted;\n"
+          "peaks are of the same seconds as each repetition.\n";
   std::vector<Json> random;
   std::ranges::copy_if(rows, std::back_inserter(random),
                        [](const Json& row) { return row.at("weights") == "random"; });
@@ -127,13 +112,14 @@ std::string legend(const std::vector<Json>& rows) {
 }
 
 std::string profile_table(const Json& row) {
-  const bool bytes = row.at("limit") == "read";
-  Table table({"op", "calls", "ms", "share of time", bytes ? "GB/s" : "GFLOP/s", "share of limit"});
+  MarkdownTable table({"op", "calls", "ms", "share of time", "rate", "share of limit"});
   for (const Json& op : row.at("profile")) {
     const bool rated = !op.at("share_of_limit").is_null();
     table.add({word(op, "op"), std::to_string(op.at("calls").get<int64_t>()),
                number("%.2f", 1e-6 * value(op, "ns")), number("%.1f %%", 100 * value(op, "share_of_time")),
-               rated ? quantity(value(op, "work") / value(op, "ns")) : "-",
+               rated ? quantity(value(op, "work") / value(op, "ns")) +
+                           (op.at("unit") == "bytes" ? " GB/s" : " GFLOP/s")
+                     : "-",
                rated ? number("%.0f %%", 100 * value(op, "share_of_limit")) : "-"});
   }
   std::string text = "\n";

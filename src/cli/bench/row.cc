@@ -17,18 +17,19 @@ std::vector<double> samples_of(const Measurement& m, const Value& value) {
 Json profile_of(const Measurement& m) {
   if (!m.profile) return nullptr;
   const Repetition& run = m.profile->run;
-  const double peak = m.workload.decodes() ? run.read_peak : run.gemm_peak;
   Json rows = Json::array();
   double seen = 0;
-  const auto add = [&](std::string_view name, int64_t calls, double seconds, std::optional<double> work) {
-    const bool has_rate = work && *work > 0 && seconds > 0;
+  const auto add = [&](std::string_view name, int64_t calls, double seconds, const Work& work) {
+    const std::optional<LimitTime> limit = limit_of(work, run);
+    const bool reads = limit ? limit->limit == Limit::kRead : m.workload.decodes();
+    const std::optional<double> amount = reads ? work.bytes : work.flops;
     rows.push_back({{"op", name},
                     {"calls", calls},
                     {"ns", seconds * 1e9},
                     {"share_of_time", seconds / run.seconds},
-                    {"work", work ? Json(*work) : Json()},
-                    {"unit", m.workload.decodes() ? "bytes" : "flops"},
-                    {"share_of_limit", has_rate ? Json(*work / seconds / peak) : Json()}});
+                    {"work", amount ? Json(*amount) : Json()},
+                    {"unit", reads ? "bytes" : "flops"},
+                    {"share_of_limit", limit && seconds > 0 ? Json(limit->seconds / seconds) : Json()}});
   };
   for (size_t i = 0; i < kEngineOps; ++i) {
     const OpProfile::Entry& entry = m.profile->ops[i];
@@ -37,24 +38,14 @@ Json profile_of(const Measurement& m) {
     add(name_of(op), entry.calls, entry.seconds, work_of(m, op));
     seen += entry.seconds;
   }
-  add("between ops", 0, run.seconds - seen, std::nullopt);
+  add("between ops", 0, run.seconds - seen, {});
   return rows;
 }
 
 }  // namespace
 
-Json row_of(const Environment& environment, const ModelFacts& facts, const Measurement& m) {
+Json head_of_row(const Environment& environment, const ModelFacts& facts) {
   const BenchModel& model = *facts.model;
-  const Workload& w = m.workload;
-  const auto tokens = static_cast<double>(w.tokens());
-  const auto rates = samples_of(m, [&](const Repetition& run) { return tokens_per_second(m, run); });
-  const auto times = samples_of(m, [](const Repetition& run) { return run.seconds * 1e9; });
-  const auto shares = samples_of(m, [&](const Repetition& run) { return share_of_limit(m, run); });
-  const auto reads = samples_of(m, [](const Repetition& run) { return run.read_peak; });
-  const auto gemms = samples_of(m, [](const Repetition& run) { return run.gemm_peak; });
-  const Spread rate = spread_of(rates), time = spread_of(times), share = spread_of(shares),
-               read = spread_of(reads), gemm = spread_of(gemms);
-  const auto if_decoding = [&](double value) { return w.decodes() ? Json(value) : Json(); };
   return {
       {"build_version", environment.version},
       {"build_commit", environment.commit},
@@ -73,6 +64,24 @@ Json row_of(const Environment& environment, const ModelFacts& facts, const Measu
       {"state_dtype", name_of(facts.numerics.state_type)},
       {"n_threads", facts.threads},
       {"n_batch", facts.chunk},
+  };
+}
+
+Json row_of(const Environment& environment, const ModelFacts& facts, const Measurement& m) {
+  const Workload& w = m.workload;
+  const auto tokens = static_cast<double>(w.tokens());
+  const auto rates = samples_of(m, [&](const Repetition& run) { return tokens_per_second(m, run); });
+  const auto times = samples_of(m, [](const Repetition& run) { return run.seconds * 1e9; });
+  const auto shares = samples_of(m, [&](const Repetition& run) { return share_of_limit(m, run); });
+  const auto reads = samples_of(m, [](const Repetition& run) { return run.read_peak; });
+  const auto gemms = samples_of(m, [](const Repetition& run) { return run.gemm_peak; });
+  const Spread rate = spread_of(rates), time = spread_of(times), share = spread_of(shares),
+               read = spread_of(reads), gemm = spread_of(gemms);
+  const std::optional<LimitTime> limit =
+      limit_of(work_of(m), {.read_peak = read.median, .gemm_peak = gemm.median});
+  const auto if_decoding = [&](double value) { return w.decodes() ? Json(value) : Json(); };
+  Json row = head_of_row(environment, facts);
+  row.update(Json{
       {"test", w.name()},
       {"n_prompt", w.prompt},
       {"n_gen", w.generate},
@@ -89,6 +98,7 @@ Json row_of(const Environment& environment, const ModelFacts& facts, const Measu
       {"median_ts", rate.median},
       {"min_ts", rate.least},
       {"max_ts", rate.most},
+      {"median_ts_sequence", rate.median / static_cast<double>(w.parallel)},
       {"bytes_per_token", if_decoding(m.bytes.total())},
       {"bytes_weights", if_decoding(m.bytes.weights())},
       {"bytes_kv", if_decoding(m.bytes.kv)},
@@ -106,7 +116,7 @@ Json row_of(const Environment& environment, const ModelFacts& facts, const Measu
       {"gemm_peak_min", gemm.least},
       {"gemm_peak_max", gemm.most},
       {"gemm_loop", facts.gemm_loop},
-      {"limit", w.decodes() ? "read" : "gemm"},
+      {"limit", limit && limit->limit == Limit::kRead ? "read" : "gemm"},
       {"share_median", share.median},
       {"share_min", share.least},
       {"share_max", share.most},
@@ -116,7 +126,8 @@ Json row_of(const Environment& environment, const ModelFacts& facts, const Measu
       {"samples_gemm_peak", gemms},
       {"samples_share", shares},
       {"profile", profile_of(m)},
-  };
+  });
+  return row;
 }
 
 }  // namespace fathom::cli::bench

@@ -26,10 +26,13 @@ struct ModelFacts {
   int threads = 1;
   int64_t chunk = 0;
   bool prefill_shortcut = true;
-  std::string depth_fill;  // "prefill" or "random"
-  std::string read_loop, gemm_loop;
-  std::string time;  // when the model's measurements ended, UTC, ISO 8601
+  std::string depth_fill{};              // "prefill" or "random"
+  std::string read_loop{}, gemm_loop{};  // of tests
+  std::string time{};                    // when the model's measurements ended, UTC, ISO 8601
 };
+
+// What every row begins with: what ran where, and the model.
+Json head_of_row(const Environment& environment, const ModelFacts& facts);
 
 // Keys and units: docs/benchmarks/README.md. Names that llama-bench has mean here what they mean there.
 // Values are numbers, strings, null (does not apply) or, last, arrays: samples_* and profile.
