@@ -19,6 +19,21 @@ constexpr int kWideTileRows = 4, kWideTileOuts = 6;
 constexpr int kWideTileRows = 3, kWideTileOuts = 4;
 #endif
 
+#define FATHOM_METHOD inline __attribute__((always_inline))
+
+constexpr int64_t kLine = 64;  // bytes of a cache line
+
+// Weights to fetch while others are multiplied: `outs` times as many as the one output's that pass meanwhile.
+struct Ahead {
+  const char* weight;
+  int64_t outs;
+
+  FATHOM_METHOD void fetch(int64_t bytes) {
+    for (int64_t line = 0; line < outs * bytes; line += kLine) __builtin_prefetch(weight + line);
+    weight += outs * bytes;
+  }
+};
+
 // Float weights; inputs are read where they lie.
 struct F32Format {
   static constexpr int kTileRows = kWideTileRows, kTileOuts = kWideTileOuts;
@@ -134,6 +149,15 @@ struct Int8Format {
     return total + (x >> 16) * (w >> 16) + (x << 16 >> 16) * (w << 16 >> 16);
 #endif
   }
+};
+
+// Int4 weights (linear_groups.h).
+struct Int4Format {
+#if defined(FATHOM_HAS_AVX512)
+  static constexpr int kTileRows = 4, kTileOuts = 4;
+#else
+  static constexpr int kTileRows = 4, kTileOuts = 2;
+#endif
 };
 
 }  // namespace
