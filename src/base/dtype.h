@@ -6,7 +6,7 @@
 
 namespace fathom {
 
-enum class DType : uint8_t { kF32, kBF16, kF16, kI64, kI32, kU16, kU8, kF64, kI8 };
+enum class DType : uint8_t { kF32, kBF16, kF16, kI64, kI32, kU16, kU8, kF64, kI8, kI4 };
 
 constexpr int64_t size_of(DType type) {
   switch (type) {
@@ -23,6 +23,8 @@ constexpr int64_t size_of(DType type) {
     case DType::kU8:
     case DType::kI8:
       return 1;
+    case DType::kI4:  // no whole bytes: base/int4.h
+      return 0;
   }
   return 0;
 }
@@ -48,6 +50,8 @@ constexpr std::string_view name_of(DType type) {
       return "f64";
     case DType::kI8:
       return "int8";
+    case DType::kI4:
+      return "int4";
   }
   return "?";
 }

@@ -43,6 +43,7 @@ struct Flags {
   std::string kv_type = "bf16", fill = "prefill", output = "md", plot;
   int64_t chunk = 512;
   int repetitions = 5;
+  int64_t group = 0;
   NumericFlags numeric;  // the lists of types apart
   bool fill_given = false, profile = false, progress = false, no_prefill_shortcut = false;
   std::optional<ServingFlags> serving;
@@ -150,8 +151,9 @@ Status run_models(const Flags& flags, const std::vector<Workload>& work, const E
     for (const std::string& dtype : flags.dtypes.empty() ? std::vector<std::string>{""} : flags.dtypes) {
       for (int threads : flags.threads) {
         FATHOM_TRY(cancelled_if(stopped));
-        FATHOM_TRY(
-            run_model(flags, work, model, matrix_choice(dtype, DType::kBF16), threads_or_all(threads), emit));
+        MatrixChoice matrices = matrix_choice(dtype, DType::kBF16);
+        if (flags.group > 0) matrices.group = flags.group;
+        FATHOM_TRY(run_model(flags, work, model, matrices, threads_or_all(threads), emit));
       }
     }
   }
@@ -170,6 +172,8 @@ Result<std::vector<Workload>> checked_workloads(const Flags& flags) {
   if (work.empty()) return wrong_usage("bench: -p 0 and -n 0 leave nothing to measure");
   if (flags.fill_given && std::ranges::all_of(flags.depths, [](int64_t depth) { return depth == 0; }))
     return wrong_usage("bench: --fill says how the state of a depth is made, but no -d above 0 was given");
+  if (flags.group > 0 && std::ranges::find(flags.dtypes, "int4") == flags.dtypes.end())
+    return wrong_usage("bench: --group is for --dtype int4");
   const bool many = std::ranges::any_of(flags.parallel, [](int64_t sequences) { return sequences > 1; });
   if (many && std::ranges::none_of(work, &Workload::decodes))
     return wrong_usage("bench: --n-parallel is about decoding, expected -n above 0");
@@ -246,11 +250,13 @@ Action declare_bench(CLI::App& app) {
       ->allow_extra_args(false)
       ->check(thread_count())
       ->capture_default_str();
-  app.add_option("--dtype", flags->dtypes,
-                 "of the matrices: f32, bf16 or int8 (default: int8 if they are stored so, else bf16)")
+  app.add_option(
+         "--dtype", flags->dtypes,
+         "of the matrices: f32, bf16, int8 or int4 (default: int4 or int8 if they are stored so, else bf16)")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(matrix_type_words());
+  add_group_flag(app, flags->group);
   app.add_option("--kv-type", flags->kv_type, "of the key-value cache")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();

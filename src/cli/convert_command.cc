@@ -102,7 +102,7 @@ Result<ModelSpec> unrolled(const ModelPlan& plan) {
 // The embedding's, or bfloat16 where it is kept in that type.
 DType matrix_type(const Flags& flags, const ModelSource& source) {
   if (!flags.dtype.empty()) return flags.dtype == "bf16" ? DType::kBF16 : DType::kF32;
-  return stored_matrix_type(source);
+  return stored_matrix_types(source);
 }
 
 // generation_config.json and the tokenizer go along; ids that end a text are kept wherever they stood.
@@ -134,9 +134,9 @@ Result<int> convert(const Flags& flags) {
   FATHOM_ASSIGN(const Described described, describe(flags.source));
   FATHOM_ASSIGN(const ModelSpec spec, spec_of(described, flags));
   FATHOM_ASSIGN(const ModelSource source, open_model_source(spec, described.path));
-  if (holds_int8(*source.files)) {
-    return invalid(flags.source +
-                   ": the matrices are int8, from which none of the values they were made of come back; "
+  if (const DType held = quantised_type(*source.files); held != DType::kF32) {
+    return invalid(flags.source + ": the matrices are " + std::string(name_of(held)) +
+                   ", from which none of the values they were made of come back; "
                    "expected the model that was quantised");
   }
   ModelSpec target = source.plan.spec;

@@ -128,7 +128,7 @@ Result<std::vector<TaskWork>> tasks_of(const Flags& flags) {
   return work;
 }
 
-// Without --dtype: int8 if they are stored so, as published where all answers are written, else f32.
+// Without --dtype: int4 or int8 if they are stored so, as published where all answers are written, else f32.
 MatrixChoice matrices_of(const Flags& flags, const std::vector<TaskWork>& tasks) {
   const bool all_written =
       !tasks.empty() && flags.settings.perplexity.empty() && flags.settings.rolling.empty() &&
@@ -243,7 +243,8 @@ Action declare_eval(CLI::App& app) {
   add_threads_flag(app, flags->threads);
   add_numeric_flags(app, flags->numeric);
   app.get_option("--dtype")->description(
-      "of the matrices: f32, bf16 or int8 (default: int8 if they are stored so, else f32; bf16 where all "
+      "of the matrices: f32, bf16, int8 or int4 (default: int4 or int8 if they are stored so, else f32; bf16 "
+      "where all "
       "answers are written)");
   app.add_flag("--check-tensors", flags->check_tensors, "refuse weights that are not finite numbers");
   app.add_option("--chat-template", settings.chat_template,

@@ -36,23 +36,27 @@ Result<std::string> resolve_model(const std::string& path) {
 
 namespace {
 
-DType type_for(const MatrixChoice& matrices, const ModelSource& source) {
-  if (matrices.named) return *matrices.named;
-  const DType stored = stored_matrix_type(source);
-  return stored == DType::kI8 || matrices.as_stored ? stored : matrices.usual;
+MatrixTypes types_for(const MatrixChoice& matrices, const ModelSource& source) {
+  const MatrixTypes stored = stored_matrix_types(source);
+  const bool quantised = stored == DType::kI8 || stored == DType::kI4;
+  // What is int4 already stays so, in its groups.
+  if (!matrices.named || (*matrices.named == DType::kI4 && stored == DType::kI4))
+    return quantised || matrices.as_stored ? stored : MatrixTypes(matrices.usual);
+  return {*matrices.named, matrices.group};
 }
 
 }  // namespace
 
-Status check_weight_memory(const std::string& model, const StoredWeights& weights, DType matrix_type,
-                           const MatrixChoice& matrices, std::optional<int64_t> available) {
+Status check_weight_memory(const std::string& model, const StoredWeights& weights,
+                           const MatrixTypes& matrix_type, const MatrixChoice& matrices,
+                           std::optional<int64_t> available) {
   const int64_t bytes = weights.loading_bytes(matrix_type);
   if (!available || bytes <= *available) return {};
   std::string sentence = model + ": as " + std::string(name_of(matrix_type)) + " its weights need " +
                          std::to_string(bytes >> 20) + " MiB beside the mapped files, but " +
                          std::to_string(*available >> 20) + " MiB are free";
   DType least = matrix_type;
-  for (const DType type : {DType::kF32, DType::kBF16, DType::kI8}) {
+  for (const DType type : {DType::kF32, DType::kBF16, DType::kI8, DType::kI4}) {
     if (weights.loading_bytes(type) < weights.loading_bytes(least)) least = type;
   }
   if (matrices.has_flag && least != matrix_type) {
@@ -86,7 +90,7 @@ Result<LoadedWeights> load_weights_of(const std::string& path, const MatrixChoic
     return make_error(model.path + "/config.json: " + plan.error().message, plan.error().kind);
   FATHOM_ASSIGN(ModelSource source, open_model_source(spec, model.path));
   if (check_tensors) FATHOM_TRY(check_finite(*source.files));
-  model.matrix_type = type_for(matrices, source);
+  model.matrix_type = types_for(matrices, source);
   FATHOM_ASSIGN(const StoredWeights stored, StoredWeights::open(source.plan, source.scheme, source.files));
   FATHOM_TRY(check_weight_memory(model.path, stored, model.matrix_type, matrices));
   SerialParallel serial;

@@ -24,7 +24,7 @@ struct LoadedModel {
   std::string path;
   ModelPlan plan;
   std::unique_ptr<const Weights> weights;
-  DType matrix_type = DType::kF32;  // of the weights, see plan/matrix_types.h
+  MatrixTypes matrix_type = DType::kF32;  // of the weights
   TextCodec codec;
   std::vector<int32_t> end_ids;      // tokens that end a text
   nlohmann::json generation_config;  // null without generation_config.json
@@ -38,7 +38,7 @@ struct LoadedWeights {
   std::string path;
   ModelPlan plan;
   std::unique_ptr<const Weights> weights;
-  DType matrix_type = DType::kF32;
+  MatrixTypes matrix_type = DType::kF32;
   std::jthread warming;  // makes pages of mapped weights ready (io/warm_pages.h), if anything; may be dropped
 };
 // `check_tensors` refuses weights that are not finite, which costs a pass over all of them. What has to be
@@ -55,8 +55,8 @@ Result<text::ChatTemplate> chat_template_of(const LoadedModel& model, const std:
 
 // Error: loading the weights with matrices of `matrix_type` takes more memory, beside the mapped files, than
 // is `available`. `model` is its name in the sentence, which says what to do: the type that takes the least.
-Status check_weight_memory(const std::string& model, const StoredWeights& weights, DType matrix_type,
-                           const MatrixChoice& matrices,
+Status check_weight_memory(const std::string& model, const StoredWeights& weights,
+                           const MatrixTypes& matrix_type, const MatrixChoice& matrices,
                            std::optional<int64_t> available = available_memory());
 
 }  // namespace fathom::cli

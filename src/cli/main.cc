@@ -20,7 +20,7 @@ int main(int argc, char** argv) {
           {"pack", "text as packed token files", declare_pack},
           {"plan", "print the layers of a model and what they cost", declare_plan},
           {"plot", "learning curves of training runs as a picture", declare_plot},
-          {"quantize", "a model directory with int8 matrices, and what that does to the model",
+          {"quantize", "a model directory with int8 or int4 matrices, and what that does to the model",
            declare_quantize},
           {"tokenize", "text to token ids and back; --train learns a tokenizer", declare_tokenize},
           {"train", "train a model by a recipe", declare_train},

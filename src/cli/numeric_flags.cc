@@ -1,15 +1,23 @@
 #include "cli/numeric_flags.h"
 
-#include "plan/matrix_types.h"
+#include "base/int4.h"
 
 namespace fathom::cli {
 
-CLI::IsMember matrix_type_words() { return CLI::IsMember({"f32", "bf16", "int8"}); }
+CLI::IsMember matrix_type_words() { return CLI::IsMember({"f32", "bf16", "int8", "int4"}); }
 
 MatrixChoice matrix_choice(const std::string& word, DType usual) {
   MatrixChoice choice{.named = {}, .usual = usual, .has_flag = true};
   if (!word.empty()) choice.named = matrix_type_named(word);
   return choice;
+}
+
+void add_group_flag(CLI::App& app, int64_t& group) {
+  app.add_option(
+         "--group", group,
+         "columns of a group of --dtype int4, which has a scale and a zero: 32, 64 or 128 (default: " +
+             std::to_string(kUsualGroup) + ")")
+      ->check(CLI::IsMember(std::vector<int64_t>(std::begin(int4::kGroups), std::end(int4::kGroups))));
 }
 
 MatrixChoice NumericFlags::matrices() const {
@@ -39,12 +47,12 @@ void add_rounding_flags(CLI::App& app, NumericFlags& flags) {
 }
 
 void add_numeric_flags(CLI::App& app, NumericFlags& flags) {
-  app.add_option(
-         "--dtype", flags.dtype,
-         "of the matrices: f32, bf16 or int8 (default: " +
-             (flags.as_stored ? std::string("int8 or bf16 if they are stored so, else f32")
-                              : "int8 if they are stored so, else " + std::string(name_of(flags.usual))) +
-             ")")
+  app.add_option("--dtype", flags.dtype,
+                 "of the matrices: f32, bf16, int8 or int4 (default: " +
+                     (flags.as_stored
+                          ? std::string("int4, int8 or bf16 if they are stored so, else f32")
+                          : "int4 or int8 if they are stored so, else " + std::string(name_of(flags.usual))) +
+                     ")")
       ->check(matrix_type_words());
   app.add_option("--kv-type", flags.kv_type, "of the key-value cache")
       ->check(CLI::IsMember({"f32", "bf16"}))

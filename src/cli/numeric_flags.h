@@ -7,13 +7,15 @@
 #include "base/dtype.h"
 #include "cli/command.h"
 #include "engine/numerics.h"
+#include "plan/matrix_types.h"
 
 namespace fathom::cli {
 
-// Of matrices: the type that a flag names; without one int8 where they are stored so, else `usual` or, if
-// `as_stored`, bfloat16 where they are stored so, else float.
+// Of matrices: the type that a flag names; without one int4 or int8 where they are stored so, else `usual`
+// or, if `as_stored`, bfloat16 where they are stored so, else float.
 struct MatrixChoice {
   std::optional<DType> named;
+  int64_t group = kUsualGroup;  // of int4, where matrices are not stored so
   DType usual = DType::kF32;
   bool as_stored = false;
   bool has_flag = false;  // the command has --dtype
@@ -22,6 +24,8 @@ struct MatrixChoice {
 // The words of --dtype, and what one of them, or none, says.
 CLI::IsMember matrix_type_words();
 MatrixChoice matrix_choice(const std::string& word, DType usual);
+// --group, the columns of a group of int4; 0 if it is not given.
+void add_group_flag(CLI::App& app, int64_t& group);
 
 // Filled with the command's defaults at first.
 struct NumericFlags {

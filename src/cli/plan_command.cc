@@ -93,7 +93,7 @@ Result<int> run_budget(const PlanFlags& flags) {
 }
 
 // What `fathom bench` divides by: bytes of the token that fills the context, decoded alone.
-nlohmann::ordered_json decode_bytes(const ModelPlan& plan, int64_t context, DType matrix_type,
+nlohmann::ordered_json decode_bytes(const ModelPlan& plan, int64_t context, const MatrixTypes& matrix_type,
                                     DType kv_type) {
   const DecodeBytes bytes = count_decode_bytes(plan, context - 1, context, matrix_type, kv_type);
   return {{"weights", bytes.weights()}, {"kv", bytes.kv}, {"state", bytes.state()}, {"total", bytes.total()}};
@@ -122,10 +122,10 @@ Result<int> run_plan(const PlanFlags& flags) {
   }
   const int64_t context = flags.context > 0 ? flags.context : plan.dims.max_positions;
   const DType kv_type = flags.kv_type == "f32" ? DType::kF32 : DType::kBF16;
-  std::optional<DType> stored;  // of the matrices, where there are any
+  std::optional<MatrixTypes> stored;  // of the matrices, where there are any
   if (files != nullptr) {
     const auto holds = [&](const std::string& tensor) { return files->find(tensor) != nullptr; };
-    stored = stored_matrix_type({plan, naming_of(plan, holds), files});
+    stored = stored_matrix_types({plan, naming_of(plan, holds), files});
   }
   const int64_t bytes = state_bytes(plan, context, std::min(flags.chunk, context), kv_type);
   if (flags.json) {

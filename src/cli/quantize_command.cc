@@ -1,4 +1,4 @@
-// fathom quantize: a model directory with int8 matrices, and what that does to the model.
+// fathom quantize: a model directory with int8 or int4 matrices, and what that does to the model.
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +16,7 @@
 #include "cli/json_text.h"
 #include "cli/loaded_model.h"
 #include "cli/long_context.h"
+#include "cli/numeric_flags.h"
 #include "cli/output_folder.h"
 #include "cli/pack_texts.h"
 #include "cli/progress.h"
@@ -24,12 +25,14 @@
 #include "cli/stop_signal.h"
 #include "cli/threads_flag.h"
 #include "eval/divergence.h"
+#include "eval/sensitive_matrices.h"
 #include "io/atomic_directory.h"
 #include "io/model_directory.h"
 #include "plan/matrix_types.h"
 #include "plan/spec_io.h"
 #include "plan/work.h"
 #include "weights/quantised_checkpoint.h"
+#include "weights/stored_matrix.h"
 
 namespace fathom::cli {
 
@@ -40,10 +43,13 @@ using Json = nlohmann::ordered_json;
 
 std::atomic<bool> stopped{false};
 
+constexpr int64_t kSensitivityRows = 4;  // of the text, for each matrix
+
 struct Flags {
   std::string model, out, dtype = "int8";
   std::vector<std::string> text;
-  int64_t sequence_length = 0, limit = 0;
+  int64_t group = 0, sequence_length = 0, limit = 0;
+  double bits = 0;
   int threads = 0;
   bool json = false, quiet = false;
 };
@@ -65,6 +71,7 @@ class Quantisation {
  public:
   explicit Quantisation(const Flags& flags)
       : flags_(flags),
+        types_(matrix_type_named(flags.dtype), flags.group > 0 ? flags.group : kUsualGroup),
         pool_(threads_or_all(flags.threads)),
         progress_(flags.quiet, ::isatty(STDERR_FILENO) != 0, clock_) {}
 
@@ -76,6 +83,27 @@ class Quantisation {
     return flags_.text.empty() ? Status() : pack();
   }
 
+  // Which matrices stay int8 within --bits, from what the predictions lose where each alone is int4.
+  Status choose() {
+    if (quantised_type(*source_.files) != DType::kF32) return {};  // write() refuses it
+    const int64_t parameters = count_parameters(source_.plan).unique;
+    const auto bytes = static_cast<int64_t>(flags_.bits * static_cast<double>(parameters) / 8);
+    if (const int64_t least = count_weight_bytes(source_.plan, types_); bytes < least) {
+      return invalid("--bits " + rounded(flags_.bits, 2) + ": all of int4 takes " +
+                     rounded(bits(least, parameters), 2) + " bits per weight, expected more");
+    }
+    FATHOM_ASSIGN(const std::vector<eval::Sensitivity> matrices,
+                  eval::sensitivities(source_, types_, *rows_, std::min(kSensitivityRows, compared_rows()),
+                                      packing_, pool_, [&](int64_t done, int64_t of) {
+                                        if (done == 0) progress_.begin("sensitivity", of, "matrices");
+                                        progress_.update(done, "");
+                                        return cancelled_if(stopped);
+                                      }));
+    progress_.end();
+    types_ = eval::with_int8(source_.plan, std::move(types_), matrices, bytes);
+    return {};
+  }
+
   // Writes the directory, complete or not at all.
   Status write() {
     FATHOM_ASSIGN(const ModelDirectory model, ModelDirectory::open(path_));
@@ -83,12 +111,12 @@ class Quantisation {
     FATHOM_TRY(copy_companions(model, directory));
     progress_.say(path_ + ": read in pieces, " + mebibytes(quantising_bytes(source_.plan)) +
                   " of memory at most beside the mapped file");
-    progress_.begin_bytes("weights", count_weight_bytes(source_.plan, DType::kI8));
-    FATHOM_ASSIGN(tensors_,
-                  write_quantised_weights(directory.path(), source_, pool_, [&](uint64_t written) -> Status {
-                    progress_.update(static_cast<int64_t>(written), "");
-                    return cancelled_if(stopped);
-                  }));
+    progress_.begin_bytes("weights", count_weight_bytes(source_.plan, types_));
+    FATHOM_ASSIGN(tensors_, write_quantised_weights(directory.path(), source_, types_, pool_,
+                                                    [&](uint64_t written) -> Status {
+                                                      progress_.update(static_cast<int64_t>(written), "");
+                                                      return cancelled_if(stopped);
+                                                    }));
     progress_.end();
     return directory.commit();
   }
@@ -121,6 +149,7 @@ class Quantisation {
                          {"shape", tensor.shape},
                          {"from", name_of(tensor.from)},
                          {"to", name_of(tensor.to)},
+                         {"group", tensor.group > 0 ? Json(tensor.group) : Json()},
                          {"bytes_from", tensor.bytes_from},
                          {"bytes_to", tensor.bytes_to},
                          {"relative_error", tensor.relative_error},
@@ -130,6 +159,7 @@ class Quantisation {
     Json report = {{"model", path_},
                    {"out", flags_.out},
                    {"dtype", flags_.dtype},
+                   {"group", types_ == DType::kI4 ? Json(types_.group) : Json()},
                    {"parameters", parameters},
                    {"bytes_from", from},
                    {"bytes_to", to},
@@ -185,6 +215,7 @@ class Quantisation {
   }
 
   const Flags& flags_;
+  MatrixTypes types_;
   SteadyClock clock_;
   ThreadPool pool_;
   Progress progress_;
@@ -204,11 +235,11 @@ void print_sizes(const Json& report) {
     width = std::max(width, tensor["name"].get_ref<const std::string&>().size());
   std::cout << "error: root mean square over that of the values; largest over the largest value\n";
   for (const Json& tensor : report["tensors"]) {
-    if (tensor["to"] != "int8") continue;
+    if (tensor["to"] != "int8" && tensor["to"] != "int4") continue;
     const auto& name = tensor["name"].get_ref<const std::string&>();
     std::cout << name << std::string(width - name.size(), ' ') << "  " << tensor["from"].get<std::string>()
-              << " -> int8  " << number(tensor["relative_error"], 5) << "  "
-              << number(tensor["largest_error"], 5) << "\n";
+              << " -> " << tensor["to"].get<std::string>() << "  " << number(tensor["relative_error"], 5)
+              << "  " << number(tensor["largest_error"], 5) << "\n";
   }
   std::cout << report["out"].get<std::string>() << ": " << mebibytes(report["bytes_from"].get<int64_t>())
             << " -> " << mebibytes(report["bytes_to"].get<int64_t>()) << ", "
@@ -234,10 +265,16 @@ Result<int> run(const Flags& flags) {
   for (const auto& [flag, given] : for_text) {
     if (given && flags.text.empty()) return wrong_usage(std::string(flag) + " is for --text");
   }
+  if (flags.group > 0 && flags.dtype != "int4") return wrong_usage("--group is for --dtype int4");
+  if (flags.bits > 0 && (flags.dtype != "int4" || flags.text.empty()))
+    return wrong_usage("--bits is for --dtype int4 with a --text that shows which matrices stay int8");
   FATHOM_TRY(check_not_there(flags.out));
   catch_stop_signals(stopped, "a directory that is not complete is not kept");
   Quantisation quantisation(flags);
   FATHOM_TRY(quantisation.open());
+  const Status chosen = flags.bits > 0 ? quantisation.choose() : Status();
+  if (stopped.load()) return kExitInterrupted;
+  FATHOM_TRY(chosen);
   const Status written = quantisation.write();
   if (stopped.load()) return kExitInterrupted;
   FATHOM_TRY(written);
@@ -261,8 +298,12 @@ Action declare_quantize(CLI::App& app) {
   app.add_option("MODEL", flags->model, "model directory, or the directory of a run")->required();
   app.add_option("--out,-o", flags->out, "the directory to write")->required()->check(not_empty());
   app.add_option("--dtype", flags->dtype, "of the matrices")
-      ->check(CLI::IsMember({"int8"}))
+      ->check(CLI::IsMember({"int8", "int4"}))
       ->capture_default_str();
+  add_group_flag(app, flags->group);
+  app.add_option("--bits", flags->bits,
+                 "bits per weight, within which the matrices of --dtype int4 that cost --text most stay int8")
+      ->check(CLI::Range(1.0, 32.0));
   app.add_option(
          "--text", flags->text,
          "text or token file or folder on which both models are compared; may be given more than once")

@@ -80,6 +80,58 @@ TEST_F(QuantizeCommand, ItsDirectoryIsReadAsAnyOther) {
   EXPECT_EQ(run("plan @int8").code, 0);
 }
 
+TEST_F(QuantizeCommand, ItsInt4DirectoryIsReadAsAnyOther) {
+  const Outcome made =
+      run("quantize @model -o @int4 --dtype int4 --group 32 --text @text.txt --sequence-length 32 --limit 20 "
+          "--json",
+          "2>/dev/null");
+  ASSERT_EQ(made.code, 0) << made.text;
+  const json report = json::parse(made.text);
+  EXPECT_EQ(report["group"], 32);
+  EXPECT_GT(report["text"]["kl_mean"], 0);
+  EXPECT_LT(report["text"]["kl_mean"], 0.1);
+  EXPECT_GT(report["text"]["top1_agreement"], 0.7);
+  ASSERT_EQ(run("quantize @model -o @int8 --quiet").code, 0);
+  const json int8 = json::parse(run("plan @int8 --json").text),
+             int4 = json::parse(run("plan @int4 --json").text);
+  EXPECT_EQ(int4["stored_dtype"], "int4");
+  EXPECT_LT(int4["decode_bytes"]["weights"], int8["decode_bytes"]["weights"]);
+  const std::string flags = " -p hello -n 20 --ignore-eos --temperature 0";
+  const Outcome stored = run("generate @int4" + flags);
+  EXPECT_EQ(stored.code, 0) << stored.text;
+  EXPECT_EQ(json::parse(run("generate @int4 --json" + flags).text)["dtype"], "int4");
+  // Quantised on disk or on load: the same text, in the usual groups.
+  ASSERT_EQ(run("quantize @model -o @usual --dtype int4 --quiet").code, 0);
+  EXPECT_EQ(run("generate @usual" + flags).text, run("generate @model --dtype int4" + flags).text);
+  const json bench = json::parse(run("bench @int4 -p 8 -n 4 -r 1 -o json", "2>/dev/null").text);
+  EXPECT_EQ(bench[0]["dtype"], "int4");
+  EXPECT_LE(bench[0]["model_size"], report["bytes_to"]);
+  const Outcome evaluated =
+      run("eval @int4 --perplexity @text.txt --sequence-length 32 --limit 20 --quiet --output @report.json");
+  EXPECT_EQ(evaluated.code, 0) << evaluated.text;
+  const json perplexity = json::parse(*read_file(path_ + "/report.json"));
+  EXPECT_NEAR(perplexity["perplexity"]["perplexity"].get<double>(),
+              report["text"]["perplexity"].get<double>(), 1e-4);
+}
+
+TEST_F(QuantizeCommand, WithinABudgetOfBitsSomeMatricesStayInt8) {
+  const std::string text = " --text @text.txt --sequence-length 32 --limit 2 --json";
+  const Outcome made = run("quantize @model -o @mixed --dtype int4 --bits 7.5" + text, "2>/dev/null");
+  ASSERT_EQ(made.code, 0) << made.text;
+  int int4 = 0, int8 = 0;
+  const json report = json::parse(made.text);
+  for (const json& tensor : report["tensors"]) {
+    int4 += tensor["to"] == "int4";
+    int8 += tensor["to"] == "int8";
+  }
+  EXPECT_GT(int4, 3);
+  EXPECT_GT(int8, 3);
+  const json bench = json::parse(run("bench @mixed -p 0 -n 2 -r 1 -o json", "2>/dev/null").text);
+  EXPECT_LE(bench[0]["bits_per_weight"], 7.5);
+  EXPECT_GT(bench[0]["bits_per_weight"], 6.5);
+  EXPECT_EQ(run("generate @mixed -p hello -n 5 --ignore-eos").code, 0);
+}
+
 // docs/design/024-type-of-matrices.md
 TEST_F(QuantizeCommand, TextIsMadeInTheTypeThatIsStoredAndScoresInFloat) {
   ASSERT_EQ(run("convert @model --dtype bf16 --out @half").code, 0);
@@ -91,7 +143,7 @@ TEST_F(QuantizeCommand, TextIsMadeInTheTypeThatIsStoredAndScoresInFloat) {
   EXPECT_EQ(type_of_text("@half"), "bf16");
   EXPECT_EQ(type_of_text("@int8"), "int8");
   EXPECT_EQ(type_of_text("@half --dtype f32"), "f32");
-  EXPECT_THAT(run("generate --help").text, HasSubstr("int8 or bf16 if they are stored so, else f32"));
+  EXPECT_THAT(run("generate --help").text, HasSubstr("int4, int8 or bf16 if they are stored so, else f32"));
   const Outcome scored =
       run("eval @half --perplexity @text.txt --sequence-length 32 --limit 2 --quiet --json", "2>/dev/null");
   ASSERT_EQ(scored.code, 0) << scored.text;
@@ -127,6 +179,9 @@ TEST_F(QuantizeCommand, RefusesInOneSentence) {
       {"quantize @model --out @int8", 1, "@int8 is already there"},
       {"quantize @int8 --out @again --quiet", 1, "@int8: the matrices are int8 already"},
       {"quantize @model --out @again --limit 3", 2, "--limit is for --text"},
+      {"quantize @model --out @again --group 32", 2, "--group is for --dtype int4"},
+      {"quantize @model --out @again --bits 5", 2,
+       "--bits is for --dtype int4 with a --text that shows which matrices stay int8"},
       {"quantize @model --out @again --text @none.txt --quiet", 1,
        "@none.txt: neither a file nor a directory"},
       {"quantize @model --out @again --text @text.txt --sequence-length 100000 --quiet", 1,

@@ -43,8 +43,7 @@ struct Executor::Impl {
     routed_depths = scratch.take<uint8_t>(max_rows);
     scores = scratch.take<float>(max_rows);
     routed_scores = scratch.take<float>(max_rows);
-    head_workspace =
-        scratch.take<uint8_t>(kernels::linear_fwd_workspace(max_logits, hidden_size, DType::kBF16));
+    head_workspace = scratch.take<uint8_t>(kernels::linear_fwd_workspace(max_logits, hidden_size));
   }
 
   OpScope running(EngineOp op) { return {observer, op, parallel}; }
@@ -177,6 +176,8 @@ struct Executor::Impl {
                              .weight = matrix.data,
                              .weight_type = matrix.type,
                              .weight_scale = matrix.scale,
+                             .groups = matrix.groups,
+                             .group = matrix.group,
                              .y = logits,
                              .rows = count,
                              .in = dim,

@@ -109,7 +109,7 @@ void LayerRunner::carve() {
   ssd_sequences_.reserve(sequences);
   delta_sequences_.reserve(sequences);
   const int64_t widest = std::max({hidden, extents_.q, extents_.mlp, extents_.inner, extents_.bc});
-  linear_workspace_ = scratch_.take<uint8_t>(kernels::linear_fwd_workspace(rows, widest, DType::kBF16));
+  linear_workspace_ = scratch_.take<uint8_t>(kernels::linear_fwd_workspace(rows, widest));
   const kernels::AttentionExtents attention = {rows, extents_.heads, extents_.head_dim, extents_.stripes,
                                                std::max(context_, extents_.prompt)};
   attention_workspace_ =
@@ -183,6 +183,8 @@ void LayerRunner::linear(std::initializer_list<Product> products, int32_t depth,
                    .weight = matrix.data,
                    .weight_type = matrix.type,
                    .weight_scale = matrix.scale,
+                   .groups = matrix.groups,
+                   .group = matrix.group,
                    .rows = rows,
                    .in = in,
                    .x_stride = x_stride,
@@ -204,14 +206,16 @@ void LayerRunner::linear(std::initializer_list<Product> products, int32_t depth,
     down.out = down.y_stride = product.adapter->rank;
     low += rows * product.adapter->rank;
   }
-  // A call's weights are of one type: beside int8 matrices, adapters and rates are bfloat16.
-  const std::span<kernels::LinearFwd> all(args.data(), count);
-  const DType type = args.front().weight_type;
-  const auto others = std::ranges::partition(
-      all, [type](const kernels::LinearFwd& product) { return product.weight_type == type; });
-  for (const std::span<const kernels::LinearFwd> part :
-       {std::span(all.begin(), others.begin()), std::span(others)}) {
-    if (!part.empty()) kernels::linear_fwd_cpu(part, running(EngineOp::kLinear));
+  // A call's weights are of one type: beside int8 matrices, adapters and rates are bfloat16, and of int4 ones
+  // some may be int8.
+  for (std::span<kernels::LinearFwd> left(args.data(), count); !left.empty();) {
+    const auto others =
+        std::ranges::partition(left, [first = left.front()](const kernels::LinearFwd& product) {
+          return product.weight_type == first.weight_type && product.group == first.group;
+        });
+    kernels::linear_fwd_cpu(std::span<const kernels::LinearFwd>(left.begin(), others.begin()),
+                            running(EngineOp::kLinear));
+    left = std::span(others);
   }
   low = low_;
   for (const Product& product : products) {

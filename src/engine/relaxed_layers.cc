@@ -6,13 +6,36 @@
 // are each depth's own, and bfloat16 weights are not rounded a second time.
 #include <algorithm>
 
+#include "base/half.h"
 #include "engine/layer_runner.h"
 #include "kernels/adapted_norms/adapted_norms.h"
 #include "kernels/attention/attention.h"
 #include "kernels/linear/linear.h"
 #include "kernels/scale_columns/scale_columns.h"
+#include "weights/int4_rows.h"
 
 namespace fathom {
+
+namespace {
+
+// A matrix as float: int4, float or bfloat16.
+std::vector<float> as_float(const Weights::Array& array, int64_t rows, int64_t columns) {
+  std::vector<float> values(static_cast<size_t>(rows * columns));
+  for (int64_t i = 0; i < rows * columns && array.type != DType::kI4; ++i) {
+    values[static_cast<size_t>(i)] = array.type == DType::kF32
+                                         ? static_cast<const float*>(array.data)[i]
+                                         : to_float(static_cast<const BFloat16*>(array.data)[i]);
+  }
+  for (int64_t r = 0; r < rows && array.type == DType::kI4; ++r) {
+    read_row_int4(static_cast<const uint8_t*>(array.data) + r * int4::row_bytes(columns),
+                  static_cast<const uint8_t*>(array.groups) + 2 * r * int4::groups_of(columns, array.group),
+                  array.group,
+                  std::span(values).subspan(static_cast<size_t>(r * columns), static_cast<size_t>(columns)));
+  }
+  return values;
+}
+
+}  // namespace
 
 void LayerRunner::build_out_scales() {
   out_scales_.resize(plan_.params.size());
@@ -25,18 +48,28 @@ void LayerRunner::build_out_scales() {
       const std::vector<int64_t>& shape = plan_.params[static_cast<size_t>(matrix.weight.at(depth))].shape;
       std::vector<float>& scale = out_scales_[static_cast<size_t>(adapter.magnitude.at(depth))];
       scale.resize(static_cast<size_t>(shape[0]));
-      const Weights::Array& a = weights_.at(adapter.a.at(depth));
-      kernels::adapted_norms_fwd_cpu({.weight = weight.data,
-                                      .a = a.data,
-                                      .b = weights_.at(adapter.b.at(depth)).data,
-                                      .type = a.type,
-                                      .norms = scale.data(),
-                                      .in = shape[1],
-                                      .out = shape[0],
-                                      .rank = adapter.rank,
-                                      .scaling = static_cast<float>(adapter.scaling),
-                                      .weight_scale = weight.scale},
-                                     parallel_);
+      const Weights::Array &a = weights_.at(adapter.a.at(depth)), &b = weights_.at(adapter.b.at(depth));
+      kernels::AdaptedNorms norms{.weight = weight.data,
+                                  .a = a.data,
+                                  .b = b.data,
+                                  .type = a.type,
+                                  .norms = scale.data(),
+                                  .in = shape[1],
+                                  .out = shape[0],
+                                  .rank = adapter.rank,
+                                  .scaling = static_cast<float>(adapter.scaling),
+                                  .weight_scale = weight.scale};
+      std::vector<float> wide_weight, wide_a, wide_b;
+      if (weight.type == DType::kI4) {
+        wide_weight = as_float(weight, norms.out, norms.in);
+        wide_a = as_float(a, norms.rank, norms.in);
+        wide_b = as_float(b, norms.out, norms.rank);
+        norms.type = DType::kF32;
+        norms.weight = wide_weight.data();
+        norms.a = wide_a.data();
+        norms.b = wide_b.data();
+      }
+      kernels::adapted_norms_fwd_cpu(norms, parallel_);
       const float* magnitude = weights_.f32(adapter.magnitude.at(depth));
       for (size_t o = 0; o < scale.size(); ++o) scale[o] = magnitude[o] / scale[o];
     }

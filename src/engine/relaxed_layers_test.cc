@@ -47,7 +47,7 @@ TEST(RelaxedLayers, AdaptersOfKeysThatNobodyComputesAreNotRead) {
           if (!ref.present()) continue;
           const int32_t param = ref.at(depth);
           const int64_t count = elements_of(plan.params[static_cast<size_t>(param)]);
-          auto* values = static_cast<float*>(weights.allocate(param, DType::kF32, count));
+          auto* values = static_cast<float*>(weights.allocate(param, DType::kF32, 1, count));
           std::fill_n(values, count, std::numeric_limits<float>::quiet_NaN());
           ++spoiled;
         }

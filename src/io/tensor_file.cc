@@ -49,6 +49,8 @@ std::string_view safetensors_name_of(DType dtype) {
       return "U8";
     case DType::kI8:
       return "I8";
+    case DType::kI4:  // never by itself: base/int4.h
+      break;
   }
   return "?";
 }

@@ -68,6 +68,8 @@ TensorStatistics tensor_statistics(const TensorFile& file, const TensorInfo& inf
       return collect<uint8_t>(bytes);
     case DType::kI8:
       return collect<int8_t>(bytes);
+    case DType::kI4:
+      break;
   }
   return {};
 }

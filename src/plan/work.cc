@@ -1,7 +1,6 @@
 #include "plan/work.h"
 
 #include "base/check.h"
-#include "plan/matrix_types.h"
 #include "plan/recurrent_blocks.h"
 
 namespace fathom {
@@ -18,7 +17,8 @@ double keys_between(double begin, double end, double share, int64_t window) {
 
 class DecodeCounter {
  public:
-  DecodeCounter(const ModelPlan& plan, int64_t begin, int64_t end, DType matrix_type, DType kv_type)
+  DecodeCounter(const ModelPlan& plan, int64_t begin, int64_t end, const MatrixTypes& matrix_type,
+                DType kv_type)
       : plan_(plan),
         begin_(static_cast<double>(begin)),
         end_(static_cast<double>(end)),
@@ -133,7 +133,8 @@ class DecodeCounter {
 
   const ModelPlan& plan_;
   const double begin_, end_;
-  const DType matrix_type_, kv_type_;
+  const MatrixTypes& matrix_type_;
+  const DType kv_type_;
   DecodeBytes total_;
 };
 
@@ -196,13 +197,13 @@ FlopCount count_prefill_work(const ModelPlan& plan, int64_t begin, int64_t end, 
   return work;
 }
 
-DecodeBytes count_decode_bytes(const ModelPlan& plan, int64_t begin, int64_t end, DType matrix_type,
-                               DType kv_type) {
+DecodeBytes count_decode_bytes(const ModelPlan& plan, int64_t begin, int64_t end,
+                               const MatrixTypes& matrix_type, DType kv_type) {
   FATHOM_CHECK(0 <= begin && begin < end, "an empty stretch of positions");
   return DecodeCounter(plan, begin, end, matrix_type, kv_type).run();
 }
 
-int64_t count_weight_bytes(const ModelPlan& plan, DType matrix_type) {
+int64_t count_weight_bytes(const ModelPlan& plan, const MatrixTypes& matrix_type) {
   int64_t total = 0;
   for (size_t p = 0; p < plan.params.size(); ++p)
     total += bytes_of(plan, static_cast<int32_t>(p), matrix_type);

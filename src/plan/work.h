@@ -7,6 +7,7 @@
 #include <span>
 
 #include "plan/count.h"
+#include "plan/matrix_types.h"
 
 namespace fathom {
 
@@ -33,11 +34,11 @@ struct DecodeBytes {
 };
 // A mean over the positions [begin, end), begin < end. Matrices have `matrix_type` (plan/matrix_types.h),
 // keys and values `kv_type`.
-DecodeBytes count_decode_bytes(const ModelPlan& plan, int64_t begin, int64_t end, DType matrix_type,
-                               DType kv_type);
+DecodeBytes count_decode_bytes(const ModelPlan& plan, int64_t begin, int64_t end,
+                               const MatrixTypes& matrix_type, DType kv_type);
 
 // Bytes of all parameters in memory, each once.
-int64_t count_weight_bytes(const ModelPlan& plan, DType matrix_type);
+int64_t count_weight_bytes(const ModelPlan& plan, const MatrixTypes& matrix_type);
 
 // The plan with `shares` as the capacities of its routed segment: share[r] is the part of the tokens that ran
 // depth r. Depths beyond `shares` were run by none.

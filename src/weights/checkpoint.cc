@@ -61,18 +61,14 @@ namespace {
 // Values that a worker converts at a time.
 constexpr int64_t kConverted = int64_t{1} << 16;
 
-const uint8_t* bytes_of(const StoredMatrix& matrix, const TensorPiece& piece) {
-  return matrix.stored.bytes().data() + piece.file_row * matrix.row_elements() * size_of(matrix.dtype());
-}
-
 // Makes the weights that are not borrowed, one piece of a tensor after the other.
 class Converter {
  public:
-  Converter(const ModelPlan& plan, const WeightFiles& files, DType matrix_type, Parallel& parallel,
+  Converter(const ModelPlan& plan, const WeightFiles& files, const MatrixTypes& matrices, Parallel& parallel,
             Weights& weights)
       : plan_(plan),
         files_(files),
-        matrix_type_(matrix_type),
+        matrices_(matrices),
         parallel_(parallel),
         weights_(weights),
         places_(plan.params.size()),
@@ -80,14 +76,17 @@ class Converter {
 
   Status convert(const StoredMatrix& matrix, const TensorPiece& piece) {
     const Param& param = plan_.params[static_cast<size_t>(piece.param)];
-    const DType type = type_of(plan_, piece.param, matrix_type_);
-    const int64_t row = row_elements(param);
+    const DType type = type_of(plan_, piece.param, matrices_);
+    const int64_t row = row_elements(param), row_size = row_bytes(type, row);
+    const int64_t group = group_of(plan_, piece.param, matrices_), words_of_row = words_of(row, group);
     uint8_t*& memory = places_[static_cast<size_t>(piece.param)].values;
     if (memory == nullptr)
-      memory = static_cast<uint8_t*>(weights_.allocate(piece.param, type, elements_of(param)));
-    uint8_t* const to = memory + piece.param_row * row * size_of(type);
-    if (matrix.dtype() == type && type == DType::kI8) copy_scales(matrix, piece);
+      memory = static_cast<uint8_t*>(weights_.allocate(piece.param, type, param.shape.front(), row));
+    uint8_t* const to = memory + piece.param_row * row_size;
+    const bool as_it_is = matrix.dtype() == type && matrix.group == group;
+    if (as_it_is && type == DType::kI8) copy_scales(matrix, piece);
     float* const scales = type == DType::kI8 ? scales_of(piece) : nullptr;
+    uint16_t* const words = group > 0 ? words_of(piece, row, group) : nullptr;
     for (Worker& worker : workers_) {
       worker.status = Status();
       worker.bad = piece.rows;
@@ -97,17 +96,21 @@ class Converter {
       Worker& worker = workers_[static_cast<size_t>(number)];
       for (int64_t at = begin; at < end && worker.status.ok() && worker.bad == piece.rows; at += most) {
         const int64_t count = std::min(most, end - at);
-        uint8_t* const out = to + at * row * size_of(type);
-        if (matrix.dtype() == type) {
-          std::memcpy(out, bytes_of(matrix, piece) + at * row * size_of(type),
-                      static_cast<size_t>(count * row * size_of(type)));
+        uint8_t* const out = to + at * row_size;
+        if (as_it_is) {
+          std::memcpy(out, matrix.row_at(piece.file_row + at), static_cast<size_t>(count * row_size));
+          if (words != nullptr) {
+            std::memcpy(words + at * words_of_row, matrix.words_at(piece.file_row + at),
+                        static_cast<size_t>(count * words_of_row) * sizeof(uint16_t));
+          }
           continue;
         }
         worker.values.resize(static_cast<size_t>(count * row));
         worker.status = matrix.read_rows(piece.file_row + at, count, worker.values);
         if (!worker.status.ok()) continue;
         const int64_t bad =
-            store_rows(worker.values, row, type, out, scales != nullptr ? scales + at : nullptr);
+            store_rows(worker.values, row, type, out, scales != nullptr ? scales + at : nullptr, group,
+                       words != nullptr ? words + at * words_of_row : nullptr);
         if (bad >= 0) worker.bad = at + bad;
       }
     });
@@ -118,9 +121,7 @@ class Converter {
       bad = std::min(bad, worker.bad);
     }
     if (bad == piece.rows) return {};
-    return invalid(files_.path() + ": tensor " + matrix.stored.info->name + " holds a value in row " +
-                   std::to_string(piece.file_row + bad) +
-                   " that is not finite, expected finite ones for int8");
+    return invalid(files_.path() + ": " + not_held(matrix, piece.file_row + bad, type));
   }
 
   void copy_scales(const StoredMatrix& matrix, const TensorPiece& piece) {
@@ -137,19 +138,29 @@ class Converter {
     return scales + piece.param_row;
   }
 
-  // Memory of a parameter that is not borrowed, and of its scales.
+  // Where the words of the piece's rows belong.
+  uint16_t* words_of(const TensorPiece& piece, int64_t row, int64_t group) {
+    uint16_t*& words = places_[static_cast<size_t>(piece.param)].words;
+    const int64_t rows = plan_.params[static_cast<size_t>(piece.param)].shape.front();
+    if (words == nullptr) words = weights_.allocate_groups(piece.param, rows, row, group);
+    return words + piece.param_row * words_of(row, group);
+  }
+  static int64_t words_of(int64_t row, int64_t group) { return group > 0 ? int4::groups_of(row, group) : 0; }
+
+  // Memory of a parameter that is not borrowed, of its scales and of its groups' words.
   struct Place {
     uint8_t* values = nullptr;
     float* scales = nullptr;
+    uint16_t* words = nullptr;
   };
   struct Worker {
     std::vector<float> values;
     Status status;
-    int64_t bad = 0;  // the first row that int8 cannot hold; that behind the last if there is none
+    int64_t bad = 0;  // the first row that the type cannot hold; that behind the last if there is none
   };
   const ModelPlan& plan_;
   const WeightFiles& files_;
-  const DType matrix_type_;
+  const MatrixTypes& matrices_;
   Parallel& parallel_;
   Weights& weights_;
   std::vector<Place> places_;
@@ -170,37 +181,46 @@ Result<StoredWeights> StoredWeights::open(const ModelPlan& plan, NamingScheme sc
   return weights;
 }
 
-bool StoredWeights::is_borrowed(const StoredMatrix& matrix, const TensorPiece& piece, DType type) const {
+bool StoredWeights::is_borrowed(const StoredMatrix& matrix, const TensorPiece& piece,
+                                const MatrixTypes& matrices) const {
   const Param& param = plan_->params[static_cast<size_t>(piece.param)];
+  const DType type = type_of(*plan_, piece.param, matrices);
   const bool whole = piece.param_row == 0 && piece.rows == param.shape.front();
-  const auto address = reinterpret_cast<uintptr_t>(bytes_of(matrix, piece));
-  return whole && matrix.dtype() == type && address % static_cast<uintptr_t>(size_of(type)) == 0;
+  if (!whole || matrix.dtype() != type) return false;
+  if (type == DType::kI4) return matrix.group == group_of(*plan_, piece.param, matrices);
+  return reinterpret_cast<uintptr_t>(matrix.row_at(piece.file_row)) % static_cast<uintptr_t>(size_of(type)) ==
+         0;
 }
 
-int64_t StoredWeights::loading_bytes(DType matrix_type) const {
+int64_t StoredWeights::loading_bytes(const MatrixTypes& matrices) const {
   int64_t bytes = 0;
   for (const Found& tensor : tensors_) {
     for (const TensorPiece& piece : tensor.pieces) {
-      const DType type = type_of(*plan_, piece.param, matrix_type);
-      if (!is_borrowed(tensor.matrix, piece, type))
-        bytes += piece.rows * tensor.matrix.row_elements() * size_of(type);
+      const DType type = type_of(*plan_, piece.param, matrices);
+      const int64_t group = group_of(*plan_, piece.param, matrices), columns = tensor.matrix.row_elements();
+      if (!is_borrowed(tensor.matrix, piece, matrices)) {
+        bytes += piece.rows * row_bytes(type, columns);
+        if (group > 0) bytes += piece.rows * int4::groups_of(columns, group) * size_of(DType::kU16);
+      }
       if (type == DType::kI8) bytes += piece.rows * size_of(DType::kF32);
     }
   }
   return bytes;
 }
 
-Result<Weights> StoredWeights::load(DType matrix_type, Parallel& parallel) const {
+Result<Weights> StoredWeights::load(const MatrixTypes& matrices, Parallel& parallel) const {
   Weights weights(plan_->params.size());
-  Converter converter(*plan_, *files_, matrix_type, parallel, weights);
+  Converter converter(*plan_, *files_, matrices, parallel, weights);
   for (const Found& tensor : tensors_) {
     for (const TensorPiece& piece : tensor.pieces) {
-      const DType type = type_of(*plan_, piece.param, matrix_type);
-      if (!is_borrowed(tensor.matrix, piece, type)) {
+      const DType type = type_of(*plan_, piece.param, matrices);
+      if (!is_borrowed(tensor.matrix, piece, matrices)) {
         FATHOM_TRY(converter.convert(tensor.matrix, piece));
         continue;
       }
-      weights.borrow(piece.param, type, bytes_of(tensor.matrix, piece), files_);
+      weights.borrow(piece.param, type, tensor.matrix.row_at(piece.file_row), files_);
+      if (type == DType::kI4)
+        weights.borrow_groups(piece.param, tensor.matrix.words_at(piece.file_row), tensor.matrix.group);
       if (type == DType::kI8) converter.copy_scales(tensor.matrix, piece);
     }
   }
@@ -208,10 +228,10 @@ Result<Weights> StoredWeights::load(DType matrix_type, Parallel& parallel) const
 }
 
 Result<Weights> load_weights(const ModelPlan& plan, NamingScheme scheme,
-                             const std::shared_ptr<const WeightFiles>& files, DType matrix_type) {
+                             const std::shared_ptr<const WeightFiles>& files, const MatrixTypes& matrices) {
   SerialParallel serial;
   FATHOM_ASSIGN(const StoredWeights stored, StoredWeights::open(plan, scheme, files));
-  return stored.load(matrix_type, serial);
+  return stored.load(matrices, serial);
 }
 
 std::vector<TensorView> checkpoint_views(

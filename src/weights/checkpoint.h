@@ -33,9 +33,9 @@ Status read_parameters(const ModelPlan& plan, NamingScheme scheme, const WeightF
                        const std::function<std::span<float>(int32_t parameter)>& parameter);
 
 // The tensors of a model's files, found and compared, of which weights for the engine are made: in the types
-// that plan/matrix_types.h gives them where matrices are `matrix_type` (kF32, kBF16 or kI8). What is stored
+// that plan/matrix_types.h gives them where matrices are as `matrices` says. What is stored
 // in the wanted type and in one piece is used where it lies in the mapped file; the rest is converted into
-// memory: int8 on disk may be read as float, and float as int8.
+// memory: int8 and int4 on disk may be read as float, and float as either.
 class StoredWeights {
  public:
   // The plan outlives the object, the weights keep the files. Errors: those of read_parameters().
@@ -43,14 +43,14 @@ class StoredWeights {
                                     std::shared_ptr<const WeightFiles> files);
 
   // Bytes that load() allocates: of what is not used where it lies, and of scales.
-  int64_t loading_bytes(DType matrix_type) const;
-  // Errors: a type that holds no weights, a value that is not finite where int8 is wanted.
-  Result<Weights> load(DType matrix_type, Parallel& parallel) const;
+  int64_t loading_bytes(const MatrixTypes& matrices) const;
+  // Errors: a type that holds no weights, a value that int8 or int4 does not hold where that is wanted.
+  Result<Weights> load(const MatrixTypes& matrices, Parallel& parallel) const;
 
  private:
   StoredWeights(const ModelPlan& plan, std::shared_ptr<const WeightFiles> files)
       : plan_(&plan), files_(std::move(files)) {}
-  bool is_borrowed(const StoredMatrix& matrix, const TensorPiece& piece, DType type) const;
+  bool is_borrowed(const StoredMatrix& matrix, const TensorPiece& piece, const MatrixTypes& matrices) const;
 
   struct Found {
     StoredMatrix matrix;
@@ -63,7 +63,7 @@ class StoredWeights {
 
 // open() and load() on the calling thread.
 Result<Weights> load_weights(const ModelPlan& plan, NamingScheme scheme,
-                             const std::shared_ptr<const WeightFiles>& files, DType matrix_type);
+                             const std::shared_ptr<const WeightFiles>& files, const MatrixTypes& matrices);
 
 // The tensors of a checkpoint made of `parameter(p)`, in `type` where the parameter may be bfloat16 and float
 // otherwise. `storage` owns the bytes the views point to.

@@ -7,6 +7,8 @@
 
 #include "base/check.h"
 #include "base/half.h"
+#include "base/int4.h"
+#include "weights/int4_rows.h"
 
 namespace fathom {
 
@@ -30,7 +32,8 @@ float quantise_row(std::span<const float> row, int8_t* q) {
   return scale;
 }
 
-int64_t store_rows(std::span<const float> values, int64_t columns, DType type, void* to, float* scales) {
+int64_t store_rows(std::span<const float> values, int64_t columns, DType type, void* to, float* scales,
+                   int64_t group, uint16_t* words) {
   if (type == DType::kF32) {
     std::ranges::copy(values, static_cast<float*>(to));
     return -1;
@@ -40,8 +43,17 @@ int64_t store_rows(std::span<const float> values, int64_t columns, DType type, v
                            [](float value) { return to_bfloat16(value); });
     return -1;
   }
-  FATHOM_CHECK(type == DType::kI8, "rows are stored as f32, bf16 or int8");
   const auto rows = static_cast<int64_t>(values.size()) / columns;
+  if (type == DType::kI4) {
+    for (int64_t r = 0; r < rows; ++r) {
+      if (!quantise_row_int4(values.subspan(static_cast<size_t>(r * columns), static_cast<size_t>(columns)),
+                             group, static_cast<uint8_t*>(to) + r * int4::row_bytes(columns),
+                             words + r * int4::groups_of(columns, group)))
+        return r;
+    }
+    return -1;
+  }
+  FATHOM_CHECK(type == DType::kI8, "rows are stored as f32, bf16, int8 or int4");
   for (int64_t r = 0; r < rows; ++r) {
     scales[r] = quantise_row(values.subspan(static_cast<size_t>(r * columns), static_cast<size_t>(columns)),
                              static_cast<int8_t*>(to) + r * columns);

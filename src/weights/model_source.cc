@@ -28,8 +28,25 @@ Result<ModelSource> open_model_source(const ModelSpec& spec, const std::string& 
   return source;
 }
 
-DType stored_matrix_type(const ModelSource& source) {
-  if (holds_int8(*source.files)) return DType::kI8;
+MatrixTypes stored_matrix_types(const ModelSource& source) {
+  const WeightFiles& files = *source.files;
+  const DType quantised = quantised_type(files);
+  if (quantised == DType::kI8) return DType::kI8;
+  if (quantised == DType::kI4) {
+    MatrixTypes types = DType::kI4;
+    for (const FileTensor& tensor : stored_tensors(source.plan, source.scheme, files)) {
+      const StoredTensor* stored = files.find(tensor.name);
+      for (const std::string& alias : tensor.aliases) {
+        if (stored == nullptr) stored = files.find(alias);
+      }
+      if (stored == nullptr) continue;  // reading says so
+      const std::optional<MatrixTypes::Own> own = quantised_type(files, *stored, tensor.shape.back());
+      for (const TensorPiece& piece : tensor.pieces) {
+        if (own) types.own[piece.param] = *own;
+      }
+    }
+    return types;
+  }
   const StoredTensor* embedding =
       source.files->find(checkpoint_tensors(source.plan, source.scheme).front().name);
   return embedding != nullptr && embedding->info->dtype == DType::kBF16 ? DType::kBF16 : DType::kF32;

@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "io/weight_files.h"
+#include "plan/matrix_types.h"
 #include "plan/model_plan.h"
 #include "plan/naming.h"
 #include "plan/published_names.h"
@@ -27,7 +28,8 @@ std::vector<NamedShape> names_and_shapes(const WeightFiles& files);
 // files' or the plan's, and tensors of a routed model where the spec has no router (plan/published_names.h).
 Result<ModelSource> open_model_source(const ModelSpec& spec, const std::string& weights);
 
-// In which type the matrices are stored: int8 if any is, else the embedding's, bfloat16 or float.
-DType stored_matrix_type(const ModelSource& source);
+// In which type the matrices are stored: int4 or int8 if any is, else the embedding's, bfloat16 or float.
+// With int4 each that is int8 or int4 keeps its type and group.
+MatrixTypes stored_matrix_types(const ModelSource& source);
 
 }  // namespace fathom

@@ -1,12 +1,14 @@
 #include "weights/quantised_checkpoint.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <map>
 #include <unordered_map>
 
 #include "base/check.h"
-#include "plan/matrix_types.h"
+#include "base/int4.h"
+#include "weights/int4_rows.h"
 #include "weights/int8_rows.h"
 #include "weights/stored_matrix.h"
 #include "weights/streamed_tensors.h"
@@ -51,59 +53,79 @@ class SourceMap {
   std::map<std::pair<int32_t, int64_t>, SourceRows> pieces_;
 };
 
-// Rows of float values as int8, some at a time.
+// Rows of float values as int8 or int4, some at a time.
 class RowQuantiser {
  public:
   explicit RowQuantiser(Parallel& parallel) : parallel_(parallel) {}
 
-  // Calls use() after each run of rows, whose q, scale and error are below then.
-  Status run(const SourceRows& rows, const std::function<Status()>& use) {
-    const int64_t columns = rows.matrix->row_elements();
+  // Calls use() after each run of rows, of which is below then what it is made of.
+  Status run(const SourceRows& rows, const MatrixTypes::Own& to, const std::function<Status()>& use) {
+    columns = rows.matrix->row_elements();
+    type = to;
     const int64_t most = std::max<int64_t>(1, kValuesAtATime / columns);
+    const int64_t row_size = row_bytes(to.type, columns), words_of_row = words_in_row();
     for (int64_t at = 0; at < rows.count; at += most) {
       const int64_t count = std::min(most, rows.count - at);
       values.resize(static_cast<size_t>(count * columns));
-      q.resize(values.size());
+      q.resize(static_cast<size_t>(count * row_size));
       scale.resize(static_cast<size_t>(count));
+      words.resize(static_cast<size_t>(count * words_of_row));
       FATHOM_TRY(rows.matrix->read_rows(rows.first + at, count, values));
+      std::atomic<int64_t> bad{count};
       parallel_.run(count, std::max<int64_t>(1, 4096 / columns), [&](int64_t begin, int64_t end, int) {
-        for (int64_t r = begin; r < end; ++r)
-          scale[static_cast<size_t>(r)] = quantise_row(
-              std::span(values).subspan(static_cast<size_t>(r * columns), static_cast<size_t>(columns)),
-              q.data() + r * columns);
+        const auto first = static_cast<size_t>(begin * columns),
+                   some = static_cast<size_t>((end - begin) * columns);
+        const int64_t here =
+            store_rows(std::span(values).subspan(first, some), columns, to.type, q.data() + begin * row_size,
+                       scale.data() + begin, to.group, words.data() + begin * words_of_row);
+        // Of rows that are bad the first one is named, whoever came upon it.
+        for (int64_t known = bad; here >= 0 && begin + here < known;)
+          bad.compare_exchange_weak(known, begin + here);
       });
-      for (int64_t r = 0; r < count; ++r) {
-        if (!std::isnan(scale[static_cast<size_t>(r)])) continue;
-        return invalid("tensor " + rows.matrix->stored.info->name + " holds a value in row " +
-                       std::to_string(rows.first + at + r) +
-                       " that is not finite, expected finite ones for int8");
-      }
+      if (bad < count) return invalid(not_held(*rows.matrix, rows.first + at + bad, to.type));
       FATHOM_TRY(use());
     }
     return {};
   }
 
-  std::vector<float> values;  // [rows, columns]
-  std::vector<int8_t> q;      // [rows, columns]
-  std::vector<float> scale;   // [rows]
+  // The values that row r stands for.
+  void read(int64_t r, std::span<float> row) const {
+    const uint8_t* const from = q.data() + r * row_bytes(type.type, columns);
+    if (type.type == DType::kI4)
+      return read_row_int4(from, words.data() + r * words_in_row(), type.group, row);
+    for (size_t i = 0; i < row.size(); ++i)
+      row[i] = scale[static_cast<size_t>(r)] * static_cast<float>(static_cast<int8_t>(from[i]));
+  }
+
+  int64_t columns = 0;
+  MatrixTypes::Own type{};
+  std::vector<float> values;    // [rows, columns]
+  std::vector<uint8_t> q;       // bytes of the rows
+  std::vector<float> scale;     // [rows], of int8
+  std::vector<uint16_t> words;  // [rows, groups], of int4
 
  private:
+  int64_t words_in_row() const { return type.type == DType::kI4 ? int4::groups_of(columns, type.group) : 0; }
+
   Parallel& parallel_;
 };
 
-// Sums of what int8 changes.
+// Sums of what is changed.
 struct ErrorSums {
   double errors = 0, squares = 0, largest_error = 0, largest = 0;
 
   void add(const RowQuantiser& rows) {
-    const size_t columns = rows.values.size() / rows.scale.size();
-    for (size_t i = 0; i < rows.values.size(); ++i) {
-      const double value = rows.values[i];
-      const double error = value - double{rows.scale[i / columns]} * rows.q[i];
-      errors += error * error;
-      squares += value * value;
-      largest_error = std::max(largest_error, std::fabs(error));
-      largest = std::max(largest, std::fabs(value));
+    std::vector<float> read(static_cast<size_t>(rows.columns));
+    for (size_t r = 0; r < rows.scale.size(); ++r) {
+      rows.read(static_cast<int64_t>(r), read);
+      for (size_t i = 0; i < read.size(); ++i) {
+        const double value = rows.values[r * read.size() + i];
+        const double error = value - double{read[i]};
+        errors += error * error;
+        squares += value * value;
+        largest_error = std::max(largest_error, std::fabs(error));
+        largest = std::max(largest, std::fabs(value));
+      }
     }
   }
   void write_to(QuantisedTensor& tensor) const {
@@ -126,39 +148,56 @@ int64_t quantising_bytes(const ModelPlan& plan) {
     values = std::max(values, param.shape.back());
     rows = std::max(rows, kValuesAtATime / param.shape.back());
   }
-  return values * (size_of(DType::kF32) + size_of(DType::kI8)) + rows * size_of(DType::kF32);
+  const int64_t words = values / int4::kChunk + rows;  // at most
+  return values * (size_of(DType::kF32) + size_of(DType::kI8)) + rows * size_of(DType::kF32) + 2 * words;
 }
 
 Result<std::vector<QuantisedTensor>> write_quantised_weights(const std::string& directory,
-                                                             const ModelSource& source, Parallel& parallel,
+                                                             const ModelSource& source,
+                                                             const MatrixTypes& matrices, Parallel& parallel,
                                                              const std::function<Status(uint64_t)>& written,
                                                              uint64_t max_shard_bytes) {
-  if (holds_int8(*source.files)) return invalid(source.files->path() + ": the matrices are int8 already");
+  if (const DType held = quantised_type(*source.files); held != DType::kF32)
+    return invalid(source.files->path() + ": the matrices are " + std::string(name_of(held)) + " already");
   FATHOM_ASSIGN(const SourceMap map, SourceMap::of(source));
   struct Target {
     std::vector<SourceRows> rows;
+    MatrixTypes::Own type;
     QuantisedTensor* report;
   };
-  const std::vector<FileTensor> table = stored_tensors(source.plan, source.scheme, DType::kI8);
+  const std::vector<FileTensor> table = stored_tensors(source.plan, source.scheme, matrices);
   std::vector<QuantisedTensor> reports(table.size());
   std::vector<TensorSpec> specs;
   std::unordered_map<std::string, Target> values_of, scales_of;
   for (size_t t = 0; t < table.size(); ++t) {
     const FileTensor& tensor = table[t];
     const std::vector<SourceRows> rows = map.rows_of(tensor);
+    const int32_t param = tensor.pieces.front().param;
     QuantisedTensor& report = reports[t];
     report = {.name = tensor.name, .shape = tensor.shape, .from = rows.front().matrix->dtype()};
-    report.to = may_be_int8(source.plan, tensor.pieces.front().param) ? DType::kI8 : report.from;
-    int64_t elements = 1;
-    for (const int64_t extent : tensor.shape) elements *= extent;
-    report.bytes_from = elements * size_of(report.from);
-    report.bytes_to = elements * size_of(report.to);
-    specs.push_back({tensor.name, report.to, tensor.shape});
-    values_of[tensor.name] = {rows, &report};
-    if (report.to != DType::kI8) continue;
-    report.bytes_to += tensor.shape.front() * size_of(DType::kF32);
-    specs.push_back({scale_name(tensor.name), DType::kF32, {tensor.shape.front()}});
-    scales_of[scale_name(tensor.name)] = {rows, nullptr};
+    report.to = may_be_int8(source.plan, param) ? type_of(source.plan, param, matrices) : report.from;
+    report.group = group_of(source.plan, param, matrices);
+    int64_t columns = 1;
+    for (size_t d = 1; d < tensor.shape.size(); ++d) columns *= tensor.shape[d];
+    const int64_t count = tensor.shape.front();
+    report.bytes_from = count * row_bytes(report.from, columns);
+    report.bytes_to = count * row_bytes(report.to, columns);
+    const Target target{rows, {report.to, report.group}, &report};
+    values_of[tensor.name] = target;
+    if (report.to == DType::kI4) {
+      const int64_t words = int4::groups_of(columns, report.group);
+      report.bytes_to += count * words * size_of(DType::kU16);
+      specs.push_back({tensor.name, DType::kU8, {count, int4::row_bytes(columns)}});
+      specs.push_back({groups_name(tensor.name), DType::kU16, {count, words}});
+      scales_of[groups_name(tensor.name)] = target;
+    } else {
+      specs.push_back({tensor.name, report.to, tensor.shape});
+    }
+    if (report.to == DType::kI8) {
+      report.bytes_to += count * size_of(DType::kF32);
+      specs.push_back({scale_name(tensor.name), DType::kF32, {count}});
+      scales_of[scale_name(tensor.name)] = target;
+    }
   }
 
   RowQuantiser quantiser(parallel);
@@ -171,14 +210,16 @@ Result<std::vector<QuantisedTensor>> write_quantised_weights(const std::string& 
     };
     if (const auto scales = scales_of.find(name); scales != scales_of.end()) {
       for (const SourceRows& rows : scales->second.rows)
-        FATHOM_TRY(quantiser.run(rows, [&] { return hand_on(bytes_in(quantiser.scale)); }));
+        FATHOM_TRY(quantiser.run(rows, scales->second.type, [&] {
+          return hand_on(quantiser.words.empty() ? bytes_in(quantiser.scale) : bytes_in(quantiser.words));
+        }));
       return {};
     }
     const Target& target = values_of.at(name);
     ErrorSums errors;
     for (const SourceRows& rows : target.rows) {
-      if (target.report->to == DType::kI8) {
-        FATHOM_TRY(quantiser.run(rows, [&] {
+      if (target.type.type == DType::kI8 || target.type.type == DType::kI4) {
+        FATHOM_TRY(quantiser.run(rows, target.type, [&] {
           errors.add(quantiser);
           return hand_on(bytes_in(quantiser.q));
         }));
@@ -192,8 +233,8 @@ Result<std::vector<QuantisedTensor>> write_quantised_weights(const std::string& 
     return {};
   };
   // No "pt" as the format: a reader that does not know of scales must not take the numbers for weights.
-  const Status status =
-      write_weight_files(directory, specs, data, {{"format", "fathom-int8"}}, max_shard_bytes);
+  const Status status = write_weight_files(
+      directory, specs, data, {{"format", "fathom-" + std::string(name_of(matrices))}}, max_shard_bytes);
   if (!status.ok()) return status.error();
   return reports;
 }

@@ -73,6 +73,21 @@ TEST(RandomWeights, AsInt8AreTheSameNumbersRounded) {
   EXPECT_EQ(int8.bytes_owned(), count_weight_bytes(plan, DType::kI8));
 }
 
+TEST(RandomWeights, AsInt4TakeTheBytesThatAreCounted) {
+  const ModelPlan plan = *build_plan(hybrid("sambay", 8));
+  ThreadPool pool(3);
+  for (const int64_t group : int4::kGroups) {
+    const MatrixTypes types(DType::kI4, group);
+    const Weights weights = random_weights(plan, 7, types, pool);
+    for (size_t p = 0; p < plan.params.size(); ++p) {
+      const Weights::Array& array = weights.at(static_cast<int32_t>(p));
+      EXPECT_EQ(array.type, type_of(plan, static_cast<int32_t>(p), types)) << plan.params[p].name;
+      EXPECT_EQ(array.group, group_of(plan, static_cast<int32_t>(p), types)) << plan.params[p].name;
+    }
+    EXPECT_EQ(weights.bytes_owned(), count_weight_bytes(plan, types));
+  }
+}
+
 TEST(RandomWeights, DoNotDependOnThreads) {
   const ModelPlan plan = *build_plan(tiny());
   ThreadPool pool(4);

@@ -137,37 +137,49 @@ TEST(CheckpointFaults, EachIsRefusedWithItsSentence) {
   expect_refusals(checkpoints.file_of(good), faults, reader, 18);
 }
 
-// What makes int8 matrices of a good file is in the names, types and values of two tensors each.
-TEST(Int8CheckpointFaults, EachIsRefusedWithItsSentence) {
-  const TemporaryFolder folder;
-  const Checkpoints checkpoints;
-  ThreadPool pool(2);
-  const std::string source = folder.write("source.safetensors", checkpoints.file_of(good_tensors()));
-  const ModelSource model_source = *open_model_source(model(), source);
-  ASSERT_TRUE(write_quantised_weights(folder.path(), model_source, pool).ok());
-  const auto made = SafetensorsFile::open(folder.path() + "/model.safetensors");
-  ASSERT_TRUE(made.ok());
-  struct Tensor {
-    DType type;
-    std::vector<int64_t> shape;
-    std::vector<uint8_t> bytes;
-  };
-  using Int8Tensors = std::map<std::string, Tensor>;
-  Int8Tensors good;
-  for (const TensorInfo& info : made->tensors()) {
-    const auto bytes = made->bytes(info);
-    good[info.name] = {info.dtype, info.shape, {bytes.begin(), bytes.end()}};
+// A good model, quantised, and changes of its file.
+struct Tensor {
+  DType type;
+  std::vector<int64_t> shape;
+  std::vector<uint8_t> bytes;
+};
+using QuantisedTensors = std::map<std::string, Tensor>;
+
+class QuantisedFile {
+ public:
+  QuantisedFile(const Checkpoints& checkpoints, const MatrixTypes& matrices) {
+    ThreadPool pool(2);
+    const std::string source = folder_.write("source.safetensors", checkpoints.file_of(good_tensors()));
+    const ModelSource model_source = *open_model_source(model(), source);
+    EXPECT_TRUE(write_quantised_weights(folder_.path(), model_source, matrices, pool).ok());
+    const auto made = SafetensorsFile::open(folder_.path() + "/model.safetensors");
+    for (const TensorInfo& info : made->tensors()) {
+      const auto bytes = made->bytes(info);
+      good_[info.name] = {info.dtype, info.shape, {bytes.begin(), bytes.end()}};
+    }
   }
-  const auto changed = [&](const std::function<void(Int8Tensors&)>& change) {
-    Int8Tensors tensors = good;
+  std::string changed(const std::function<void(QuantisedTensors&)>& change) const {
+    QuantisedTensors tensors = good_;
     change(tensors);
     std::vector<TensorView> views;
     for (const auto& [name, tensor] : tensors)
       views.push_back(view_of(name, tensor.type, tensor.shape, tensor.bytes));
-    const std::string path = folder.path() + "/changed.safetensors";
+    const std::string path = folder_.path() + "/changed.safetensors";
     EXPECT_TRUE(write_safetensors(path, views).ok());
     return *read_file(path);
-  };
+  }
+
+ private:
+  TemporaryFolder folder_;
+  QuantisedTensors good_;
+};
+
+// What makes int8 matrices of a good file is in the names, types and values of two tensors each.
+TEST(Int8CheckpointFaults, EachIsRefusedWithItsSentence) {
+  using Int8Tensors = QuantisedTensors;
+  const Checkpoints checkpoints;
+  const QuantisedFile file(checkpoints, DType::kI8);
+  const auto changed = [&](const std::function<void(Int8Tensors&)>& change) { return file.changed(change); };
   const auto set_scale = [](Tensor& scales, size_t row, float value) {
     std::memcpy(scales.bytes.data() + 4 * row, &value, sizeof value);
   };
@@ -224,8 +236,67 @@ TEST(Int8CheckpointFaults, EachIsRefusedWithItsSentence) {
        }),
        "tensor " + matrix + " is missing, expected with shape [64, 32]"},
   };
-  const auto reader = [&](const std::string& file) { return checkpoints.read(file, DType::kI8); };
+  const auto reader = [&](const std::string& bytes) { return checkpoints.read(bytes, DType::kI8); };
   expect_refusals(changed([](Int8Tensors&) {}), faults, reader, 13);
+}
+
+// Of int4 matrices all values are good: a fault is one of a name, a type or a shape.
+TEST(Int4CheckpointFaults, EachIsRefusedWithItsSentence) {
+  const Checkpoints checkpoints;
+  const QuantisedFile file(checkpoints, MatrixTypes(DType::kI4, 32));
+  const auto changed = [&](const std::function<void(QuantisedTensors&)>& change) {
+    return file.changed(change);
+  };
+  const std::string matrix = "model.layers.0.mlp.up_proj.weight", groups = matrix + "_groups";
+  const std::string norm = "model.norm.weight", head = "model.embed_tokens.weight";
+  const std::string none = ", expected F32, BF16 or F16: it is none of the matrices that may be int4";
+  const std::vector<Fault> faults = {
+      {"no groups", changed([&](QuantisedTensors& t) { t.erase(groups); }),
+       "tensor " + matrix + " is U8, and " + groups +
+           " is missing, expected with the scales and zeros of its groups"},
+      {"groups of a row too few", changed([&](QuantisedTensors& t) {
+         t[groups].shape = {63, 1};
+         t[groups].bytes.resize(63 * 2);
+       }),
+       "tensor " + groups +
+           " has shape [63, 1], expected 64 rows of 1, 1, 1 words, for groups of 32, 64 or 128 of 32 values"},
+      {"more groups than there are", changed([&](QuantisedTensors& t) {
+         t[groups].shape = {64, 2};
+         t[groups].bytes.resize(64 * 4);
+       }),
+       "tensor " + groups +
+           " has shape [64, 2], expected 64 rows of 1, 1, 1 words, for groups of 32, 64 or 128 of 32 values"},
+      {"groups as a vector", changed([&](QuantisedTensors& t) { t[groups].shape = {64}; }),
+       "tensor " + groups +
+           " has shape [64], expected 64 rows of 1, 1, 1 words, for groups of 32, 64 or 128 of 32 values"},
+      {"groups with a sign", changed([&](QuantisedTensors& t) { t[groups].type = DType::kF16; }),
+       "tensor " + groups + " has dtype F16, expected U16"},
+      {"a byte for each number", changed([&](QuantisedTensors& t) {
+         t[matrix].shape = {64, 32};
+         t[matrix].bytes.resize(64 * 32);
+       }),
+       "tensor " + matrix + " is U8 with shape [64, 32], expected [64, 16] for int4 rows of 32 values"},
+      {"numbers with a sign", changed([&](QuantisedTensors& t) { t[matrix].type = DType::kI8; }),
+       "tensor " + groups + " belongs to no parameter of this model"},
+      {"a norm as int4", changed([&](QuantisedTensors& t) {
+         t[norm].type = DType::kU8;
+         t[norm].bytes.resize(32);
+       }),
+       "tensor " + norm + " has dtype U8" + none},
+      {"groups of a tensor that is not int4", changed([&](QuantisedTensors& t) {
+         t[norm + "_groups"] = {DType::kU16, {1}, {0, 0}};
+       }),
+       "tensor " + norm + "_groups belongs to no parameter of this model"},
+      {"the head as int4", changed([&](QuantisedTensors& t) {
+         t.erase(head + "_scale");
+         t[head].type = DType::kU8;
+         t[head + "_groups"] = {
+             DType::kU16, {t[head].shape[0], 1}, std::vector<uint8_t>(2 * t[head].shape[0])};
+       }),
+       "tensor " + head + " has dtype U8" + none},
+  };
+  const auto reader = [&](const std::string& bytes) { return checkpoints.read(bytes, DType::kI4); };
+  expect_refusals(changed([](QuantisedTensors&) {}), faults, reader, 10);
 }
 
 }  // namespace

@@ -152,6 +152,7 @@ TEST(Company, DoesNotChangeABit) {
   SerialParallel serial;
   expect_alike(DType::kF32, serial, 2);
   expect_alike(DType::kI8, pool, 3);
+  expect_alike(DType::kI4, pool, 4);
 }
 
 // By the published rule rows of a call compete; those of other sequences are not among them.

@@ -10,6 +10,7 @@
 #include "plan/matrix_types.h"
 #include "tests/parity/tiny_weights.h"
 #include "weights/checkpoint.h"
+#include "weights/int4_rows.h"
 #include "weights/int8_rows.h"
 
 namespace fathom {
@@ -86,7 +87,8 @@ TEST(EngineParity, BitsDoNotDependOnChunksOrThreads) {
   SerialParallel serial;
   kernels::testing::for_each_level([&] {
     testing::for_each_tiny_model([&](const TinyModel& model) {
-      for (DType matrix_type : {DType::kF32, DType::kBF16, DType::kI8}) {
+      for (const MatrixTypes& matrix_type : {MatrixTypes(DType::kF32), MatrixTypes(DType::kBF16),
+                                             MatrixTypes(DType::kI8), MatrixTypes(DType::kI4, 32)}) {
         const Weights weights = weights_of(model, matrix_type);
         const DType type = kv_type_of(matrix_type);
         const std::vector<int32_t> tokens = testing::random_tokens(75, model.plan.dims.vocab_size, 1);
@@ -163,6 +165,50 @@ TEST(EngineParity, WeightsThatInt8HoldsGiveTheLogitsOfFloat) {
       EXPECT_LE(std::sqrt(errors / squares), 1e-3) << model.name;
     }
   });
+}
+
+// Likewise of weights that int4, and int8 for the head, made: quantised once more they may move by a part of
+// a step, and rates are multiplied in bfloat16.
+TEST(EngineParity, WeightsThatInt4HoldsGiveTheLogitsOfFloat) {
+  SerialParallel serial;
+  for (const int64_t group : int4::kGroups) {
+    const MatrixTypes int4_types(DType::kI4, group);
+    testing::for_each_tiny_model([&](const TinyModel& given) {
+      if (is_routed(given.plan)) return;  // a decision may fall on either side
+      TinyModel model = given;
+      for (size_t p = 0; p < model.values.size(); ++p) {
+        const auto param = static_cast<int32_t>(p);
+        const auto columns = static_cast<size_t>(model.plan.params[p].shape.back());
+        const DType type = type_of(model.plan, param, int4_types);
+        for (size_t at = 0; at < model.values[p].size(); at += columns) {
+          const std::span<float> row = std::span(model.values[p]).subspan(at, columns);
+          if (type == DType::kI4) {
+            std::vector<uint8_t> q(static_cast<size_t>(int4::row_bytes(static_cast<int64_t>(columns))));
+            std::vector<uint16_t> words(
+                static_cast<size_t>(int4::groups_of(static_cast<int64_t>(columns), group)));
+            ASSERT_TRUE(quantise_row_int4(row, group, q.data(), words.data()));
+            read_row_int4(q.data(), words.data(), group, row);
+          } else if (type == DType::kI8) {
+            std::vector<int8_t> q(columns);
+            const float scale = quantise_row(row, q.data());
+            for (size_t i = 0; i < columns; ++i) row[i] = scale * static_cast<float>(q[i]);
+          }
+        }
+        if (type == DType::kBF16)
+          for (float& value : model.values[p]) value = round_to_bfloat16(value);
+      }
+      const std::vector<int32_t> tokens = testing::random_tokens(40, model.plan.dims.vocab_size, 1);
+      const auto next = [] { return int64_t{40}; };
+      const Outcome exact = feed(model, weights_of(model, DType::kF32), DType::kF32, tokens, serial, next);
+      const Outcome int4 = feed(model, weights_of(model, int4_types), DType::kF32, tokens, serial, next);
+      double errors = 0, squares = 0;
+      for (size_t i = 0; i < exact.logits.size(); ++i) {
+        errors += std::pow(exact.logits[i] - int4.logits[i], 2);
+        squares += std::pow(exact.logits[i], 2);
+      }
+      EXPECT_LE(std::sqrt(errors / squares), 1e-1) << model.name << ", groups of " << group;
+    });
+  }
 }
 
 TEST(EngineParity, AStateCopiedInTheMiddleGoesOnTheSame) {

@@ -31,7 +31,7 @@ Weights weights_of(const TinyModel& model) {
     const auto param = static_cast<int32_t>(p);
     const DType type = type_of(model.plan, param, DType::kBF16);
     store_rows(model.values[p], model.plan.params[p].shape.back(), type,
-               weights.allocate(param, type, elements_of(model.plan.params[p])), nullptr);
+               weights.allocate(param, type, 1, elements_of(model.plan.params[p])), nullptr);
   }
   return weights;
 }

@@ -169,6 +169,7 @@ TEST(Schedules, DoNotChangeABit) {
   SerialParallel serial;
   expect_alike(DType::kF32, serial, 2);
   expect_alike(DType::kI8, serial, 1);
+  expect_alike(DType::kI4, serial, 1);
 }
 
 // What a model is made of, as far as states differ by it.

@@ -36,7 +36,7 @@ Result<BenchModel> open_bench_model(const std::string& model, const MatrixChoice
   }
   FATHOM_ASSIGN(const ModelSpec spec, find_spec(model));
   FATHOM_ASSIGN(out.plan, build_plan(spec));
-  out.matrix_type = matrices.named.value_or(matrices.usual);
+  out.matrix_type = {matrices.named.value_or(matrices.usual), matrices.group};
   out.weights = std::make_unique<const Weights>(random_weights(out.plan, kSeed, out.matrix_type, parallel));
   out.random = true;
   return out;

@@ -17,7 +17,7 @@ struct BenchModel {
   std::string given;  // as the user wrote it
   ModelPlan plan{};
   std::unique_ptr<const Weights> weights{};
-  DType matrix_type = DType::kBF16;
+  MatrixTypes matrix_type = DType::kBF16;
   bool random = false;
 };
 

@@ -94,6 +94,14 @@ std::string legend(const std::vector<Json>& rows) {
           "bytes by\n"
           "the read peak, or products by the GEMM peak. All time is counted;\n"
           "peaks are of the same seconds as each repetition.\n";
+  std::string bits;
+  for (const Json& row : rows) {
+    const std::string one =
+        word(row, "model") + " " + word(row, "dtype") + number(" %.2f", value(row, "bits_per_weight"));
+    if (word(row, "dtype") == "int4" && bits.find(one) == std::string::npos)
+      bits += (bits.empty() ? "" : ", ") + one;
+  }
+  if (!bits.empty()) text += "Bits per weight, over all parameters: " + bits + ".\n";
   std::vector<Json> random;
   std::ranges::copy_if(rows, std::back_inserter(random),
                        [](const Json& row) { return row.at("weights") == "random"; });

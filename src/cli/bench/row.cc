@@ -57,6 +57,8 @@ Json head_of_row(const Environment& environment, const ModelFacts& facts) {
       {"model_type", model.plan.spec.architecture},
       {"model_n_params", count_parameters(model.plan).unique},
       {"model_size", count_weight_bytes(model.plan, facts.matrix_type)},
+      {"bits_per_weight", 8 * static_cast<double>(count_weight_bytes(model.plan, facts.matrix_type)) /
+                              static_cast<double>(count_parameters(model.plan).unique)},
       {"weights", model.random ? "random" : "checkpoint"},
       {"dtype", name_of(facts.matrix_type)},
       {"kv_type", name_of(facts.kv_type)},

@@ -20,7 +20,7 @@ struct Environment {
 // What all lines of one model share.
 struct ModelFacts {
   const BenchModel* model = nullptr;
-  DType matrix_type = DType::kBF16;
+  MatrixTypes matrix_type = DType::kBF16;
   DType kv_type = DType::kBF16;
   Numerics numerics = {};
   int threads = 1;

@@ -17,7 +17,7 @@ enum class DepthFill : uint8_t {
 };
 
 struct RunnerOptions {
-  DType matrix_type = DType::kBF16;  // of the model's weights: what the GEMM peak is measured for
+  MatrixTypes matrix_type = DType::kBF16;  // of the model's weights: what the GEMM peak is measured for
   DType kv_type = DType::kBF16;
   Numerics numerics = {};
   int64_t chunk = 512;  // rows of a prefill's calls at most

@@ -22,12 +22,14 @@ class TimedModel final : public SequenceModel {
   int64_t vocab() const override { return model_.vocab(); }
   int64_t context() const override { return model_.context(); }
   int64_t max_rows() const override { return model_.max_rows(); }
+  int64_t max_logits() const override { return model_.max_logits(); }
   int64_t bytes(int64_t tokens) const override { return model_.bytes(tokens); }
   int64_t budget() const override { return model_.budget(); }
   int64_t room() const override { return model_.room(); }
   bool make_room(int64_t bytes) override { return model_.make_room(bytes); }
-  std::unique_ptr<Sequence> start(std::span<const int32_t> tokens, const DepthRule& rule) override {
-    return model_.start(tokens, rule);
+  std::unique_ptr<Sequence> start(std::span<const int32_t> tokens, int64_t most_known,
+                                  const DepthRule& rule) override {
+    return model_.start(tokens, most_known, rule);
   }
   void keep(const Sequence& sequence, std::span<const int32_t> tokens, const DepthRule& rule) override {
     model_.keep(sequence, tokens, rule);

@@ -20,6 +20,32 @@ constexpr int kWideTileRows = 4, kWideTileOuts = 6, kManyStreamRows = 8;
 constexpr int kWideTileRows = 3, kWideTileOuts = 4, kManyStreamRows = 3;
 #endif
 
+#define FATHOM_METHOD inline __attribute__((always_inline))
+
+constexpr int64_t kLine = 64;          // bytes of a cache line
+constexpr int64_t kFetchAhead = 1024;  // bytes of a sequence of weights that are on their way
+
+FATHOM_INLINE void fetch(const char* from, int64_t bytes) {
+  for (int64_t line = 0; line < bytes; line += kLine) __builtin_prefetch(from + line);
+}
+
+// Weights to fetch while others are multiplied: of each sequence those `distance` bytes on, or of one place
+// `outs` times as many as the one output's that pass meanwhile.
+struct Ahead {
+  int64_t distance = 0;
+  const char* weight = nullptr;
+  int64_t outs = 0;
+
+  // While an output's next `bytes` are multiplied.
+  FATHOM_METHOD void fetch_elsewhere(int64_t bytes) {
+    fetch(weight, outs * bytes);
+    weight += outs * bytes;
+  }
+  FATHOM_METHOD void fetch_behind(const char* at, int64_t bytes) const {
+    if (distance > 0) fetch(at + distance, bytes);
+  }
+};
+
 // Float weights; inputs are read where they lie.
 struct F32Format {
   static constexpr int kTileRows = kWideTileRows, kTileOuts = kWideTileOuts, kStreamRows = kManyStreamRows;
@@ -136,6 +162,15 @@ struct Int8Format {
     return total + (x >> 16) * (w >> 16) + (x << 16 >> 16) * (w << 16 >> 16);
 #endif
   }
+};
+
+// Int4 weights (linear_groups.h).
+struct Int4Format {
+#if defined(FATHOM_HAS_AVX512)
+  static constexpr int kTileRows = 4, kTileOuts = 4, kStreamRows = 3;
+#else
+  static constexpr int kTileRows = 4, kTileOuts = 2, kStreamRows = 3;
+#endif
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include "kernels/linear/linear_formats.h"
+#include "kernels/linear/linear_groups.h"
 #include "kernels/linear/linear_levels.h"
 
 namespace fathom::kernels::FATHOM_SIMD_LEVEL {
@@ -9,20 +10,10 @@ namespace {
 // only decides which accumulators are worked on side by side, so blocks and tiles may be cut anywhere.
 
 constexpr int kStreamOuts = 4;
-constexpr int64_t kLine = 64;          // bytes of a cache line
-constexpr int64_t kFetchAhead = 1024;  // bytes of a sequence of weights that are on their way
 
 // Sequences of weights that `rows` rows read, each far enough from the others to be foreseen by itself. More
 // rows need the registers.
 constexpr int streams_of(int rows) { return rows == 1 ? 4 : 2; }
-
-// Weights to fetch while others are multiplied: of each sequence those `distance` bytes on, or of one place
-// `outs` times as many as the one output's that pass meanwhile.
-struct Ahead {
-  int64_t distance = 0;
-  const char* weight = nullptr;
-  int64_t outs = 0;
-};
 
 // R x O accumulators over `count` inputs.
 template <class F, int R, int O>
@@ -31,15 +22,13 @@ FATHOM_INLINE void accumulate(const char* x, int64_t x_stride, const char* weigh
   constexpr int64_t kStepBytes = F::kStep * F::kWeightBytes;
   int64_t i = 0;
   for (; i + F::kStep <= count; i += F::kStep) {
-    for (int64_t line = 0; line < ahead.outs * kStepBytes; line += kLine)
-      __builtin_prefetch(ahead.weight + line);
-    ahead.weight += ahead.outs * kStepBytes;
+    ahead.fetch_elsewhere(kStepBytes);
     for (int part = 0; part < F::kParts; ++part) {
       typename F::Operand xs[R];
       for (int r = 0; r < R; ++r) xs[r] = F::input(x + r * x_stride + i * F::kInputBytes, part);
       for (int o = 0; o < O; ++o) {
         const char* const at = weight + o * weight_stride + i * F::kWeightBytes;
-        if (ahead.distance > 0 && part == 0) __builtin_prefetch(at + ahead.distance);
+        if (part == 0) ahead.fetch_behind(at, kStepBytes);
         const typename F::Operand w = F::weight(at, part);
         for (int r = 0; r < R; ++r) total[r][o] = F::multiply_add(xs[r], w, total[r][o]);
       }
@@ -95,7 +84,8 @@ FATHOM_INLINE void finish(const LinearFwd& args, const LinearRows& x, int64_t ro
   for (int r = 0; r < R; ++r) {
     float* y = args.y + (row + r) * args.y_stride + out;
     Vec value = load_n(sums + r * O, O);
-    if (x.scale != nullptr) value = value * load_n(args.weight_scale + out, O) * x.scale[row + r];
+    if (args.weight_scale != nullptr) value = value * load_n(args.weight_scale + out, O);
+    if (x.scale != nullptr) value = value * x.scale[row + r];
     if (args.out_scale != nullptr) value = value * load_n(args.out_scale + out, O);
     if (args.bias != nullptr) value = value + load_n(args.bias + out, O);
     value = value * args.scale;
@@ -108,8 +98,32 @@ FATHOM_INLINE const char* input_at(const LinearRows& x, int64_t row) {
   return (const char*)x.data + row * x.stride;
 }
 template <class F>
+FATHOM_INLINE int64_t row_bytes(int64_t in) {
+  if constexpr (__is_same(F, Int4Format)) {
+    return (in + int4::kChunk - 1) / int4::kChunk * int4::kChunkBytes;
+  } else {
+    return in * F::kWeightBytes;
+  }
+}
+template <class F>
 FATHOM_INLINE const char* weight_at(const LinearFwd& args, int64_t out) {
-  return (const char*)args.weight + out * args.in * F::kWeightBytes;
+  return (const char*)args.weight + out * row_bytes<F>(args.in);
+}
+
+// R x O outputs of rows from `row` and outputs from `out`, `apart` from each other, before they are finished.
+template <class F, int R, int O>
+FATHOM_INLINE void meet(const LinearFwd& args, const LinearRows& x, int64_t row, int64_t out, int64_t apart,
+                        Ahead ahead, Vec total[R][O]) {
+  const char* const weight = weight_at<F>(args, out);
+  const int64_t stride = apart * row_bytes<F>(args.in);
+  if constexpr (__is_same(F, Int4Format)) {
+    const int64_t groups = (args.in + args.group - 1) / args.group;
+    const char* const words = (const char*)args.groups + out * groups * kWordBytes;
+    meet_groups<R, O>(input_at(x, row), x.stride, {weight, stride, words, apart * groups * kWordBytes},
+                      args.in, args.group, ahead, total);
+  } else {
+    accumulate_floats<F, R, O>(input_at(x, row), x.stride, weight, stride, args.in, ahead, total);
+  }
 }
 
 // Few rows wait for the weights. Memory is read in S streams: outputs `apart` from each other meet all rows
@@ -120,8 +134,7 @@ FATHOM_INLINE void stream(const LinearFwd& args, const LinearRows& x, int64_t ro
   Vec total[S][R][O];
   for (int o = 0; o < O; ++o) {
     Vec one[R][S] = {};
-    accumulate_floats<F, R, S>(input_at(x, row), x.stride, weight_at<F>(args, out + o),
-                               apart * args.in * F::kWeightBytes, args.in, {.distance = kFetchAhead}, one);
+    meet<F, R, S>(args, x, row, out + o, apart, {.distance = kFetchAhead}, one);
     for (int s = 0; s < S; ++s) {
       for (int r = 0; r < R; ++r) total[s][r][o] = one[r][s];
     }
@@ -151,8 +164,7 @@ FATHOM_INLINE void stream_block(const LinearFwd& args, const LinearRows& x, int6
 template <class F, int R, int O>
 FATHOM_INLINE void tile(const LinearFwd& args, const LinearRows& x, int64_t row, int64_t out, Ahead ahead) {
   Vec total[R][O] = {};
-  accumulate_floats<F, R, O>(input_at(x, row), x.stride, weight_at<F>(args, out), args.in * F::kWeightBytes,
-                             args.in, ahead, total);
+  meet<F, R, O>(args, x, row, out, 1, ahead, total);
   finish<R, O>(args, x, row, out, total);
 }
 
@@ -217,6 +229,8 @@ void linear_fwd_block(const LinearFwd& args, const LinearRows& x, int64_t row_be
                       int64_t out_begin, int64_t out_end) {
   if (args.weight_type == DType::kF32) {
     block<F32Format>(args, x, row_begin, row_end, out_begin, out_end);
+  } else if (args.weight_type == DType::kI4) {
+    block<Int4Format>(args, x, row_begin, row_end, out_begin, out_end);
   } else if (args.weight_type == DType::kI8) {
     block<Int8Format>(args, x, row_begin, row_end, out_begin, out_end);
   } else {
@@ -224,7 +238,8 @@ void linear_fwd_block(const LinearFwd& args, const LinearRows& x, int64_t row_be
   }
 }
 
-int64_t linear_packed_bytes(int64_t in, DType weight_type) {
+int64_t linear_packed_bytes(int64_t in, DType weight_type, int64_t group) {
+  if (weight_type == DType::kI4) return vectors_bytes(in, group) + sums_bytes(in, group);
   return weight_type == DType::kI8 ? packed_bytes<Int8Format>(in) : packed_bytes<Bf16Format>(in);
 }
 
@@ -244,7 +259,10 @@ void linear_pack_row(const float* x, int64_t in, void* packed) {
   }
 }
 
-float linear_quantise_row(const float* x, int64_t in, void* packed) {
+namespace {
+
+// The scale of a row's whole numbers: NaN where a value is not finite.
+FATHOM_INLINE float row_scale(const float* x, int64_t in) {
   constexpr int32_t kSign = (int32_t)0x80000000;
   Vec most = {}, not_finite = {};
   for (int64_t i = 0; i < in; i += kLanes) {
@@ -252,20 +270,55 @@ float linear_quantise_row(const float* x, int64_t in, void* packed) {
     most = max((Vec)((IVec)value & ~kSign), most);
     not_finite = not_finite + (value - value);  // 0, or NaN for ever
   }
-  const int64_t bytes = linear_packed_bytes(in, DType::kI8);
-  const float scale = max_lane(most) / kLinearRowLimit;
   const float bad = sum(not_finite);
-  if (bad != 0 || scale == 0) {
-    __builtin_memset(packed, 0, (size_t)bytes);
-    return bad != 0 ? bad : 0;
-  }
+  return bad != 0 ? bad : max_lane(most) / kLinearRowLimit;
+}
+
+// Whole numbers of x[0..count), zeros up to `padded`, a multiple of kLanes; their sum.
+FATHOM_INLINE int32_t whole_numbers(const float* x, int64_t count, int64_t padded, float scale, int16_t* to) {
   const Vec limit = broadcast(kLinearRowLimit), magic = broadcast(12582912.0F);  // 1.5 * 2^23 rounds
-  int16_t* to = (int16_t*)packed;
-  for (int64_t i = 0; i < bytes / 2; i += kLanes) {
-    const int64_t left = in - i;
+  IVec total = {};
+  for (int64_t i = 0; i < padded; i += kLanes) {
+    const int64_t left = count - i;
     const Vec value = left > 0 ? load_n(x + i, lanes_left(left)) : Vec{};
-    const Vec whole = max(min((value / scale + magic) - magic, limit), -limit);
-    store_halves(to + i, __builtin_convertvector(whole, IVec));
+    const IVec whole =
+        __builtin_convertvector(max(min((value / scale + magic) - magic, limit), -limit), IVec);
+    store_halves(to + i, whole);
+    total = total + whole;
+  }
+  int32_t sum = 0;
+  for (int lane = 0; lane < kLanes; ++lane) sum += total[lane];
+  return sum;
+}
+
+}  // namespace
+
+float linear_quantise_row(const float* x, int64_t in, void* packed) {
+  const int64_t bytes = packed_bytes<Int8Format>(in);
+  const float scale = row_scale(x, in);
+  if (scale > 0) {
+    whole_numbers(x, in, bytes / 2, scale, (int16_t*)packed);
+  } else {
+    __builtin_memset(packed, 0, (size_t)bytes);
+  }
+  return scale;
+}
+
+float linear_quantise_groups(const float* x, int64_t in, int64_t group, void* packed) {
+  const int64_t vectors = vectors_bytes(in, group);
+  __builtin_memset(packed, 0, (size_t)(vectors + sums_bytes(in, group)));
+  const float scale = row_scale(x, in);
+  if (!(scale > 0)) return scale;
+  float* const sums = (float*)((char*)packed + vectors);
+  for (Side side = Side::behind(in, group, 0); side.more(); side.next()) {
+    for (int64_t g = 0; g < side.groups; ++g) {
+      const int64_t first = (side.first + g) * group, left = in - first;
+      int16_t whole[kMostGroup];
+      sums[side.first + g] = (float)whole_numbers(x + first, left < group ? left : group,
+                                                  side.chunks * int4::kChunk, scale, whole);
+      char* const to = (char*)packed + side.vectors_before + g / kGroupsOfVector * side.vectors_of_part();
+      put_group(whole, side.chunks, g % kGroupsOfVector, to);
+    }
   }
   return scale;
 }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/half.h"
+#include "base/int4.h"
 #include "kernels/common/testing.h"
 #include "kernels/linear/linear_levels.h"
 
@@ -18,16 +19,28 @@ struct Shape {
 
 // Around every tile, step and block, on both sides of the line between streaming and tiles, one of each
 // extent, no inputs at all, several blocks of rows.
-const Shape kShapes[] = {{1, 1, 1},     {1, 33, 9},   {2, 16, 8},    {3, 64, 4},   {4, 9, 5},  {5, 0, 3},
-                         {7, 31, 13},   {13, 65, 37}, {16, 97, 20},  {17, 97, 20}, {18, 0, 3}, {1, 40, 131},
-                         {101, 40, 66}, {3, 1024, 5}, {19, 1100, 6}, {260, 33, 51}};
+const Shape kShapes[] = {{1, 1, 1},     {1, 33, 9},   {2, 16, 8},    {3, 64, 4},    {4, 9, 5},   {5, 0, 3},
+                         {7, 31, 13},   {13, 65, 37}, {16, 97, 20},  {17, 97, 20},  {18, 0, 3},  {1, 40, 131},
+                         {101, 40, 66}, {3, 1024, 5}, {19, 1100, 6}, {260, 33, 51}, {9, 2700, 7}};
 
-const DType kTypes[] = {DType::kF32, DType::kBF16, DType::kI8};
+struct WeightType {
+  DType type;
+  int64_t group = 0;
+};
+const WeightType kTypes[] = {{DType::kF32},    {DType::kBF16},   {DType::kI8},
+                             {DType::kI4, 32}, {DType::kI4, 64}, {DType::kI4, 128}};
+
+std::string name(WeightType of) {
+  return std::string(name_of(of.type)) + (of.group > 0 ? " in groups of " + std::to_string(of.group) : "");
+}
 
 struct Case {
   Case(Shape s, DType weight_type, bool accumulate_into)
+      : Case(s, WeightType{weight_type}, accumulate_into) {}
+  Case(Shape s, WeightType weight_type, bool accumulate_into)
       : shape(s),
-        type(weight_type),
+        type(weight_type.type),
+        group(weight_type.group),
         accumulate(accumulate_into),
         x(Buffer::normal(s.rows * (s.in + 3), 1)),
         weight(Buffer::normal(s.out * s.in, 2)),
@@ -35,7 +48,7 @@ struct Case {
         out_scale(Buffer::normal(s.out, 4)),
         weight_scale(Buffer::normal(s.out, 5)),
         y(s.rows * (s.out + 2), accumulate_into ? 0.5F : std::numeric_limits<float>::quiet_NaN()),
-        workspace(static_cast<size_t>(linear_fwd_workspace(s.rows, s.in, weight_type))) {
+        workspace(static_cast<size_t>(linear_fwd_workspace(s.rows, s.in, weight_type.type))) {
     for (int64_t r = 0; r < s.rows; ++r) {  // what lies between rows is not read
       for (int64_t i = s.in; i < s.in + 3; ++i)
         x[r * (s.in + 3) + i] = std::numeric_limits<float>::quiet_NaN();
@@ -45,13 +58,29 @@ struct Case {
   void round_weights() {
     half.assign(1, {});  // an odd place, as in a file
     whole.assign(1, 0);
+    round_to_int4();
     for (int64_t i = 0; i < weight.size(); ++i) {
       half.push_back(to_bfloat16(weight[i]));
       whole.push_back(
           static_cast<int8_t>(std::lround(std::fmin(std::fmax(40 * weight[i], -128.0F), 127.0F))));
     }
   }
+  // Any bits are weights; at an odd place, and of different scales.
+  void round_to_int4() {
+    RandomStream random(7, 3);
+    packed.assign(static_cast<size_t>(1 + shape.out * row_bytes(DType::kI4, shape.in)), 0);
+    for (uint8_t& byte : packed) byte = static_cast<uint8_t>(random.next_below(256));
+    words.assign(1, 0);
+    for (int64_t g = 0; g < shape.out * groups(); ++g) {
+      const float scale = 0.01F * static_cast<float>(1 + random.next_below(40));
+      const uint16_t word = int4::word_of(scale, static_cast<int>(random.next_below(16)));
+      words.push_back(static_cast<uint8_t>(word & 255));
+      words.push_back(static_cast<uint8_t>(word >> 8));
+    }
+  }
+  int64_t groups() const { return group > 0 ? int4::groups_of(shape.in, group) : 0; }
   const void* weights() const {
+    if (type == DType::kI4) return packed.data() + 1;
     if (type == DType::kF32) return weight.data();
     return type == DType::kBF16 ? static_cast<const void*>(half.data() + 1) : whole.data() + 1;
   }
@@ -60,6 +89,8 @@ struct Case {
             .weight = weights(),
             .weight_type = type,
             .weight_scale = type == DType::kI8 ? weight_scale.data() : nullptr,
+            .groups = type == DType::kI4 ? words.data() + 1 : nullptr,
+            .group = group,
             .bias = bias.data(),
             .out_scale = out_scale.data(),
             .y = y.data(),
@@ -82,10 +113,12 @@ struct Case {
   }
   Shape shape;
   DType type;
+  int64_t group;
   bool accumulate;
   Buffer x, weight, bias, out_scale, weight_scale, y;
   std::vector<BFloat16> half;
   std::vector<int8_t> whole;
+  std::vector<uint8_t> packed, words;  // of int4
   std::vector<uint8_t> workspace;
 };
 
@@ -117,13 +150,13 @@ TEST(Linear, CpuEqualsRef) {
   ThreadPool pool(3);
   testing::for_each_level([&] {
     for (Shape shape : kShapes) {
-      for (DType type : kTypes) {
+      for (WeightType type : kTypes) {
         for (bool accumulate : {false, true}) {
           Case ref(shape, type, accumulate), cpu(shape, type, accumulate);
           linear_fwd_ref(ref.args());
           linear_fwd_cpu(cpu.args(), pool);
           EXPECT_LE(testing::relative_error(cpu.outputs(), ref.outputs()), 2e-6)
-              << shape.rows << "x" << shape.in << "x" << shape.out << " " << name_of(type);
+              << shape.rows << "x" << shape.in << "x" << shape.out << " " << name(type);
           EXPECT_TRUE(cpu.y.intact());
         }
       }
@@ -162,10 +195,10 @@ TEST(Linear, APartHasTheBitsOfTheWhole) {
     return static_cast<int64_t>(random.next_below(static_cast<uint64_t>(limit)));
   };
   testing::for_each_level([&] {
-    for (int trial = 0; trial < 60; ++trial) {
+    for (int trial = 0; trial < 90; ++trial) {
       const Shape shape{1 + draw(trial % 10 == 0 ? 300 : 40), draw(trial % 7 == 0 ? 3000 : 200),
                         1 + draw(130)};
-      const DType type = kTypes[trial % 3];
+      const WeightType type = kTypes[trial % 6];
       Case whole(shape, type, false);
       ThreadPool many(1 + static_cast<int>(draw(4))), few(1 + static_cast<int>(draw(2)));
       linear_fwd_cpu(whole.args(), many);
@@ -174,10 +207,12 @@ TEST(Linear, APartHasTheBitsOfTheWhole) {
       Buffer part(rows * outs);
       LinearFwd args = whole.args();
       args.x += row * args.x_stride;
-      args.weight = static_cast<const uint8_t*>(args.weight) + out * args.in * size_of(type);
+      args.weight = static_cast<const uint8_t*>(args.weight) + out * row_bytes(type.type, args.in);
       args.bias += out;
       args.out_scale += out;
       if (args.weight_scale != nullptr) args.weight_scale += out;
+      if (args.groups != nullptr)
+        args.groups = static_cast<const uint8_t*>(args.groups) + out * whole.groups() * 2;
       args.y = part.data();
       args.rows = rows;
       args.out = args.y_stride = outs;
@@ -189,7 +224,7 @@ TEST(Linear, APartHasTheBitsOfTheWhole) {
       }
       EXPECT_EQ(different, 0) << "rows " << row << "+" << rows << " of " << shape.rows << ", in " << shape.in
                               << ", outputs " << out << "+" << outs << " of " << shape.out << ", "
-                              << name_of(type);
+                              << name(type);
       EXPECT_TRUE(part.intact());
     }
   });
@@ -197,7 +232,7 @@ TEST(Linear, APartHasTheBitsOfTheWhole) {
 
 TEST(Linear, ProductsOfTheSameRowsInOneCallHaveTheBitsOfCallsOfTheirOwn) {
   testing::for_each_level([&] {
-    for (DType type : kTypes) {
+    for (WeightType type : kTypes) {
       for (int64_t rows : {1, 3, 40}) {
         Case q({rows, 67, 101}, type, false), k({rows, 67, 48}, type, true), none({rows, 67, 0}, type, false);
         const Buffer before = k.y;
@@ -266,30 +301,84 @@ TEST(Linear, SumsOfWholeNumbersDoNotOverflow) {
   }
 }
 
+// Every product the largest there is: the sums of a group are exact, as integers and as floats.
+TEST(Linear, SumsOfAGroupAreExact) {
+  for (int64_t group : int4::kGroups) {
+    for (int64_t in : {group, 5 * group, 7 * group + 20}) {
+      Case c({5, in, 3}, WeightType{DType::kI4, group}, false);
+      for (int64_t i = 0; i < c.x.size(); ++i) c.x[i] = -kLinearRowLimit;
+      std::ranges::fill(c.packed, uint8_t{0xff});
+      const uint16_t word = int4::word_of(0.5F, 1);
+      for (size_t w = 1; w < c.words.size(); w += 2) std::memcpy(c.words.data() + w, &word, sizeof word);
+      LinearFwd args = c.args();
+      args.bias = args.out_scale = nullptr;
+      args.scale = 1;
+      testing::for_each_level([&] {
+        ThreadPool pool(2);
+        for (int64_t rows : {1, 5}) {
+          args.rows = rows;
+          linear_fwd_cpu(args, pool);
+          for (int64_t o = 0; o < 3; ++o)
+            EXPECT_NEAR(c.y[o] / (-7.0F * static_cast<float>(in) * kLinearRowLimit), 1,
+                        in == group ? 0 : 1e-6)
+                << in << " inputs in groups of " << group << ", " << rows << " rows";
+        }
+      });
+    }
+  }
+}
+
+// Where each number of a row lies: a row of one input picks the weight of that input.
+TEST(Linear, Int4WeightsAreReadWhereTheyLie) {
+  for (int64_t group : int4::kGroups) {
+    for (int64_t in : {int64_t{1}, int64_t{31}, group, 3 * group + 33, 4 * group, 6 * group + 1}) {
+      Case c({1, in, 1}, WeightType{DType::kI4, group}, false);
+      LinearFwd args = c.args();
+      args.bias = args.out_scale = nullptr;
+      args.scale = 1;
+      testing::for_each_level([&] {
+        for (int64_t i = 0; i < in; ++i) {
+          for (int64_t k = 0; k < in; ++k) c.x[k] = k == i ? 1.0F : 0.0F;
+          const int4::Place place = int4::place_of(i, in, group);
+          uint16_t word;
+          std::memcpy(&word, c.words.data() + 1 + 2 * (i / group), sizeof word);
+          const int q = c.packed[static_cast<size_t>(1 + place.byte)] >> place.shift & 15;
+          const float weight = int4::scale_of(word) * static_cast<float>(q - int4::zero_of(word));
+          SerialParallel serial;
+          linear_fwd_cpu(args, serial);
+          ASSERT_NEAR(c.y[0], weight, 1e-6) << "input " << i << " of " << in << ", groups of " << group;
+        }
+      });
+    }
+  }
+}
+
 TEST(Linear, RowsOfZerosOfTheSmallestFloatsAndOfWhatIsNoNumber) {
   const float tiny = std::numeric_limits<float>::denorm_min();
   const float infinity = std::numeric_limits<float>::infinity();
-  testing::for_each_level([&] {
-    Case c({6, 40, 7}, DType::kI8, false);
-    for (int64_t i = 0; i < 40; ++i) {
-      c.x[i] = 0;
-      c.x[43 + i] = i % 2 == 0 ? tiny : -tiny;
-      c.x[2 * 43 + i] = (i % 3 == 0 ? -1e-40F : 2e-41F);
-    }
-    c.x[3 * 43 + 39] = std::numeric_limits<float>::quiet_NaN();
-    c.x[4 * 43 + 1] = -infinity;
-    LinearFwd args = c.args();
-    args.bias = args.out_scale = nullptr;
-    SerialParallel serial;
-    linear_fwd_cpu(args, serial);
-    for (int64_t o = 0; o < 7; ++o) {
-      EXPECT_EQ(c.y[o], 0);
-      EXPECT_LE(std::fabs(c.y[9 + o]), 1e-30F);
-      EXPECT_LE(std::fabs(c.y[2 * 9 + o]), 1e-30F);
-      EXPECT_TRUE(std::isnan(c.y[3 * 9 + o]) && std::isnan(c.y[4 * 9 + o]));
-      EXPECT_TRUE(std::isfinite(c.y[5 * 9 + o]));
-    }
-  });
+  for (const WeightType type : {WeightType{DType::kI8}, WeightType{DType::kI4, 32}}) {
+    testing::for_each_level([&] {
+      Case c({6, 40, 7}, type, false);
+      for (int64_t i = 0; i < 40; ++i) {
+        c.x[i] = 0;
+        c.x[43 + i] = i % 2 == 0 ? tiny : -tiny;
+        c.x[2 * 43 + i] = (i % 3 == 0 ? -1e-40F : 2e-41F);
+      }
+      c.x[3 * 43 + 39] = std::numeric_limits<float>::quiet_NaN();
+      c.x[4 * 43 + 1] = -infinity;
+      LinearFwd args = c.args();
+      args.bias = args.out_scale = nullptr;
+      SerialParallel serial;
+      linear_fwd_cpu(args, serial);
+      for (int64_t o = 0; o < 7; ++o) {
+        EXPECT_EQ(c.y[o], 0);
+        EXPECT_LE(std::fabs(c.y[9 + o]), 1e-30F);
+        EXPECT_LE(std::fabs(c.y[2 * 9 + o]), 1e-30F);
+        EXPECT_TRUE(std::isnan(c.y[3 * 9 + o]) && std::isnan(c.y[4 * 9 + o]));
+        EXPECT_TRUE(std::isfinite(c.y[5 * 9 + o]));
+      }
+    });
+  }
 }
 
 // Whole numbers are the same on every level, ties and the largest value included.
@@ -304,7 +393,7 @@ TEST(Linear, RowsBecomeTheWholeNumbersOfTheReference) {
     std::vector<int16_t> expected(static_cast<size_t>(in));
     const float scale = linear_quantise_row_ref(x.data(), in, expected.data());
     testing::for_each_level([&] {
-      const int64_t bytes = FATHOM_SIMD_SELECT(linear_packed_bytes)(in, DType::kI8);
+      const int64_t bytes = FATHOM_SIMD_SELECT(linear_packed_bytes)(in, DType::kI8, 0);
       std::vector<int16_t> packed(static_cast<size_t>(bytes / 2), int16_t{99});
       EXPECT_EQ(FATHOM_SIMD_SELECT(linear_quantise_row)(x.data(), in, packed.data()), scale);
       for (size_t i = 0; i < packed.size(); ++i)
@@ -314,19 +403,23 @@ TEST(Linear, RowsBecomeTheWholeNumbersOfTheReference) {
 }
 
 // The instruction for whole numbers adds what the two instructions before it add.
-TEST(Linear, LevelsOfOneWidthAgreeToTheBitOnInt8) {
+TEST(Linear, LevelsOfOneWidthAgreeToTheBitOnWholeNumbers) {
   const std::vector<IsaLevel> levels = supported_isa_levels();
   if (levels.back() != IsaLevel::kAvx512Bf16) GTEST_SKIP() << "no dot product of whole numbers here";
   for (Shape shape : kShapes) {
-    Case two(shape, DType::kI8, false), one(shape, DType::kI8, false);
-    SerialParallel serial;
-    {
-      ScopedIsaLevel level(IsaLevel::kAvx512);
-      linear_fwd_cpu(two.args(), serial);
+    for (WeightType type : kTypes) {
+      if (type.type != DType::kI8 && type.type != DType::kI4) continue;
+      Case two(shape, type, false), one(shape, type, false);
+      SerialParallel serial;
+      {
+        ScopedIsaLevel level(IsaLevel::kAvx512);
+        linear_fwd_cpu(two.args(), serial);
+      }
+      ScopedIsaLevel level(IsaLevel::kAvx512Bf16);
+      linear_fwd_cpu(one.args(), serial);
+      EXPECT_TRUE(testing::same_bits(two.outputs(), one.outputs()))
+          << shape.rows << "x" << shape.in << " " << name(type);
     }
-    ScopedIsaLevel level(IsaLevel::kAvx512Bf16);
-    linear_fwd_cpu(one.args(), serial);
-    EXPECT_TRUE(testing::same_bits(two.outputs(), one.outputs())) << shape.rows << "x" << shape.in;
   }
 }
 

@@ -124,8 +124,9 @@ double ReadProbe::measure() {
 
 MultiplyPeak measure_multiply_peak(DType type, Parallel& parallel, Clock& clock) {
   const auto multiply_fn = type == DType::kBF16 ? FATHOM_SIMD_SELECT(peaks_multiply_bf16)
-                           : type == DType::kI8 ? FATHOM_SIMD_SELECT(peaks_multiply_int16)
-                                                : FATHOM_SIMD_SELECT(peaks_multiply_f32);
+                           : type == DType::kI8 || type == DType::kI4
+                               ? FATHOM_SIMD_SELECT(peaks_multiply_int16)
+                               : FATHOM_SIMD_SELECT(peaks_multiply_f32);
   constexpr int64_t kRoundsPerPiece = 10'000;  // tens of microseconds
   constexpr double kSeconds = 4e-3;
   MultiplyPeak peak;

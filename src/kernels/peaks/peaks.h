@@ -59,8 +59,8 @@ class ReadProbe {
 // The arithmetic ceiling of matrix products: multiply-adds on registers, in as many independent chains as
 // hide their latency, on all threads at once. No product of matrices can be faster; a library's best is a few
 // per cent below. kBF16: pairs of bfloat16 into float where the level in force has the instruction, else
-// float, which is what kernels of that level do with widened bfloat16. kI8: pairs of whole numbers of 16
-// bits.
+// float, which is what kernels of that level do with widened bfloat16. kI8 and kI4: pairs of whole numbers of
+// 16 bits.
 struct MultiplyPeak {
   double flops_per_second = 0;
   std::string loop;  // the instruction, e.g. "vdpbf16ps, 512 bits"
