@@ -167,46 +167,56 @@ TEST(EngineParity, WeightsThatInt8HoldsGiveTheLogitsOfFloat) {
   });
 }
 
-// Likewise of weights that int4, and int8 for the head, made: quantised once more they may move by a part of
-// a step, and rates are multiplied in bfloat16.
-TEST(EngineParity, WeightsThatInt4HoldsGiveTheLogitsOfFloat) {
+// The values that a parameter's stored form stands for.
+void read_values(const Weights::Array& array, int64_t columns, std::vector<float>& values) {
+  const auto* const bytes = static_cast<const uint8_t*>(array.data);
+  const int64_t rows = static_cast<int64_t>(values.size()) / columns;
+  for (int64_t r = 0; r < rows; ++r) {
+    const std::span<float> row =
+        std::span(values).subspan(static_cast<size_t>(r * columns), static_cast<size_t>(columns));
+    if (array.type == DType::kI4) {
+      const auto* const words = static_cast<const uint8_t*>(array.groups);
+      read_row_int4(
+          bytes + r * int4::row_bytes(columns),
+          words + r * int4::groups_of(columns, array.group) * static_cast<int64_t>(sizeof(uint16_t)),
+          array.group, row);
+      continue;
+    }
+    for (size_t i = 0; i < row.size(); ++i) {
+      const size_t at = static_cast<size_t>(r * columns) + i;
+      if (array.type == DType::kI8)
+        row[i] = array.scale[r] * static_cast<float>(static_cast<const int8_t*>(array.data)[at]);
+      if (array.type == DType::kBF16) row[i] = to_float(static_cast<const BFloat16*>(array.data)[at]);
+    }
+  }
+}
+
+// The same of int4 weights, and of int8 ones for the head, beside float weights of the values that they stand
+// for.
+TEST(EngineParity, Int4WeightsGiveTheLogitsOfTheirValues) {
   SerialParallel serial;
   for (const int64_t group : int4::kGroups) {
     const MatrixTypes int4_types(DType::kI4, group);
-    testing::for_each_tiny_model([&](const TinyModel& given) {
-      if (is_routed(given.plan)) return;  // a decision may fall on either side
-      TinyModel model = given;
-      for (size_t p = 0; p < model.values.size(); ++p) {
+    testing::for_each_tiny_model([&](const TinyModel& model) {
+      if (is_routed(model.plan)) return;  // a decision may fall on either side
+      const Weights stored = weights_of(model, int4_types);
+      TinyModel floats = model;
+      bool has_bf16 = false;
+      for (size_t p = 0; p < floats.values.size(); ++p) {
         const auto param = static_cast<int32_t>(p);
-        const auto columns = static_cast<size_t>(model.plan.params[p].shape.back());
-        const DType type = type_of(model.plan, param, int4_types);
-        for (size_t at = 0; at < model.values[p].size(); at += columns) {
-          const std::span<float> row = std::span(model.values[p]).subspan(at, columns);
-          if (type == DType::kI4) {
-            std::vector<uint8_t> q(static_cast<size_t>(int4::row_bytes(static_cast<int64_t>(columns))));
-            std::vector<uint16_t> words(
-                static_cast<size_t>(int4::groups_of(static_cast<int64_t>(columns), group)));
-            ASSERT_TRUE(quantise_row_int4(row, group, q.data(), words.data()));
-            read_row_int4(q.data(), words.data(), group, row);
-          } else if (type == DType::kI8) {
-            std::vector<int8_t> q(columns);
-            const float scale = quantise_row(row, q.data());
-            for (size_t i = 0; i < columns; ++i) row[i] = scale * static_cast<float>(q[i]);
-          }
-        }
-        if (type == DType::kBF16)
-          for (float& value : model.values[p]) value = round_to_bfloat16(value);
+        read_values(stored.at(param), model.plan.params[p].shape.back(), floats.values[p]);
+        has_bf16 |= stored.at(param).type == DType::kBF16 && param != model.plan.embedding.first;
       }
       const std::vector<int32_t> tokens = testing::random_tokens(40, model.plan.dims.vocab_size, 1);
       const auto next = [] { return int64_t{40}; };
-      const Outcome exact = feed(model, weights_of(model, DType::kF32), DType::kF32, tokens, serial, next);
-      const Outcome int4 = feed(model, weights_of(model, int4_types), DType::kF32, tokens, serial, next);
+      const Outcome exact = feed(floats, weights_of(floats, DType::kF32), DType::kF32, tokens, serial, next);
+      const Outcome int4 = feed(model, stored, DType::kF32, tokens, serial, next);
       double errors = 0, squares = 0;
       for (size_t i = 0; i < exact.logits.size(); ++i) {
         errors += std::pow(exact.logits[i] - int4.logits[i], 2);
         squares += std::pow(exact.logits[i], 2);
       }
-      EXPECT_LE(std::sqrt(errors / squares), 1e-1) << model.name << ", groups of " << group;
+      EXPECT_LE(std::sqrt(errors / squares), has_bf16 ? 3e-2 : 1e-3) << model.name << ", groups of " << group;
     });
   }
 }
