@@ -4,6 +4,7 @@
 
 #include "base/extents.h"
 #include "kernels/attention/key_block.h"
+#include "kernels/linear/linear.h"
 #include "plan/count.h"
 #include "state/sequence_state.h"
 
@@ -25,15 +26,17 @@ int64_t table_bytes(const ModelPlan& plan, int64_t context) {
          caches * ceil_div(context, kernels::kKeyBlock) * int64_t{2 * sizeof(void*)};
 }
 
-// Of a row: its logits, the residual stream, and what a layer makes of it on the way, which are about as many
-// numbers as the layer has parameters for each of the residual stream.
+// Of a row: its logits, the residual stream, what a layer makes of it on the way, which are about as many
+// numbers as the layer has parameters for each of the residual stream, and the forms that it has in products
+// of the layers and the head.
 int64_t row_bytes(const ModelPlan& plan) {
   int64_t most = 0;
   for (const Segment& segment : plan.segments) {
     for (const Layer& layer : segment.layers) most = std::max(most, count_layer_parameters(plan, layer));
   }
   const int64_t hidden = plan.dims.hidden_size;
-  return (plan.dims.vocab_size + 3 * hidden + most / hidden) * size_of(DType::kF32);
+  return (plan.dims.vocab_size + 3 * hidden + most / hidden) * size_of(DType::kF32) +
+         2 * kernels::linear_fwd_workspace(1, hidden);
 }
 
 }  // namespace

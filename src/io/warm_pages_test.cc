@@ -42,7 +42,8 @@ TEST(WarmPages, AreThereWhenTheThreadIsDoneAndNeedNotBe) {
     thread.join();
     // Kernels that cannot be asked leave it as it was.
     const auto at = reinterpret_cast<uintptr_t>(files->tensors().front().bytes().data()) / 4096 * 4096;
-    if (::madvise(reinterpret_cast<void*>(at), 4096, 22) == 0) EXPECT_GE(mapped_kilobytes(folder), 24 * 1024);
+    const bool asked = ::madvise(reinterpret_cast<void*>(at), 4096, 22) == 0;
+    EXPECT_TRUE(!asked || mapped_kilobytes(folder) >= 24 * 1024);
     std::jthread stopped = warm_pages(files);  // and its destructor ends it
   }
   fs::remove_all(folder);
