@@ -83,8 +83,7 @@ TEST(ManyRequests, LeaveNothingBehind) {
   std::printf(
       "%ld requests, %ld cancelled, %ld preemptions; resident %.1f MiB after a quarter, %.1f at most\n",
       static_cast<long>(ended), static_cast<long>(cancelled),
-      static_cast<long>(scheduler.counts().preemptions),
-              static_cast<double>(early) / 1048576,
+      static_cast<long>(scheduler.counts().preemptions), static_cast<double>(early) / 1048576,
       static_cast<double>(most) / 1048576);
   // What is kept of beginnings comes and goes, with room for the allocator's own.
   EXPECT_LT(most - early, int64_t{2} << 20);
