@@ -20,7 +20,11 @@ class ExecutorModel::StateSequence final : public SequenceModel::Sequence {
     }
     return true;
   }
-  bool mark() override { return state_.mark(mark_); }
+  bool mark() override {
+    if (state_.mark(mark_)) return true;
+    mark_ = StateMark();  // copies of some recurrences, but not of all
+    return false;
+  }
   void go_back(int64_t position) override {
     state_.go_back(mark_, position);
     mark_ = StateMark();
@@ -83,7 +87,6 @@ void ExecutorModel::keep(const Sequence& sequence, std::span<const int32_t> toke
 
 struct ExecutorModel::StateSaved final : SequenceModel::Saved {
   explicit StateSaved(SavedState from) : state(std::move(from)) {}
-  int64_t position() const override { return state.position(); }
   SavedState state;
 };
 

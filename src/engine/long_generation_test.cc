@@ -1,23 +1,13 @@
 // Thirty-two thousand tokens in one go: nothing grows but the pages of the one full cache.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <fstream>
-
+#include "base/testing.h"
 #include "engine/generate.h"
 #include "plan/spec_io.h"
 #include "weights/random_weights.h"
 
 namespace fathom {
 namespace {
-
-// Bytes of this process that lie in memory.
-int64_t resident_bytes() {
-  std::ifstream statm("/proc/self/statm");
-  int64_t size = 0, resident = 0;
-  statm >> size >> resident;
-  return resident * ::sysconf(_SC_PAGESIZE);
-}
 
 TEST(LongGeneration, OfThirtyTwoThousandTokensKeepsItsMemory) {
   constexpr int64_t kTokens = 32768;
@@ -36,7 +26,7 @@ TEST(LongGeneration, OfThirtyTwoThousandTokensKeepsItsMemory) {
   request.max_tokens = kTokens;
   int64_t made = 0, early = 0;
   const GenerateResult result = *generator.run(state, request, [&](const GeneratedToken&) {
-    if (++made == 1000) early = resident_bytes();
+    if (++made == 1000) early = testing::resident_bytes();
     return true;
   });
   EXPECT_EQ(static_cast<int64_t>(result.tokens.size()), kTokens);
@@ -44,7 +34,7 @@ TEST(LongGeneration, OfThirtyTwoThousandTokensKeepsItsMemory) {
   EXPECT_EQ(executor.scratch_bytes(), scratch);
   // The state's pages come as they are written; beside them nothing, with room for the allocator's own.
   EXPECT_GT(early, 0);
-  EXPECT_LT(resident_bytes() - early, bytes + (int64_t{1} << 20));
+  EXPECT_LT(testing::resident_bytes() - early, bytes + (int64_t{1} << 20));
 }
 
 }  // namespace

@@ -162,7 +162,6 @@ class FakeModel final : public SequenceModel {
     std::vector<int32_t> read;
   };
   struct FakeSaved final : Saved {
-    int64_t position() const override { return static_cast<int64_t>(read.size()); }
     std::vector<int32_t> read;
   };
   static int64_t pages_for(int64_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }

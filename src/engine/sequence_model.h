@@ -62,7 +62,6 @@ class SequenceModel {
   class Saved {
    public:
     virtual ~Saved() = default;
-    virtual int64_t position() const = 0;  // tokens read
   };
   // Null: there is no such place, or it is full.
   virtual std::unique_ptr<Saved> save(const Sequence& /*sequence*/) { return nullptr; }

@@ -21,8 +21,6 @@ class SavedState {
   // written. Error: no room in its memory; the file cannot be read. The state is of no use then.
   Status read(SequenceState& state) const;
 
-  int64_t position() const { return outline_.position; }
-
  private:
   SavedState(ScratchFile file, SequenceState::Outline outline)
       : file_(std::move(file)), outline_(std::move(outline)) {}

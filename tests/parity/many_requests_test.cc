@@ -1,13 +1,11 @@
 // A scheduler that has served many requests is as one that has served none: no page, no place in line and no
 // memory is left of them, however they ended.
-#include <unistd.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 
 #include "base/random.h"
+#include "base/testing.h"
 #include "engine/executor_model.h"
 #include "engine/scheduler.h"
 #include "kernels/common/testing.h"
@@ -19,14 +17,6 @@ namespace fathom {
 namespace {
 
 constexpr int64_t kContext = 64, kRows = 32, kInLine = 24;
-
-// Bytes of this process that lie in memory.
-int64_t resident_bytes() {
-  std::ifstream statm("/proc/self/statm");
-  int64_t size = 0, resident = 0;
-  statm >> size >> resident;
-  return resident * ::sysconf(_SC_PAGESIZE);
-}
 
 // FATHOM_REQUESTS of them (tools/check-schedules: a hundred thousand), through a model with pages, rings and
 // recurrences: with random lengths, priorities and guesses, prompts that begin alike, cancellations at any
@@ -70,8 +60,8 @@ TEST(ManyRequests, LeaveNothingBehind) {
     if (below(8) == 0) scheduler.cancel(recent[static_cast<size_t>(below(64))]);
     scheduler.step();
     ASSERT_LE(model.memory().used(), model.memory().budget());
-    if (early == 0 && ended >= wanted / 4) early = resident_bytes();
-    if (early > 0 && ended % 64 == 0) most = std::max(most, resident_bytes());
+    if (early == 0 && ended >= wanted / 4) early = testing::resident_bytes();
+    if (early > 0 && ended % 64 == 0) most = std::max(most, testing::resident_bytes());
   }
   EXPECT_FALSE(scheduler.step());
   EXPECT_EQ(scheduler.waiting() + scheduler.running(), 0);

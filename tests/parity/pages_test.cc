@@ -3,7 +3,7 @@
 // nor on tokens that it had read and went back from. To the bit, for every model.
 #include <cstring>
 
-#include "engine/executor.h"
+#include "engine/executor_model.h"
 #include "kernels/common/testing.h"
 #include "tests/parity/tiny_weights.h"
 
@@ -126,6 +126,33 @@ void expect_way_back(const TinyModel& model, DType type) {
     ASSERT_TRUE(read_on(executor, state, text, at + kOwn + wrong % 5 + 1, vocab));
   }
   EXPECT_EQ(read_on(executor, state, text, kContext, vocab), alone(model, weights, kv_type, text));
+}
+
+// A mark is whole, or takes nothing.
+TEST(Pages, AMarkThatFindsNoRoomKeepsNone) {
+  int64_t marked = 0, refused = 0;
+  testing::for_each_tiny_model([&](const TinyModel& model) {
+    const Weights weights = testing::weights_of(model, DType::kF32);
+    SerialParallel serial;
+    Executor executor(model.plan, weights, kRows, kContext, serial);
+    const int64_t whole = state_bytes(model.plan, kContext, kRows, DType::kF32);
+    const std::vector<int32_t> text = Texts(model.plan.dims.vocab_size).of[0];
+    for (const int64_t beside : {int64_t{0}, int64_t{5000}, whole}) {
+      ExecutorModel sequences(executor, model.plan, kRows, kContext, DType::kF32, whole + beside);
+      const std::unique_ptr<SequenceModel::Sequence> sequence = sequences.start(text, 0, {});
+      ASSERT_TRUE(sequence->reserve(kContext));
+      const int64_t used = sequences.memory().used();
+      if (sequence->mark()) {
+        ++marked;
+        sequence->go_back(0);
+      } else {
+        ++refused;
+      }
+      EXPECT_EQ(sequences.memory().used(), used) << beside;
+    }
+  });
+  EXPECT_GE(marked, 40);
+  EXPECT_GE(refused, 20);
 }
 
 TEST(Pages, DoNotChangeABit) {
